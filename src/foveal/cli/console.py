@@ -1,0 +1,73 @@
+"""What verbs print with: data to stdout, words and bars to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from foveal.progress import Bar, Progress
+
+
+def say(text: str) -> None:
+    """Words for a person, on stderr."""
+    print(text.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)
+
+
+def put(text: str) -> None:
+    """Data, on stdout."""
+    sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")
+    sys.stdout.flush()
+
+
+def put_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on stdout."""
+    from foveal.files import dumps
+
+    put(dumps(value, indent=1))
+
+
+class Terminal(Progress):
+    """Bars on a terminal, nothing elsewhere; sentences always."""
+
+    def __init__(self) -> None:
+        self._bars = sys.stderr.isatty()
+
+    @contextmanager
+    def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
+        """A bar with its rate and the time left."""
+        if not self._bars:
+            with super().stage(name, total) as deaf:
+                yield deaf
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("{task.description:<18}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
+            yield _RichBar(bars, bars.add_task(name, total=total or None, rate=""))
+
+    def say(self, text: str) -> None:
+        """A sentence on stderr."""
+        say(text)
+
+
+class _RichBar:
+    def __init__(self, bars: Any, task: Any) -> None:  # noqa: ANN401
+        self._bars, self._task = bars, task
+
+    def total(self, count: int) -> None:
+        self._bars.update(self._task, total=count)
+
+    def __call__(self, done: int) -> None:
+        speed = self._bars.tasks[0].speed
+        self._bars.update(self._task, advance=done, rate=f"{speed:.0f}/s" if speed else "")

@@ -1,0 +1,82 @@
+"""`foveal train`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foveal.cli.console import Terminal, put, put_json, say
+from foveal.clock import Clock, format_duration
+from foveal.config import MAX_PIXELS, TrainConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def train(
+    data: Annotated[str, typer.Argument(help="A folder of class folders, a CSV or JSONL file, or sample:clipart.")],
+    time: Annotated[str, typer.Option(help="Budget for everything: 90s, 10m, 2h.")] = "10m",
+    out: Annotated[str | None, typer.Option(help="The run folder; by default runs/NAME-DATE-TIME.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the split and everything random.")] = 0,
+    backbone: Annotated[str, typer.Option(help="lite0, or a timm model whose weights are on this machine.")] = "lite0",
+    strategy: Annotated[str | None, typer.Option(help="Pin one rung: frozen, frozen-views.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="Regular expression on paths below DATA: what it captures stays on one side.")
+    ] = None,
+    split_from: Annotated[str | None, typer.Option(help="Keep the split of an earlier run.")] = None,
+    max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = MAX_PIXELS,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features on disk for the next run.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print summary.json on stdout.")] = False,
+) -> None:
+    """Make a classifier from a folder of pictures, and say how well it does."""
+    config = TrainConfig(
+        time=time,
+        seed=seed,
+        backbone=backbone,
+        strategy=strategy,
+        group_by=group_by,
+        split_from=split_from,
+        max_pixels=max_pixels,
+        cache=cache,
+    )
+    clock = Clock.since_process_start(config.budget)
+    _stop_gently(clock)
+    from foveal.flow import train as run_all
+
+    path, summary = run_all(data, config, out=out, clock=clock, progress=Terminal())
+    if json:
+        put_json({**summary, "run": str(path)})
+    else:
+        for line in five_lines(path, summary):
+            put(line)
+
+
+def five_lines(path: Path, summary: dict[str, Any]) -> list[str]:
+    """What, how well, how sure, how long, where."""
+    test, data, time = summary["test"], summary["data"], summary["time"]
+    what = f"{len(data['classes'])} classes from {data['used']} pictures, {data['excluded']} left out"
+    if test["n"]:
+        low, high = test["accuracy_ci95"]
+        well = f"{100 * test['accuracy']:.1f} % right on {test['n']} test pictures nobody trained on"
+        sure = f"95 % interval {100 * low:.1f}–{100 * high:.1f} %, look {summary['test_looks']} at this test set"
+    else:
+        well, sure = "not measured: too few pictures to hold any out", "collect more pictures"
+    budget = f" of {format_duration(time['budget_s'])}" if time["budget_s"] else ""
+    long = f"{format_duration(time['total_s'])}{budget}; {summary['strategy']['reason']}"
+    lines = {"what": what, "how well": well, "how sure": sure, "how long": long, "where": f"{path}/report.html"}
+    return [f"{name:<9} {text}" for name, text in lines.items()]
+
+
+def _stop_gently(clock: Clock) -> None:
+    """Ctrl-C once: keep the best and finish; twice: leave."""
+
+    def stop(*_: object) -> None:
+        if clock.stopped:
+            sys.exit(130)
+        clock.stop()
+        say("stopping: keeping the best so far and finishing the report (Ctrl-C again leaves at once)")
+
+    signal.signal(signal.SIGINT, stop)

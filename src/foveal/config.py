@@ -1,0 +1,72 @@
+"""Settings of a run, checked once, at the door."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from foveal.clock import parse_duration
+from foveal.errors import UsageError
+
+#: Pictures over this many pixels are refused, not decoded: a bomb, or a map that wants tiling.
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What `foveal train` can be told.
+
+    Attributes:
+        time: budget for the whole run, e.g. `90s`, `10m`, `2h`.
+        task: `classify`.
+        seed: of the split and of everything random.
+        backbone: `lite0` (ships with foveal) or a timm name.
+        group_by: regular expression on the path relative to DATA; what it captures (or matches)
+            joins pictures that must stay on one side of the split.
+        split_from: run folder whose split is kept for every picture that it knows.
+        strategy: pins one rung of the ladder by name.
+        max_pixels: larger pictures are refused.
+        cache: whether features are kept on disk between runs.
+    """
+
+    time: str = "10m"
+    task: str = "classify"
+    seed: int = 0
+    backbone: str = "lite0"
+    group_by: str | None = None
+    split_from: str | None = None
+    strategy: str | None = None
+    max_pixels: int = MAX_PIXELS
+    cache: bool = True
+
+    def __post_init__(self) -> None:
+        parse_duration(self.time)
+        if self.group_by is not None:
+            compile_group_by(self.group_by)
+        if self.max_pixels < 1:
+            raise UsageError(f"max_pixels is {self.max_pixels}", hint="give a positive number of pixels")
+
+    @property
+    def budget(self) -> float:
+        """The time budget in seconds."""
+        return parse_duration(self.time)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return asdict(self)
+
+
+def compile_group_by(pattern: str) -> re.Pattern[str]:
+    """The compiled pattern.
+
+    Raises:
+        UsageError: when it is no regular expression.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"--group-by {pattern!r} is no regular expression: {error}",
+            hint="for example --group-by '^[^/]+/(\\d+)_' takes the number before the first underscore",
+        ) from None

@@ -1,0 +1,6 @@
+"""Stage 1: pictures on disk → records, findings, split, arrays."""
+
+from foveal.data.audit import Audit, audit
+from foveal.data.split import make_split
+
+__all__ = ["Audit", "audit", "make_split"]

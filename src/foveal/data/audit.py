@@ -1,0 +1,95 @@
+"""`foveal audit`: what is wrong with the pictures, before anything is trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from foveal.clock import Clock
+from foveal.config import MAX_PIXELS
+from foveal.data.duplicates import near_pairs
+from foveal.data.findings import find_all
+from foveal.data.scan import scan
+from foveal.data.spool import Spool
+from foveal.data.sources import Listing, list_data
+from foveal.values import SCHEMA, Finding, ImageRecord, LeftOut
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was read, what was not, and what was found."""
+
+    listing: Listing
+    records: list[ImageRecord]
+    left_out: list[LeftOut]
+    near: list[tuple[int, int]]
+    findings: list[Finding]
+    seconds: float
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found that a person should act on."""
+        return all(f.severity == "note" for f in self.findings)
+
+    def classes(self) -> dict[str, int]:
+        """Pictures read, a class."""
+        sizes: dict[str, int] = {}
+        for record in self.records:
+            sizes[str(record.label)] = sizes.get(str(record.label), 0) + 1
+        return dict(sorted(sizes.items()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `audit.json` and `--json` show it."""
+        return {
+            "schema": SCHEMA,
+            "data": self.listing.name,
+            "root": self.listing.root,
+            "images": len(self.listing.entries),
+            "read": len(self.records),
+            "classes": self.classes(),
+            "clean": self.clean,
+            "seconds": self.seconds,
+            "findings": [asdict(f) for f in self.findings],
+            "left_out": [asdict(item) for item in self.left_out],
+        }
+
+
+def audit(
+    data: str | os.PathLike[str],
+    *,
+    group_by: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    clock: Clock | None = None,
+    share: float = 1.0,
+    spool: Spool | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_each: Callable[[int], None] = lambda _: None,
+) -> Audit:
+    """Read every picture of DATA once and say what is wrong.
+
+    Args:
+        data: a folder of class folders, a CSV or JSONL file, or `sample:NAME`.
+        group_by: see `TrainConfig.group_by`.
+        max_pixels: larger pictures are refused.
+        clock: a budget, when the audit is a part of something longer.
+        share: what part of that budget may be spent when this ends.
+        spool: where rendered pictures are kept for the next stage.
+        on_start: called with the number of pictures, once it is known.
+        on_each: called with the number of pictures done since the last call.
+
+    Raises:
+        DataError: when DATA names no picture at all.
+    """
+    clock = clock or Clock()
+    began = clock.spent()
+    listing = list_data(data, group_by=group_by)
+    on_start(len(listing.entries))
+    records, refused = scan(
+        listing.entries, clock=clock, share=share, max_pixels=max_pixels, spool=spool, on_each=on_each
+    )
+    left_out = [*listing.left_out, *refused]
+    near = near_pairs(records)
+    findings = find_all(listing, records, left_out, near)
+    return Audit(listing, records, left_out, near, findings, clock.spent() - began)

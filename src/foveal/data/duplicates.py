@@ -1,0 +1,117 @@
+"""Pictures that are the same, or nearly: the oldest way to fool a test set.
+
+Exact copies share their content's SHA-256. Near-duplicates (saved again, resized, lightly
+retouched) are looked up by perceptual hash, in bands so that no pair of unlike pictures is ever
+compared, and confirmed on pixels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.values import ImageRecord
+
+#: Two hashes of 64 bits this close are looked at; unrelated pictures differ in about 32.
+MAX_BITS = 10
+#: Confirmed when the 16 × 16 RGB thumbs differ by less than this in the mean (0-255)…
+MAX_DIFFERENCE = 7.0
+#: …and by less than this share of the pictures' own contrast: two pale pictures are close in any case.
+MAX_RELATIVE = 0.2
+
+_BAND_BITS = 16
+_CROWD = 64  # in a band bucket over this size only neighbours in hash order are compared
+
+
+class Joined:
+    """Union-find over `n` items."""
+
+    def __init__(self, n: int) -> None:
+        self._parent = list(range(n))
+
+    def root(self, i: int) -> int:
+        """The representative of `i`'s set."""
+        while self._parent[i] != i:
+            self._parent[i] = self._parent[self._parent[i]]
+            i = self._parent[i]
+        return i
+
+    def join(self, i: int, j: int) -> None:
+        """Put two sets together."""
+        a, b = self.root(i), self.root(j)
+        self._parent[max(a, b)] = min(a, b)
+
+    def sets(self) -> list[list[int]]:
+        """All sets of two or more, each in order."""
+        members: dict[int, list[int]] = defaultdict(list)
+        for i in range(len(self._parent)):
+            members[self.root(i)].append(i)
+        return [m for m in members.values() if len(m) > 1]
+
+
+def exact_copies(records: Sequence[ImageRecord]) -> list[list[int]]:
+    """Sets of records with the same content, as indices."""
+    by_content: dict[str, list[int]] = defaultdict(list)
+    for i, record in enumerate(records):
+        by_content[record.sha256].append(i)
+    return [m for m in by_content.values() if len(m) > 1]
+
+
+def near_pairs(records: Sequence[ImageRecord]) -> list[tuple[int, int]]:
+    """Pairs of different files that show nearly the same, confirmed on pixels, as indices `i < j`."""
+    firsts = list({r.sha256: i for i, r in reversed(list(enumerate(records)))}.values())
+    if len(firsts) < 2:
+        return []
+    index = np.array(sorted(firsts))
+    hashes = np.array([records[i].phash for i in index], dtype=np.uint64)
+    pairs = _close_hashes(hashes)
+    if not len(pairs):
+        return []
+    thumbs = np.stack([np.frombuffer(records[i].thumb, dtype=np.uint8) for i in index])
+    kept = [chunk[_confirmed(thumbs, chunk)] for chunk in np.array_split(pairs, len(pairs) // 20_000 + 1)]
+    return [(int(index[i]), int(index[j])) for i, j in np.concatenate(kept)]
+
+
+def join_all(n: int, groups: Iterable[Sequence[int]]) -> Joined:
+    """The sets that arise when every group is put together."""
+    joined = Joined(n)
+    for group in groups:
+        for other in group[1:]:
+            joined.join(group[0], other)
+    return joined
+
+
+def _close_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Pairs `(P, 2)` of positions whose hashes share a 16-bit band and differ in at most `MAX_BITS`."""
+    found: set[tuple[int, int]] = set()
+    for shift in range(0, 64, _BAND_BITS):
+        band = (hashes >> np.uint64(shift)) & np.uint64((1 << _BAND_BITS) - 1)
+        # Within a bucket, order by the whole hash, so that the likest stand side by side.
+        order = np.lexsort((hashes, band))
+        bounds = np.flatnonzero(np.diff(band[order])) + 1
+        for bucket in np.split(order, bounds):
+            if len(bucket) > 1:
+                found.update(_close_in(bucket, hashes))
+    return np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
+
+
+def _close_in(bucket: NDArray[np.int64], hashes: NDArray[np.uint64]) -> Iterable[tuple[int, int]]:
+    reach = len(bucket) - 1 if len(bucket) <= _CROWD else _CROWD
+    for step in range(1, reach + 1):
+        a, b = bucket[:-step], bucket[step:]
+        close = np.bitwise_count(hashes[a] ^ hashes[b]) <= MAX_BITS
+        for i, j in zip(a[close].tolist(), b[close].tolist(), strict=True):
+            yield (i, j) if i < j else (j, i)
+
+
+def _confirmed(thumbs: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pairs are alike on pixels, too."""
+    if not len(pairs):
+        return np.zeros(0, dtype=bool)
+    a, b = thumbs[pairs[:, 0]].astype(np.float32), thumbs[pairs[:, 1]].astype(np.float32)
+    difference = np.abs(a - b).mean(axis=1)
+    contrast = np.minimum(a.std(axis=1), b.std(axis=1))
+    return (difference <= MAX_DIFFERENCE) & (difference <= MAX_RELATIVE * contrast)

@@ -1,0 +1,57 @@
+"""`Preprocess` on Pillow pictures: geometry here, in 8 bits; mean and deviation inside the network's graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from foveal.values import Preprocess
+
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+#: Looks at one picture: name → what is done after the geometry.
+VIEWS = ("plain", "mirror")
+
+
+#: The audit looks at pictures this large (short side, pixels): none is shrunk further while it is decoded.
+LOOK = 224
+
+
+def shrink_limit(preprocess: Preprocess) -> int:
+    """How far a picture may be shrunk while it is decoded: its short side, pixels (see `decode`)."""
+    side = round(preprocess.size / preprocess.crop_share) if preprocess.resize == "crop" else preprocess.size
+    return max(LOOK, side)
+
+
+def render(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """An RGB picture as a network's input, `(size, size, 3)`, 8 bits, not yet normalised."""
+    size, resampling = preprocess.size, _FILTERS[preprocess.interpolation]
+    width, height = picture.size
+    if preprocess.resize == "squash":
+        square = picture.resize((size, size), resampling, reducing_gap=3.0)
+    elif preprocess.resize == "pad":
+        scale = size / max(width, height)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        square = Image.new("RGB", (size, size), preprocess.background)
+        resized = picture.resize(inner, resampling, reducing_gap=3.0)
+        square.paste(resized, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    else:
+        scale = size / preprocess.crop_share / min(width, height)
+        resized = picture.resize(
+            (max(size, round(width * scale)), max(size, round(height * scale))), resampling, reducing_gap=3.0
+        )
+        left, top = (resized.width - size) // 2, (resized.height - size) // 2
+        square = resized.crop((left, top, left + size, top + size))
+    return np.asarray(square)
+
+
+def seen_as(pixels: NDArray[Any], view: str) -> NDArray[Any]:
+    """A batch `(N, H, W, 3)` as one of `VIEWS`."""
+    if view == "plain":
+        return pixels
+    if view == "mirror":
+        return np.ascontiguousarray(pixels[:, :, ::-1])
+    raise ValueError(f"view {view!r} is none of {VIEWS}")

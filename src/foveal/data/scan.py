@@ -1,0 +1,148 @@
+"""Open every picture once: content hash, full decode, and the few numbers that the audit needs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import islice
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from foveal.clock import Clock
+from foveal.config import MAX_PIXELS
+from foveal.data.decode import exif_of, finish, open_picture, quiet, read_file
+from foveal.data.render import LOOK
+from foveal.data.spool import Spool
+from foveal.errors import UnreadableImage
+from foveal.machine import cores
+from foveal.values import Entry, ImageRecord, LeftOut
+
+_THUMB = 16
+_LAPLACIAN_SIDE = 128
+
+
+def scan(
+    entries: Sequence[Entry],
+    *,
+    clock: Clock,
+    share: float = 1.0,
+    max_pixels: int = MAX_PIXELS,
+    spool: Spool | None = None,
+    on_each: Callable[[int], None] = lambda _: None,
+) -> tuple[list[ImageRecord], list[LeftOut]]:
+    """Read all pictures, in parallel.
+
+    Pictures are taken in an order shuffled by their path, so that what is read when the time runs
+    out is a fair part of the whole; what was not read is left out as `no_time`.
+
+    Args:
+        entries: what to read.
+        clock: the budget; `share` of it may be spent when this ends.
+        share: 0 to 1.
+        max_pixels: larger pictures are refused.
+        spool: where rendered pictures are kept for the next stage, so that each is decoded once.
+        on_each: called with the number of pictures done since the last call.
+
+    Returns:
+        Records and refusals, each in the order of `entries`.
+    """
+    order = sorted(range(len(entries)), key=lambda i: hashlib.md5(os.fsencode(entries[i].path)).digest())
+    found: dict[int, ImageRecord | LeftOut] = {}
+
+    def one(i: int) -> tuple[int, ImageRecord | LeftOut]:
+        try:
+            return i, look_at(entries[i], max_pixels=max_pixels, spool=spool)
+        except UnreadableImage as refusal:
+            return i, LeftOut(entries[i].path, refusal.code, refusal.detail, entries[i].label)
+
+    waiting: Iterator[int] = iter(order)
+    with quiet(), ThreadPoolExecutor(cores()) as pool:
+        while chunk := list(islice(waiting, 64 * cores())):
+            if clock.over(share=share):
+                for i in (*chunk, *waiting):
+                    e = entries[i]
+                    found[i] = LeftOut(e.path, "no_time", "the time budget was used up before it was read", e.label)
+                break
+            for i, result in pool.map(one, chunk):
+                found[i] = result
+            on_each(len(chunk))
+    results = [found[i] for i in range(len(entries))]
+    return (
+        [r for r in results if isinstance(r, ImageRecord)],
+        [r for r in results if isinstance(r, LeftOut)],
+    )
+
+
+def look_at(entry: Entry, *, max_pixels: int = MAX_PIXELS, spool: Spool | None = None) -> ImageRecord:
+    """Read and measure one picture.
+
+    Raises:
+        UnreadableImage: with its reason code.
+    """
+    content = read_file(entry.path)
+    digest = hashlib.sha256(content).hexdigest()
+    opened = open_picture(content, entry.path, max_pixels=max_pixels)
+    width, height = opened.size
+    camera, taken = exif_of(opened) if opened.format in ("JPEG", "MPO", "TIFF") else (None, None)
+    rgb = finish(opened, entry.path, shrink_to=spool.short_side if spool else LOOK)
+    if spool is not None:
+        spool.offer(digest, rgb)
+    if (rgb.width > rgb.height) != (width > height):  # EXIF turned it
+        width, height = height, width
+    grey = rgb.convert("L")
+    levels = np.asarray(_shrunk(grey, _LAPLACIAN_SIDE), dtype=np.float32)
+    small = _shrunk(rgb, 64)
+    return ImageRecord(
+        path=entry.path,
+        label=entry.label,
+        split=entry.split,
+        group=entry.group,
+        sha256=digest,
+        width=width,
+        height=height,
+        file_time=os.stat(entry.path).st_mtime_ns,  # noqa: PTH116
+        phash=_as_int(imagehash.phash(_shrunk(grey, 64))),
+        thumb=small.resize((_THUMB, _THUMB), Image.Resampling.BOX).tobytes(),
+        brightness=float(levels.mean()),
+        contrast=float(levels.std()),
+        sharpness=_laplacian_variance(levels),
+        camera=camera,
+        taken_at=_seconds(taken),
+    )
+
+
+def _shrunk(picture: Image.Image, short_side: int) -> Image.Image:
+    """At most `short_side` on the short side, by averaging; never enlarged."""
+    factor = min(picture.size) // short_side
+    return picture.reduce(factor) if factor > 1 else picture
+
+
+def _as_int(value: imagehash.ImageHash) -> int:
+    return int.from_bytes(np.packbits(value.hash.ravel()).tobytes(), "big")
+
+
+def _laplacian_variance(grey: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
+    """Variance of the 4-neighbour Laplacian (Pech-Pacheco 2000); 0 for pictures under 3 pixels."""
+    if min(grey.shape) < 3:
+        return 0.0
+    inner = grey[1:-1, 1:-1] * -4
+    inner += grey[:-2, 1:-1]
+    inner += grey[2:, 1:-1]
+    inner += grey[1:-1, :-2]
+    inner += grey[1:-1, 2:]
+    return float(inner.var())
+
+
+def _seconds(taken: str | None) -> float | None:
+    """EXIF time as seconds; cameras know no time zone, so UTC is assumed throughout."""
+    if taken is None:
+        return None
+    try:
+        return datetime.strptime(taken[:19], "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None

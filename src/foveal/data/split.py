@@ -1,0 +1,213 @@
+"""Who learns, who calibrates, who tests: 70/15/15, and nothing on two sides.
+
+Copies, near-duplicates, the user's groups and bursts of one camera stay together. A picture's
+side follows from a hash of its own content, so adding pictures never moves an old one; a set
+of pictures that stay together follows its oldest file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from foveal.data.duplicates import exact_copies, join_all
+from foveal.errors import DataError
+from foveal.values import SIDES, ImageRecord, LeftOut, Placed, Side, Split
+
+SHARES: dict[Side, float] = {"train": 0.70, "val": 0.15, "test": 0.15}
+BURST_SECONDS = 2.0
+
+#: Where copies are torn apart by a given split, the copy on the first of these sides stays.
+_PRECEDENCE: tuple[Side, ...] = ("test", "val", "train")
+
+
+def make_split(
+    records: Sequence[ImageRecord],
+    near: Sequence[tuple[int, int]],
+    left_out: Sequence[LeftOut] = (),
+    *,
+    seed: int = 0,
+    previous: Mapping[str, Side] | None = None,
+) -> Split:
+    """Place every picture.
+
+    Args:
+        records: what was read; their `split` is kept where it was given.
+        near: near-duplicates, as indices into `records`.
+        left_out: what was left out so far; carried into the result.
+        seed: another seed, another split.
+        previous: side by SHA-256 from an earlier run, kept for every picture in it.
+
+    Raises:
+        DataError: when fewer than two classes have a picture to learn from.
+    """
+    conflicting = _conflicting(records)
+    sets = _together(records, near)
+    shares, redraw = _shares_to_make(records)
+    placed: list[Placed] = []
+    out = list(left_out)
+    for members in sets:
+        usable = [i for i in members if records[i].sha256 not in conflicting]
+        out += [_out(records[i], "conflicting_labels", "the same picture has two labels") for i in set(members) - set(usable)]
+        if not usable:
+            continue
+        sides = _sides(records, usable, shares, redraw=redraw, seed=seed, previous=previous or {})
+        group = min(records[i].sha256 for i in members)[:12]
+        for i in usable:
+            side, note = sides[i]
+            if side is None:
+                out.append(_out(records[i], note, _WHY[note]))
+            else:
+                placed.append(Placed(records[i], side, group, note))
+    return _check_classes(placed, out)
+
+
+_WHY = {
+    "bridges_split": "it is nearly the same as pictures on both sides of the earlier split",
+    "leak_between_splits": "the same or nearly the same picture is on the held-out side",
+}
+
+
+def _sides(
+    records: Sequence[ImageRecord],
+    members: Sequence[int],
+    shares: Mapping[Side, float],
+    *,
+    redraw: bool,
+    seed: int,
+    previous: Mapping[str, Side],
+) -> dict[int, tuple[Side | None, str]]:
+    """The side of each member of one set, or None with the reason why it is left out."""
+    known = {i: previous[records[i].sha256] for i in members if records[i].sha256 in previous}
+    if known:
+        kept = set(known.values())
+        new: tuple[Side | None, str] = (None, "bridges_split") if len(kept) > 1 else (min(kept), "")
+        return {i: (known[i], "kept") if i in known else new for i in members}
+    fixed = {
+        i: _as_side(split)
+        for i in members
+        if (split := records[i].split) is not None and not (redraw and split == "train")
+    }
+    if fixed:
+        stays = min(fixed.values(), key=_PRECEDENCE.index)
+        return {
+            i: (stays, "given" if i in fixed else "") if fixed.get(i, stays) == stays else (None, "leak_between_splits")
+            for i in members
+        }
+    oldest = min(members, key=lambda i: (records[i].file_time, records[i].sha256))
+    return dict.fromkeys(members, (_by_hash(records[oldest], shares, seed), ""))
+
+
+def _by_hash(record: ImageRecord, shares: Mapping[Side, float], seed: int) -> Side:
+    """A side drawn by content; a picture of a user's group is drawn by the group's name."""
+    key = record.sha256 if record.group is None else f"group:{record.group}"
+    digest = hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogateescape")).digest()
+    draw = int.from_bytes(digest[:8], "big") / 2**64 * sum(shares.values())
+    for side in _PRECEDENCE:
+        draw -= shares.get(side, 0.0)
+        if draw < 0:
+            return side
+    return "train"
+
+
+def _shares_to_make(records: Sequence[ImageRecord]) -> tuple[dict[Side, float], bool]:
+    """The shares of what is drawn by hash, and whether a given `train` is drawn from.
+
+    It is, when a given split lacks a side and every picture has one already.
+    """
+    given = {r.split for r in records if r.split is not None}
+    blanks = any(r.split is None for r in records)
+    missing = [s for s in SIDES if s not in given and s != "train"]
+    if not given or (blanks and not missing):
+        return dict(SHARES), False
+    return {s: SHARES[s] for s in ("train", *missing)}, bool(missing) and not blanks
+
+
+def _as_side(split: str | None) -> Side:
+    return next(s for s in SIDES if s == split)
+
+
+def _conflicting(records: Sequence[ImageRecord]) -> set[str]:
+    return {records[m[0]].sha256 for m in exact_copies(records) if len({records[i].label for i in m}) > 1}
+
+
+def _together(records: Sequence[ImageRecord], near: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """All records in sets that must stay on one side; most sets have one member."""
+    by_group: dict[str, list[int]] = defaultdict(list)
+    for i, record in enumerate(records):
+        if record.group is not None:
+            by_group[record.group].append(i)
+    joined = join_all(len(records), [*exact_copies(records), *near, *by_group.values(), *bursts(records)])
+    sets: dict[int, list[int]] = defaultdict(list)
+    for i in range(len(records)):
+        sets[joined.root(i)].append(i)
+    return list(sets.values())
+
+
+def bursts(records: Sequence[ImageRecord]) -> list[tuple[int, int]]:
+    """Pairs of pictures that one camera took within two seconds of each other."""
+    timed = sorted(
+        (r.camera, r.taken_at, i) for i, r in enumerate(records) if r.camera is not None and r.taken_at is not None
+    )
+    return [
+        (a[2], b[2]) for a, b in zip(timed, timed[1:], strict=False) if a[0] == b[0] and b[1] - a[1] <= BURST_SECONDS
+    ]
+
+
+def _out(record: ImageRecord, reason: str, detail: str) -> LeftOut:
+    return LeftOut(record.path, reason, detail, record.label, record.sha256)
+
+
+def _check_classes(placed: list[Placed], out: list[LeftOut]) -> Split:
+    """Leave out classes that nothing can be learned about; refuse to go on with fewer than two."""
+    learned = {str(p.record.label) for p in placed if p.side == "train"}
+    kept = [p for p in placed if p.record.label in learned]
+    out += [
+        _out(p.record, "class_not_in_train", f"no picture of {p.record.label} fell to the training side")
+        for p in placed
+        if p.record.label not in learned
+    ]
+    if len(learned) < 2:
+        sizes = Counter(str(p.record.label) for p in placed)
+        named = ", ".join(f"{c} ({n})" for c, n in sizes.most_common(5)) or "none"
+        raise DataError(
+            f"two classes are needed to learn from; with usable pictures there are: {named}",
+            hint="`foveal audit` says what was left out and why; add pictures to a second class folder",
+        )
+    kept.sort(key=lambda p: p.record.path)
+    return Split(tuple(kept), tuple(out), tuple(sorted(learned)))
+
+
+_COLUMNS = ("path", "sha256", "label", "split", "group", "note")
+
+
+def split_as_csv(split: Split) -> str:
+    """`split.csv`: every picture, the left-out ones with an empty split and their reason."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for p in split.placed:
+        writer.writerow([p.record.path, p.record.sha256, p.record.label, p.side, p.group, p.note])
+    for item in split.left_out:
+        writer.writerow([item.path, item.sha256, item.label or "", "", "", f"{item.reason}: {item.detail}"])
+    return buffer.getvalue()
+
+
+def read_sides(path: Path) -> dict[str, Side]:
+    """Side by SHA-256 from a run's `split.csv`.
+
+    Raises:
+        DataError: when the file is missing or has other columns.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", hint="give the folder of a finished run") from None
+    if rows and not set(_COLUMNS) <= set(rows[0]):
+        raise DataError(f"{path}: not a split that foveal wrote", hint="give the folder of a finished run")
+    return {row["sha256"]: _as_side(row["split"]) for row in rows if row["split"] in SIDES and row["sha256"]}

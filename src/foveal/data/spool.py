@@ -1,0 +1,44 @@
+"""Rendered pictures kept in memory from the audit to the features, so that each is decoded once."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from foveal.data.render import render, shrink_limit
+from foveal.values import Preprocess
+
+
+class Spool:
+    """Rendered pictures by content hash, up to a limit of memory; those over it are decoded again."""
+
+    def __init__(self, preprocess: Preprocess, *, max_bytes: int = 512 << 20) -> None:
+        self.preprocess = preprocess
+        self.short_side = shrink_limit(preprocess)
+        self._room = max_bytes
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+        self._lock = threading.Lock()
+
+    def offer(self, sha256: str, rgb: Image.Image) -> None:
+        """Keep a decoded picture, if there is room."""
+        needed = 3 * self.preprocess.size**2
+        with self._lock:
+            if sha256 in self._kept or needed > self._room:
+                return
+            self._room -= needed
+        self._kept[sha256] = render(rgb, self.preprocess)
+
+    def peek(self, most: int) -> NDArray[np.uint8]:
+        """Some of what is kept, `(N, size, size, 3)`."""
+        return np.stack([p for _, p in zip(range(most), self._kept.values(), strict=False)])
+
+    def take(self, sha256: str) -> NDArray[np.uint8] | None:
+        """The rendered picture, which is then forgotten; None when it was not kept."""
+        pixels = self._kept.pop(sha256, None)
+        if pixels is not None:
+            with self._lock:
+                self._room += pixels.nbytes
+        return pixels

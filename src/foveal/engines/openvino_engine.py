@@ -1,0 +1,144 @@
+"""OpenVINO on a CPU. The only place that imports it: see `_openvino` for why."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foveal.engines.base import Features, Pixels
+from foveal.files import cache_dir, digest_of, read_json, sha256_of, write_json
+from foveal.models.backbones import load_trunk
+from foveal.values import Backbone, Preprocess
+
+
+@cache
+def _openvino() -> Any:  # noqa: ANN401
+    """OpenVINO without its telemetry, which would otherwise call home when imported."""
+    if "openvino_telemetry" not in sys.modules:
+        # Python's own way to say "not installed"; OpenVINO then uses its stub.
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
+
+
+@cache
+def _core() -> Any:  # noqa: ANN401
+    return _openvino().Core()
+
+
+def version() -> str:
+    """OpenVINO's version, short."""
+    return str(_openvino().__version__).partition("-")[0]
+
+
+def has_bf16() -> bool:
+    """Whether this processor computes bfloat16 by itself."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoEngine:
+    """A trunk on the CPU, one stream over all cores, two batches under way."""
+
+    name = "openvino"
+
+    def __init__(self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "f32") -> None:
+        self.precision = precision
+        self.version = version()
+        model = _normalising(_core().read_model(converted(backbone)), preprocess)
+        options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
+        self._compiled = _core().compile_model(model, "CPU", options)
+        self._queue = _openvino().AsyncInferQueue(self._compiled, 2)
+        self._queue.set_callback(_deliver)
+        self._lock = threading.Lock()
+
+    def submit(self, pixels: Pixels) -> Future[Features]:
+        """See `Engine.submit`."""
+        future: Future[Features] = Future()
+        with self._lock:
+            self._queue.start_async([np.ascontiguousarray(pixels)], (future, time.perf_counter()))
+        return future
+
+    def __call__(self, pixels: Pixels) -> Features:
+        """See `Engine.__call__`."""
+        return self.submit(pixels).result()
+
+
+def _deliver(request: Any, userdata: tuple[Future[Features], float]) -> None:  # noqa: ANN401
+    future, _ = userdata
+    try:
+        future.set_result(np.array(request.get_output_tensor(0).data, dtype=np.float32))
+    except Exception as error:  # a callback's exception would otherwise be lost in a C++ thread
+        future.set_exception(error)
+
+
+def _normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
+    """The model with 8-bit `(N, H, W, 3)` pictures as input and the normalisation inside."""
+    ov = _openvino()
+    from openvino.preprocess import PrePostProcessor
+
+    model.reshape([-1, 3, preprocess.size, preprocess.size])
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input().model().set_layout(ov.Layout("NCHW"))
+    steps.input().preprocess().convert_element_type(ov.Type.f32).mean(list(preprocess.mean)).scale(list(preprocess.std))
+    return steps.build()
+
+
+def converted(backbone: Backbone) -> Path:
+    """The trunk as OpenVINO's own model file in the cache, converted when it is not there or damaged."""
+    key = digest_of([backbone.name, backbone.weights_sha256, version()])
+    folder = cache_dir() / "models" / f"{backbone.name.replace('/', '-')}-{key}"
+    target = folder / "trunk.xml"
+    if _intact(folder):
+        return target
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = _read_graph(backbone, folder) if backbone.graph is not None else _convert(backbone)
+    _openvino().save_model(model, target, compress_to_fp16=False)
+    write_json(folder / "hashes.json", {f.name: sha256_of(f) for f in (target, target.with_suffix(".bin"))})
+    return target
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        hashes = read_json(folder / "hashes.json")
+        return bool(hashes) and all(sha256_of(folder / name) == digest for name, digest in hashes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _read_graph(backbone: Backbone, folder: Path) -> Any:  # noqa: ANN401
+    """A graph whose weights lie in another file: ONNX wants the two side by side."""
+    assert backbone.graph is not None and backbone.blob is not None
+    beside = folder / "source"
+    beside.mkdir(exist_ok=True)
+    try:
+        graph = Path(shutil.copy(backbone.graph, beside))
+        shutil.copy(backbone.blob, beside)
+        model = _core().read_model(graph)
+        model.validate_nodes_and_infer_types()
+        return model
+    finally:
+        # The weights are mapped, and a mapping outlives its name (not on Windows, where the copy stays).
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _convert(backbone: Backbone) -> Any:  # noqa: ANN401
+    """Any torch trunk, by way of `torch.export`."""
+    import torch
+
+    size = backbone.preprocess.size
+    example = torch.zeros(2, 3, size, size)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with torch.no_grad():
+        program = torch.export.export(load_trunk(backbone), (example,), dynamic_shapes=({0: batch},))
+    return _openvino().convert_model(program)

@@ -1,0 +1,180 @@
+"""The Python door: an estimator in scikit-learn's manner, and `load`."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.clock import Clock
+from foveal.config import TrainConfig
+from foveal.errors import FovealError, UsageError
+from foveal.ship import Predictor, find_pictures, load_bundle, save_bundle
+from foveal.ship.evaluate import evaluate
+from foveal.ship.predictor import Picture
+
+_PARAMETERS = ("time", "seed", "backbone", "group_by", "strategy", "out")
+
+
+class NotFitted(FovealError, ValueError, AttributeError):
+    """A model was asked before it was fitted (also scikit-learn's way to say so)."""
+
+
+class ImageClassifier:
+    """A classifier of pictures, trained inside a time budget.
+
+    Args:
+        time: budget of `fit`, e.g. `90s`, `10m`.
+        seed: of the split and everything random.
+        backbone: `lite0`, or a timm model whose weights are on this machine.
+        group_by: regular expression on paths; what it captures stays on one side of the split.
+        strategy: pins a rung of the ladder.
+        out: the run folder; by default one under `runs/`.
+
+    Attributes:
+        classes_: `(K,)` names, sorted, as in scikit-learn.
+        summary_: what stands in `summary.json`.
+        run_: the run folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        time: str = "10m",
+        seed: int = 0,
+        backbone: str = "lite0",
+        group_by: str | None = None,
+        strategy: str | None = None,
+        out: str | None = None,
+    ) -> None:
+        self.time = time
+        self.seed = seed
+        self.backbone = backbone
+        self.group_by = group_by
+        self.strategy = strategy
+        self.out = out
+        self._predictor: Predictor | None = None
+
+    def fit(
+        self, data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], labels: Iterable[object] | None = None
+    ) -> Self:
+        """Train on a folder, a CSV, `sample:NAME`, or on paths with their labels.
+
+        Raises:
+            FovealError: see `foveal.errors`.
+        """
+        from foveal.flow import train
+
+        config = TrainConfig(
+            time=self.time, seed=self.seed, backbone=self.backbone, group_by=self.group_by, strategy=self.strategy
+        )
+        clock = Clock(config.budget)
+        if labels is None:
+            if not isinstance(data, str | os.PathLike):
+                raise UsageError("paths without labels", hint="fit(folder), or fit(paths, labels)")
+            self.run_, self.summary_ = train(data, config, out=self.out, clock=clock)
+        else:
+            if isinstance(data, str | os.PathLike):
+                raise UsageError("labels for one path", hint="fit(folder), or fit([path, ...], [label, ...])")
+            with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
+                table = _as_table(list(data), list(labels), Path(folder) / "data.csv")
+                self.run_, self.summary_ = train(table, config, out=self.out, clock=clock)
+        self._predictor = Predictor.load(self.run_)
+        return self
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """The names of the classes, sorted, `(K,)`."""
+        return np.array(self._fitted().bundle.manifest.classes)
+
+    def predict(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.str_]:
+        """The likeliest class of each picture, `(N,)`.
+
+        Args:
+            pictures: a path, a folder, a Pillow image, an array `(H, W, 3)`, or a list of these.
+
+        Raises:
+            UnreadableImage: at the first picture that can't be read.
+        """
+        return np.asarray(self.classes_[self.predict_proba(pictures).argmax(axis=1)])
+
+    def predict_proba(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.float32]:
+        """Calibrated probabilities, `(N, K)`, columns as in `classes_`."""
+        return self._fitted().probabilities(_each(pictures))
+
+    def score(self, pictures: Sequence[Picture], labels: Sequence[object]) -> float:
+        """Accuracy on these pictures."""
+        return float((self.predict(pictures) == np.array([str(x) for x in labels])).mean())
+
+    def evaluate(self, data: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+        """Figures with intervals, on the run's test side or on other labelled pictures."""
+        self._fitted()
+        return evaluate(self.run_, data)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the bundle into a new folder.
+
+        Raises:
+            UsageError: when the folder has something in it.
+        """
+        target = Path(folder)
+        if target.exists() and any(target.iterdir()):
+            raise UsageError(f"{target} is not empty", hint="give a new folder")
+        save_bundle(self._fitted().bundle, target)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Settings by name."""
+        return {name: getattr(self, name) for name in _PARAMETERS}
+
+    def set_params(self, **params: Any) -> Self:  # noqa: ANN401
+        """Change settings by name.
+
+        Raises:
+            UsageError: at a name that is no setting.
+        """
+        for name, value in params.items():
+            if name not in _PARAMETERS:
+                raise UsageError(f"{name!r} is no setting", hint=f"one of {', '.join(_PARAMETERS)}")
+            setattr(self, name, value)
+        return self
+
+    def _fitted(self) -> Predictor:
+        if self._predictor is None:
+            raise NotFitted("this classifier is not fitted yet", hint="call fit(), or foveal.load(run)")
+        return self._predictor
+
+
+def load(run: str | os.PathLike[str]) -> ImageClassifier:
+    """A trained classifier from a run folder or a bundle.
+
+    Raises:
+        BundleError: when there is no usable model in it.
+    """
+    classifier = ImageClassifier()
+    classifier.run_ = Path(run)
+    classifier._predictor = Predictor(load_bundle(Path(run)))
+    return classifier
+
+
+def _each(pictures: Picture | Sequence[Picture]) -> Iterable[Picture]:
+    if isinstance(pictures, str | os.PathLike):
+        return find_pictures([pictures])
+    if isinstance(pictures, np.ndarray):
+        return pictures if pictures.ndim == 4 else [pictures]
+    return pictures if isinstance(pictures, list | tuple) else [pictures]  # type: ignore[list-item]
+
+
+def _as_table(paths: list[str | os.PathLike[str]], labels: list[object], table: Path) -> Path:
+    if len(paths) != len(labels):
+        raise UsageError(f"{len(paths)} paths and {len(labels)} labels", hint="give one label a path")
+    with table.open("w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["path", "label"])
+        writer.writerows([os.path.abspath(os.fspath(p)), str(label)] for p, label in zip(paths, labels, strict=True))  # noqa: PTH100
+    return table

@@ -1,0 +1,5 @@
+"""Stage 2: a frozen trunk → features, cached on disk."""
+
+from foveal.features.extract import Extractor, FeatureTable
+
+__all__ = ["Extractor", "FeatureTable"]

@@ -1,0 +1,85 @@
+"""Features on disk: keyed by content, preprocessing, weights, engine and view, so that none is computed twice.
+
+A *space* is one folder for one way of computing; in it lie shards, each written once and whole.
+Everything here can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from foveal.files import cache_dir, digest_of, replacing
+
+#: The oldest spaces are dropped over this.
+MAX_BYTES = 4 << 30
+_SHARD_ROWS = 4096
+
+
+class FeatureCache:
+    """One space: SHA-256 of a picture → its feature vector."""
+
+    def __init__(self, key: object, *, enabled: bool = True) -> None:
+        self.folder = cache_dir() / "features" / digest_of(key)
+        self._enabled = enabled
+        self._new: dict[str, NDArray[np.float32]] = {}
+
+    def load(self, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """What is there of `wanted`. Damaged shards are dropped."""
+        missing, found = set(wanted), {}
+        shards = sorted(self.folder.glob("*.safetensors")) if self._enabled and self.folder.is_dir() else []
+        for shard in shards:
+            try:
+                content = load_file(shard)
+                names = [bytes(row).hex() for row in content["sha256"]]
+                rows = content["features"]
+                if len(rows) != len(names):
+                    raise ValueError("rows and names differ in number")
+            except Exception:  # whatever is wrong with it: it is a cache
+                with contextlib.suppress(OSError):
+                    shard.unlink()
+                continue
+            for name, row in zip(names, rows, strict=True):
+                if name in missing:
+                    found[name] = row
+                    missing.discard(name)
+        return found
+
+    def add(self, sha256: str, features: NDArray[np.float32]) -> None:
+        """Note one vector; written in shards, the last one by `flush`."""
+        if self._enabled:
+            self._new[sha256] = features
+            if len(self._new) >= _SHARD_ROWS:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet. A full disk costs the cache, not the run."""
+        if not self._new:
+            return
+        content = {
+            "sha256": np.stack([np.frombuffer(bytes.fromhex(k), dtype=np.uint8) for k in self._new]),
+            "features": np.stack(list(self._new.values())),
+        }
+        self._new.clear()
+        with contextlib.suppress(OSError):
+            with replacing(self.folder / f"{secrets.token_hex(8)}.safetensors") as part:
+                save_file(content, part)
+            _prune(self.folder)
+
+
+def _prune(newest: Path) -> None:
+    """Drop whole spaces, the longest unused first, until the rest fits."""
+    spaces = [s for s in newest.parent.iterdir() if s.is_dir()]
+    sizes = {s: sum(f.stat().st_size for f in s.iterdir()) for s in spaces}
+    for space in sorted(spaces, key=lambda s: s.stat().st_mtime):
+        if sum(sizes.values()) <= MAX_BYTES or space == newest:
+            continue
+        shutil.rmtree(space, ignore_errors=True)
+        sizes.pop(space)

@@ -1,0 +1,124 @@
+"""Pictures → features of one view, none of them computed twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.clock import Clock
+from foveal.config import MAX_PIXELS
+from foveal.data.decode import decode, read_file
+from foveal.data.render import render, shrink_limit
+from foveal.data.spool import Spool
+from foveal.engines import Engine
+from foveal.engines.base import Features, Pixels, key_of
+from foveal.errors import UnreadableImage
+from foveal.features.cache import FeatureCache
+from foveal.features.pipeline import batches
+from foveal.values import Backbone, ImageRecord, Preprocess
+
+
+@dataclass
+class FeatureTable:
+    """Feature vectors of one view, by content hash.
+
+    Attributes:
+        rows: SHA-256 → `(dimension,)`.
+        computed: how many were computed now, not found in the cache.
+        changed: paths whose content is no longer what the audit read.
+    """
+
+    rows: dict[str, NDArray[np.float32]]
+    computed: int = 0
+    changed: list[str] = field(default_factory=list)
+
+    def of(self, records: Sequence[ImageRecord]) -> Features:
+        """The vectors of these records, `(N, dimension)`."""
+        return np.stack([self.rows[r.sha256] for r in records])
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Everything about *how* features are computed; `run` then takes the pictures."""
+
+    backbone: Backbone
+    preprocess: Preprocess
+    engine: Engine
+    spool: Spool | None = None
+    max_pixels: int = MAX_PIXELS
+    cache: bool = True
+
+    def run(
+        self,
+        records: Sequence[ImageRecord],
+        *,
+        view: str = "plain",
+        clock: Clock,
+        reserve: float = 0.0,
+        on_each: Callable[[int], None] = lambda _: None,
+    ) -> FeatureTable:
+        """The features of all records, in their order until the time is up.
+
+        Args:
+            records: what to look at; equal content is computed once.
+            view: one of `render.VIEWS`.
+            clock: the budget; `reserve` seconds of it are kept for later stages.
+            reserve: seconds.
+            on_each: called with the number of pictures done since the last call.
+        """
+        space = [self.backbone.name, self.backbone.weights_sha256, self.preprocess.to_dict(), key_of(self.engine), view]
+        cache = FeatureCache(space, enabled=self.cache)
+        first = {r.sha256: r for r in reversed(records)}
+        wanted = [r for r in records if first[r.sha256] is r]
+        table = FeatureTable(cache.load([r.sha256 for r in wanted]))
+        on_each(len(records) - len(wanted) + len(table.rows))
+        todo = [r for r in wanted if r.sha256 not in table.rows]
+        try:
+            for batch in batches(todo, self.read, self.engine, (view,)):
+                for record, found in batch:
+                    if isinstance(found, UnreadableImage):
+                        table.changed.append(record.path)
+                    else:
+                        table.rows[record.sha256] = found[0]
+                        cache.add(record.sha256, found[0])
+                        table.computed += 1
+                on_each(len(batch))
+                if clock.left(reserve=reserve) <= 0:
+                    break
+        finally:
+            cache.flush()
+        return table
+
+    def read(self, record: ImageRecord) -> Pixels:
+        """One rendered picture, from the spool or from its file, which must still be what the audit read.
+
+        Raises:
+            UnreadableImage: also with the code `changed`.
+        """
+        kept = self.spool.take(record.sha256) if self.spool is not None else None
+        if kept is not None:
+            return kept
+        content = read_file(record.path)
+        if hashlib.sha256(content).hexdigest() != record.sha256:
+            raise UnreadableImage(record.path, "changed", "the file changed during the run")
+        return render_file(content, record.path, self.preprocess, max_pixels=self.max_pixels)
+
+
+def render_file(content: bytes, path: str, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """A file's content as a network's input, `(size, size, 3)`, 8 bits.
+
+    Raises:
+        UnreadableImage: with its reason code.
+    """
+    picture = decode(
+        content,
+        path,
+        shrink_to=shrink_limit(preprocess),
+        max_pixels=max_pixels,
+        background=preprocess.background,
+    )
+    return render(picture, preprocess)

@@ -1,0 +1,113 @@
+"""Files that are whole or absent, and the two folders of our own.
+
+foveal writes in three places only: the run folder, the cache folder (can be deleted at any
+time) and the state folder (the ledger of looks at test sets). Never into the user's data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+
+def cache_dir() -> Path:
+    """Where what can be computed again is kept (`FOVEAL_CACHE` overrides)."""
+    return Path(os.environ.get("FOVEAL_CACHE") or platformdirs.user_cache_dir("foveal", appauthor=False))
+
+
+def state_dir() -> Path:
+    """Where what must not be forgotten is kept (`FOVEAL_STATE` overrides)."""
+    return Path(os.environ.get("FOVEAL_STATE") or platformdirs.user_state_dir("foveal", appauthor=False))
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` to write to; on success it takes `target`'s place in one rename.
+
+    The new content is on the disk before the rename, so a crash leaves the old file or the new one.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.parent / f".{target.name[:100]}.{secrets.token_hex(6)}.part"
+    try:
+        yield part
+        _sync(part)
+        part.replace(target)
+        _sync(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a whole file, atomically."""
+    with replacing(target) as part:
+        part.write_bytes(content)
+
+
+def write_text(target: Path, content: str) -> None:
+    """Write a whole text file, atomically; names that are not UTF-8 keep their bytes."""
+    write_bytes(target, content.encode("utf-8", "surrogateescape"))
+
+
+def write_json(target: Path, value: object) -> None:
+    """Write a JSON file, atomically."""
+    write_text(target, dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def dumps(value: object, *, indent: int | None = None) -> str:
+    """JSON text in which not-a-number stands as null and odd file names survive as escapes."""
+    return json.dumps(_plain(value), indent=indent, ensure_ascii=True, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item") and hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest_of(value: object) -> str:
+    """A short stable digest (16 hex digits) of any JSON-able value: for cache keys."""
+    text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder to the disk, where the system can."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(handle)

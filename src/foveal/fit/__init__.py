@@ -1,0 +1,6 @@
+"""Stage 3: features and labels → a model, the best that the time allows."""
+
+from foveal.fit.ladder import Climb, climb
+from foveal.fit.strategies.base import Candidate, Work
+
+__all__ = ["Candidate", "Climb", "Work", "climb"]

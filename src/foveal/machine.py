@@ -1,0 +1,79 @@
+"""The machine: what there is of it for this process."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from importlib import metadata
+from pathlib import Path
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The processor's model, as the system gives it."""
+    for line in _lines("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def instruction_sets() -> list[str]:
+    """Those that matter to networks, of what the processor has."""
+    wanted = ("avx2", "fma", "f16c", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8", "asimd")
+    for line in _lines("/proc/cpuinfo"):
+        if line.startswith(("flags", "Features")):
+            have = set(line.partition(":")[2].split())
+            return [name for name in wanted if name in have]
+    return []
+
+
+def memory_limit() -> int | None:
+    """Bytes this process may use: the least of the cgroup's limit and what is available; None if unknown."""
+    known = [_cgroup_limit(), _available()]
+    return min((n for n in known if n is not None), default=None)
+
+
+def peak_rss() -> int:
+    """The most memory this process has had resident, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what foveal stands on, without importing any of it."""
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for name in ("foveal", "numpy", "pillow", "openvino", "scikit-learn", "torch", "torchvision", "timm"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _cgroup_limit() -> int | None:
+    limits = []
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        for line in _lines(name):
+            if line.strip().isdigit() and int(line) < 1 << 60:
+                limits.append(int(line))
+    return min(limits, default=None)
+
+
+def _available() -> int | None:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(errors="replace").splitlines()
+    except OSError:
+        return []

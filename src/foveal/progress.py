@@ -1,0 +1,97 @@
+"""What a long job tells while it runs. The default tells nobody; the command line draws bars."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from foveal.files import dumps
+
+
+class Bar(Protocol):
+    """One stage's bar."""
+
+    def total(self, count: int) -> None:
+        """How many steps there will be."""
+
+    def __call__(self, done: int) -> None:
+        """So many steps more are done."""
+
+
+class Progress:
+    """Listens to a run: bars for stages, sentences for what was decided. This one is deaf."""
+
+    @contextmanager
+    def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
+        """A stage with a bar."""
+        yield _Deaf()
+
+    def say(self, text: str) -> None:
+        """One sentence for a person."""
+
+
+class _Deaf:
+    def total(self, count: int) -> None:
+        pass
+
+    def __call__(self, done: int) -> None:
+        pass
+
+
+class Logged(Progress):
+    """Another listener's twin, which also writes what is heard to `log.jsonl`."""
+
+    def __init__(self, inner: Progress, path: Path) -> None:
+        self._inner = inner
+        self._file = path.open("a", encoding="utf-8")
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Logged:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    @contextmanager
+    def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
+        """A stage, logged at its beginning and its end."""
+        self._write(event="begin", stage=name)
+        with self._inner.stage(name, total) as bar:
+            counted = _Counted(bar)
+            yield counted
+        self._write(event="end", stage=name, done=counted.done)
+
+    def say(self, text: str) -> None:
+        """Say and log."""
+        self._inner.say(text)
+        self._write(event="say", text=text)
+
+    def _write(self, **event: object) -> None:
+        event["t"] = round(time.monotonic() - self._began, 3)
+        self._file.write(dumps(event) + "\n")
+        self._file.flush()
+
+
+class _Counted:
+    def __init__(self, inner: Bar) -> None:
+        self._inner = inner
+        self.done = 0
+
+    def total(self, count: int) -> None:
+        self._inner.total(count)
+
+    def __call__(self, done: int) -> None:
+        self.done += done
+        self._inner(done)
+
+
+def read_log(path: Path) -> list[dict[str, object]]:
+    """The events of a `log.jsonl`."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]

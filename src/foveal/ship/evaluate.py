@@ -1,0 +1,90 @@
+"""`foveal evaluate`: a finished model on its own test side, or on other labelled pictures."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foveal.data.sources import list_data
+from foveal.errors import DataError, UnknownName
+from foveal.measure import look, measure, test_set_key
+from foveal.progress import Progress
+from foveal.ship.predictor import Predictor
+from foveal.values import SCHEMA, Entry, LeftOut
+
+
+def evaluate(
+    run: str | os.PathLike[str], data: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Figures as in `summary.json`, under `test`; each call is a look, and is counted.
+
+    Args:
+        run: a run folder; a bare bundle will do when `data` is given.
+        data: labelled pictures in any form that `train` takes; by default the run's own test side.
+        progress: listens.
+
+    Raises:
+        BundleError: when there is no model.
+        DataError: when there is nothing to measure on.
+    """
+    predictor = Predictor.load(run)
+    classes = predictor.bundle.manifest.classes
+    if data is None:
+        entries, name = _test_side(Path(run)), "test side"
+    else:
+        listing = list_data(data)
+        entries, name = listing.entries, listing.name
+    index = {c: i for i, c in enumerate(classes)}
+    strange = sorted({str(e.label) for e in entries} - set(classes))
+    if strange and len(strange) == len({e.label for e in entries}):
+        raise UnknownName("class", strange[0], classes)
+    known = [e for e in entries if e.label in index]
+    left_out = [LeftOut(e.path, "unknown_label", f"the model has no class {e.label!r}", e.label) for e in entries if e.label not in index]
+    rows, labels, paths = [], [], []
+    with (progress or Progress()).stage("predict", len(known)) as bar:
+        for entry, answer in zip(known, predictor.stream((e.path for e in known), topk=len(classes)), strict=True):
+            bar(1)
+            if answer.error is not None:
+                reason, _, detail = answer.error.partition(": ")
+                left_out.append(LeftOut(entry.path, reason, detail, entry.label))
+                continue
+            row = np.zeros(len(classes), dtype=np.float32)
+            for label, probability in answer.topk:
+                row[index[label]] = probability
+            rows.append(row)
+            labels.append(index[str(entry.label)])
+            paths.append(entry.path)
+    if not rows:
+        raise DataError(f"{name}: no picture could be measured", hint="see the reasons with `foveal audit`")
+    measured = measure(np.stack(rows), np.array(labels, dtype=np.int64), paths, classes)
+    return {
+        "schema": SCHEMA,
+        "data": name,
+        "test": measured.figures,
+        "test_looks": look(test_set_key(paths if data is not None else _hashes(Path(run))), run=str(Path(run).resolve())),
+        "mistakes": [vars(m) for m in measured.mistakes],
+        "left_out": [{"path": x.path, "reason": x.reason, "detail": x.detail} for x in left_out],
+    }
+
+
+def _rows(run: Path) -> list[dict[str, str]]:
+    try:
+        with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except OSError as error:
+        raise DataError(
+            f"{run / 'split.csv'}: {error.strerror}", hint="give the run folder, or labelled pictures: foveal evaluate RUN DATA"
+        ) from None
+    return [row for row in rows if row["split"] == "test"]
+
+
+def _test_side(run: Path) -> list[Entry]:
+    return [Entry(row["path"], row["label"], "test") for row in _rows(run)]
+
+
+def _hashes(run: Path) -> list[str]:
+    return [row["sha256"] for row in _rows(run)]

@@ -1,0 +1,226 @@
+"""The nouns that the stages hand to each other. Plain values: no torch, no work, no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from foveal.errors import BundleError
+
+SCHEMA = 1
+Side = Literal["train", "val", "test"]
+SIDES: tuple[Side, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture as the user named it, before it is opened."""
+
+    path: str
+    label: str | None
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that takes no part, and why (`reason` is a code, `detail` is for people)."""
+
+    path: str
+    reason: str
+    detail: str
+    label: str | None = None
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One picture that was fully decoded.
+
+    Attributes:
+        sha256: of the file's content, hex.
+        width, height: pixels, after EXIF orientation.
+        file_time: the file's modification time, nanoseconds.
+        phash: 64-bit perceptual hash (imagehash's `phash`).
+        thumb: 16 × 16 × 3 RGB bytes, for confirming near-duplicates on pixels.
+        brightness, contrast: mean and standard deviation of the grey levels, 0-255.
+        sharpness: variance of the Laplacian of the grey levels at 128 px.
+        camera, taken_at: EXIF maker and model; EXIF time in seconds.
+    """
+
+    path: str
+    label: str | None
+    split: str | None
+    group: str | None
+    sha256: str
+    width: int
+    height: int
+    file_time: int
+    phash: int
+    thumb: bytes = field(repr=False)
+    brightness: float
+    contrast: float
+    sharpness: float
+    camera: str | None = None
+    taken_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or worth knowing, about a data set.
+
+    Attributes:
+        code: stable name, e.g. `near_duplicates`.
+        severity: `error` (spoils the result), `warning` (weakens it), `note`.
+        message: one sentence for a person.
+        hint: what to do about it.
+        count: how many pictures or groups are concerned.
+        paths: the pictures concerned, in groups where they belong together; at most 200 groups.
+    """
+
+    code: str
+    severity: Literal["error", "warning", "note"]
+    message: str
+    hint: str
+    count: int
+    paths: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where one picture went: a row of `split.csv`. `group` joins pictures that must stay together."""
+
+    record: ImageRecord
+    side: Side
+    group: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """All pictures on their sides, and all that were left out."""
+
+    placed: tuple[Placed, ...]
+    left_out: tuple[LeftOut, ...]
+    classes: tuple[str, ...]
+
+    def on(self, side: Side) -> list[Placed]:
+        """The pictures of one side, in a stable order."""
+        return [p for p in self.placed if p.side == side]
+
+    def without(self, unreached: Collection[str], reason: str, detail: str) -> Split:
+        """The same split with the pictures of these hashes left out."""
+        gone = [p.record for p in self.placed if p.record.sha256 in unreached]
+        return Split(
+            tuple(p for p in self.placed if p.record.sha256 not in unreached),
+            (*self.left_out, *(LeftOut(r.path, reason, detail, r.label, r.sha256) for r in gone)),
+            self.classes,
+        )
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a decoded picture becomes a network's input: the only preprocessing there is.
+
+    The picture (RGB, any size) is resized by `resize` to a square of `size` pixels, then each
+    channel becomes `(value - mean) / std`, with values in 0-255.
+
+    Attributes:
+        size: side of the square, pixels.
+        resize: `crop` shortens the short side to `size / crop_share` and cuts the centre;
+            `squash` resizes both sides; `pad` fits the long side and fills with `background`.
+        interpolation: `bicubic` or `bilinear`, both antialiased.
+        background: what shows through transparency and in padding, RGB 0-255.
+    """
+
+    size: int = 224
+    resize: Literal["crop", "squash", "pad"] = "pad"
+    crop_share: float = 0.875
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
+    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+    background: tuple[int, int, int] = (255, 255, 255)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+        """Back from `to_dict`."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen network that turns pictures into features, by name and by content.
+
+    Attributes:
+        name: `lite0` or a timm name.
+        dimension: length of the feature vector.
+        preprocess: what the weights were trained on.
+        weights_sha256: of the weights' file.
+        blob: the hash-checked file of weights.
+        graph: a model file that OpenVINO reads without torch, when there is one already.
+    """
+
+    name: str
+    dimension: int
+    preprocess: Preprocess
+    weights_sha256: str
+    blob: Path | None
+    graph: Path | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`bundle.json`: what a model is, apart from its numbers."""
+
+    task: str
+    classes: tuple[str, ...]
+    backbone: str
+    weights_sha256: str
+    head_sha256: str
+    preprocess: Preprocess
+    views: tuple[str, ...]
+    temperature: float
+    set_threshold: float
+    provenance: Mapping[str, Any]
+    schema: int = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return {**asdict(self), "preprocess": self.preprocess.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            BundleError: when a field is missing or the schema is newer than this foveal.
+        """
+        if values.get("schema") != SCHEMA:
+            raise BundleError(
+                f"this bundle has schema {values.get('schema')!r}, this foveal reads {SCHEMA}",
+                hint="upgrade foveal, or train again",
+            )
+        try:
+            known = {k: values[k] for k in cls.__dataclass_fields__}
+        except KeyError as missing:
+            raise BundleError(f"bundle.json lacks {missing}", hint="the file was changed by hand?") from None
+        known["preprocess"] = Preprocess.from_dict(known["preprocess"])
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+
+
+@dataclass
+class Decisions:
+    """What the clock or a probe chose, so that a run can be explained and repeated."""
+
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def record(self, name: str, value: object, reason: str) -> None:
+        """Write down one choice with its reason in words."""
+        self.made[name] = {"value": value, "reason": reason}
+
