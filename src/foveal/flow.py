@@ -26,6 +26,7 @@ from foveal.machine import versions
 from foveal.measure import look, render_report, test_set_key
 from foveal.measure.summary import summarise, times
 from foveal.models.backbones import find_backbone
+from foveal.prefetch import prefetch
 from foveal.progress import Logged, Progress
 from foveal.ship import make_bundle, save_bundle
 from foveal.ship.run_folder import RunFolder
@@ -75,6 +76,7 @@ def _stages(
         split = make_split(audited.records, audited.near, audited.left_out, seed=config.seed, previous=previous)
 
     # 2 and 3, features and fit: from the first rung on there is a usable model.
+    prefetch("sklearn.linear_model", "scipy.optimize", "jinja2", "matplotlib.figure")
     engine = choose_engine(backbone, backbone.preprocess, lambda: spool.peek(32), decisions)
     extractor = Extractor(backbone, backbone.preprocess, engine, spool, config.max_pixels, config.cache)
     work = Work(split, extractor, clock, config.seed, progress)

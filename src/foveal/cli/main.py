@@ -82,8 +82,8 @@ def main() -> None:
             say(f"hint: {error.hint}")
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        sys.stderr.flush()
+        os._exit(141)  # not by way of the interpreter's end, which would flush into the closed pipe
     except Exception:
         traceback.print_exc()
         say("foveal: this is a fault of ours, not yours. Please report it with the lines above,")
