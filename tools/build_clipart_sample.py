@@ -47,10 +47,10 @@ def packed(file: Path) -> bytes | None:
     """A small PNG with a palette and, where there was one, transparency."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        picture = Image.open(file)
-        if picture.width * picture.height > LARGEST or min(picture.size) < 24:
+        opened = Image.open(file)
+        if opened.width * opened.height > LARGEST or min(opened.size) < 24:
             return None
-        picture = picture.convert("RGBA")
+        picture = opened.convert("RGBA")
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     picture = picture.quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
     buffer = io.BytesIO()

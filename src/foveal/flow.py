@@ -1,10 +1,10 @@
 """THE STORY: a folder of pictures becomes a classifier one can believe. Read this first.
 
-    1 data      read, audit, split        data/
-    2 features  a frozen trunk            features/   (for the strategies that want them)
-    3 fit       climb the ladder          fit/
-    4 measure   the test side, once       measure/
-    5 ship      bundle and run folder     ship/
+1 data      read, audit, split        data/
+2 features  a frozen trunk            features/   (for the strategies that want them)
+3 fit       climb the ladder          fit/
+4 measure   the test side, once       measure/
+5 ship      bundle and run folder     ship/
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from foveal.clock import Clock
 from foveal.config import TrainConfig
-from foveal.data import audit, make_split
+from foveal.data import Reading, audit, make_split
 from foveal.data.split import read_sides, split_as_csv
 from foveal.data.spool import Spool
 from foveal.engines import choose_engine
@@ -28,7 +28,7 @@ from foveal.measure.summary import summarise, times
 from foveal.models.backbones import find_backbone
 from foveal.prefetch import prefetch
 from foveal.progress import Logged, Progress
-from foveal.ship import make_bundle, save_bundle
+from foveal.ship import load_bundle, make_bundle, save_bundle
 from foveal.ship.run_folder import RunFolder
 from foveal.tasks import find_task
 from foveal.values import Decisions
@@ -70,8 +70,8 @@ def _stages(
     # 1 data: every picture is opened once; what the network needs of it is kept in the spool.
     spool = Spool(backbone.preprocess)
     with clock.lap("audit"), progress.stage("read and audit") as bar:
-        reading = {"clock": clock, "share": READING_SHARE, "spool": spool, "on_start": bar.total, "on_each": bar}
-        audited = audit(data, group_by=config.group_by, max_pixels=config.max_pixels, **reading)
+        reading = Reading(clock, READING_SHARE, spool, on_start=bar.total, on_each=bar)
+        audited = audit(data, group_by=config.group_by, max_pixels=config.max_pixels, reading=reading)
         run.write("audit.json", audited.to_dict())
         split = make_split(audited.records, audited.near, audited.left_out, seed=config.seed, previous=previous)
 
@@ -91,28 +91,18 @@ def _stages(
 
     # 4 measure: the test side, once, and the look is noted.
     with clock.lap("evaluate"), progress.stage("measure", 1) as bar:
-        final = make_bundle(best, work, task=task.name, origin=origin)
         tested = best.seen["test"]
-        probabilities = softmax(best.logits["test"], final.manifest.temperature)
+        probabilities = softmax(best.logits["test"], load_bundle(run.model).manifest.temperature)
         measured = task.measure(probabilities, work.labels(tested), [p.record.path for p in tested], split.classes)
         looks = look(test_set_key(p.record.sha256 for p in tested), run=str(run.path.resolve()))
         bar(1)
 
     # 5 ship: `summary.json` comes last, it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report", 1) as bar:
-        save_bundle(final, run.model)
         run.write("split.csv", split_as_csv(split))
         run.write("config.json", {**config.to_dict(), "versions": versions(), "decisions": decisions.made})
-        summary = summarise(
-            task=task.name,
-            audit=audited,
-            split=split,
-            work=work,
-            climb=climbed,
-            decisions=decisions,
-            measured=measured,
-            looks=looks,
-        )
+        summary = summarise(task.name, audited, split, work, climbed, decisions)
+        summary |= {"test": measured.figures, "test_looks": looks}
         run.write("report.html", render_report(summary, measured, audited.findings, decisions.made))
         bar(1)
     summary["time"] = times(clock)

@@ -25,7 +25,18 @@ def cpu_name() -> str:
 
 def instruction_sets() -> list[str]:
     """Those that matter to networks, of what the processor has."""
-    wanted = ("avx2", "fma", "f16c", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8", "asimd")
+    wanted = (
+        "avx2",
+        "fma",
+        "f16c",
+        "avx512f",
+        "avx512_bf16",
+        "avx512_vnni",
+        "avx_vnni",
+        "amx_bf16",
+        "amx_int8",
+        "asimd",
+    )
     for line in _lines("/proc/cpuinfo"):
         if line.startswith(("flags", "Features")):
             have = set(line.partition(":")[2].split())

@@ -11,6 +11,7 @@ from foveal.errors import BundleError
 
 SCHEMA = 1
 Side = Literal["train", "val", "test"]
+Severity = Literal["error", "warning", "note"]
 SIDES: tuple[Side, ...] = ("train", "val", "test")
 
 
@@ -81,7 +82,7 @@ class Finding:
     """
 
     code: str
-    severity: Literal["error", "warning", "note"]
+    severity: Severity
     message: str
     hint: str
     count: int
@@ -150,7 +151,8 @@ class Preprocess:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
         """Back from `to_dict`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -207,11 +209,12 @@ class Manifest:
                 hint="upgrade foveal, or train again",
             )
         try:
-            known = {k: values[k] for k in cls.__dataclass_fields__}
+            known: dict[str, Any] = {k: values[k] for k in cls.__dataclass_fields__}
         except KeyError as missing:
             raise BundleError(f"bundle.json lacks {missing}", hint="the file was changed by hand?") from None
         known["preprocess"] = Preprocess.from_dict(known["preprocess"])
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+        known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
+        return cls(**known)
 
 
 @dataclass
@@ -223,4 +226,3 @@ class Decisions:
     def record(self, name: str, value: object, reason: str) -> None:
         """Write down one choice with its reason in words."""
         self.made[name] = {"value": value, "reason": reason}
-

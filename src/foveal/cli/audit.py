@@ -13,21 +13,26 @@ _SHOWN = 3
 
 
 def audit(
-    data: Annotated[str, typer.Argument(help="A folder of class folders, a CSV or JSONL file, or sample:clipart.")],
+    data: Annotated[
+        str, typer.Argument(help="A folder of class folders, a CSV or JSONL file, or sample:clipart.")
+    ],
     group_by: Annotated[str | None, typer.Option(help="Regular expression on paths below DATA.")] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = MAX_PIXELS,
     json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Say what is wrong with the pictures, before anything is trained. Ends with 1 when something is."""
+    from foveal.data import Reading
     from foveal.data import audit as look_through
 
     with Terminal().stage("read and audit") as bar:
-        found = look_through(data, group_by=group_by, max_pixels=max_pixels, on_start=bar.total, on_each=bar)
+        reading = Reading(on_start=bar.total, on_each=bar)
+        found = look_through(data, group_by=group_by, max_pixels=max_pixels, reading=reading)
     if json:
         put_json(found.to_dict())
     else:
-        sizes = ", ".join(f"{label} {n}" for label, n in found.classes().items())
-        put(f"{len(found.records)} pictures read, {len(found.left_out)} left out; {len(found.classes())} classes: {sizes}")
+        sizes = found.classes()
+        named = ", ".join(f"{label} {n}" for label, n in sizes.items())
+        put(f"{len(found.records)} pictures read, {len(found.left_out)} left out; {len(sizes)} classes: {named}")
         for finding in found.findings:
             put(f"{finding.severity:<8} {finding.message}")
             for group in finding.paths[:_SHOWN]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from foveal.progress import Bar, Progress
+
+T = TypeVar("T")
 
 
 def say(text: str) -> None:
@@ -28,6 +30,13 @@ def put_json(value: Mapping[str, Any]) -> None:
     put(dumps(value, indent=1))
 
 
+def counted(items: Iterable[T], bar: Bar) -> Iterator[T]:
+    """The same items, each counted on the bar as it passes."""
+    for item in items:
+        bar(1)
+        yield item
+
+
 class Terminal(Progress):
     """Bars on a terminal, nothing elsewhere; sentences always."""
 
@@ -42,7 +51,13 @@ class Terminal(Progress):
                 yield deaf
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as Bars
 
         columns = (

@@ -30,7 +30,8 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
     if json:
         put_json(found)
         return
-    put(f"processor   {found['cpu']}, {found['cores']} cores, {' '.join(found['instruction_sets']) or 'no extensions known'}")
+    extensions = " ".join(found["instruction_sets"]) or "no extensions known"
+    put(f"processor   {found['cpu']}, {found['cores']} cores, {extensions}")
     put(f"memory      {limit / 2**30:.1f} GiB for this process" if limit else "memory      unknown")
     put(f"engines     {', '.join(found['engines'])}")
     put(f"cache       {found['cache']}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -11,11 +12,13 @@ from foveal.cli.console import Terminal, put, put_json, say
 
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run folder.")],
-    data: Annotated[str | None, typer.Argument(help="Other labelled pictures; by default the run's own test side.")] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="Other labelled pictures; by default the run's own test side.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
 ) -> None:
     """Measure a finished model on its test side, or on other labelled pictures."""
-    from foveal.measure.report import interval, percent
+    from foveal.measure.report import percent
     from foveal.ship.evaluate import evaluate as measure
 
     result = measure(run, data, progress=Terminal())
@@ -23,11 +26,18 @@ def evaluate(
         put_json(result)
         return
     test = result["test"]
-    put(f"accuracy           {percent(test['accuracy'])}  (95 % interval {interval(test['accuracy_ci95'])}, n = {test['n']})")
+    put(f"accuracy           {_with_interval(test, 'accuracy')}, n = {test['n']}")
     put(f"balanced accuracy  {percent(test['balanced_accuracy'])}")
-    put(f"macro F1           {percent(test['macro_f1'])}  (95 % interval {interval(test['macro_f1_ci95'])})")
+    put(f"macro F1           {_with_interval(test, 'macro_f1')}")
     put(f"log-loss           {test['log_loss']:.3f}")
     put(f"calibration error  {percent(test['ece'])}")
     for row in test["per_class"]:
-        put(f"  {row['label']:<20} recall {percent(row['recall']):>8}  precision {percent(row['precision']):>8}  n = {row['n']}")
+        recall, precision = percent(row["recall"]), percent(row["precision"])
+        put(f"  {row['label']:<20} recall {recall:>8}  precision {precision:>8}  n = {row['n']}")
     say(f"look {result['test_looks']} at this test set; {len(result['left_out'])} files left out")
+
+
+def _with_interval(test: Mapping[str, Any], name: str) -> str:
+    from foveal.measure.report import interval, percent
+
+    return f"{percent(test[name])}  (95 % interval {interval(test[f'{name}_ci95'])})"

@@ -6,7 +6,6 @@ ours · 130/143 stopped by a signal.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
@@ -65,7 +64,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     pass
 
@@ -74,6 +75,8 @@ def main() -> None:
     """The entry point: run a verb and end with the right code."""
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if hasattr(signal, "SIGPIPE"):  # `foveal predict … | head`: end quietly when the reader has seen enough
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app()
     except FovealError as error:
@@ -81,9 +84,6 @@ def main() -> None:
         if error.hint:
             say(f"hint: {error.hint}")
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader has seen enough
-        sys.stderr.flush()
-        os._exit(141)  # not by way of the interpreter's end, which would flush into the closed pipe
     except Exception:
         traceback.print_exc()
         say("foveal: this is a fault of ours, not yours. Please report it with the lines above,")

@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from foveal.cli.console import Terminal, say
+from foveal.cli.console import Terminal, counted, say
 
 
 def predict(
     run: Annotated[str, typer.Argument(help="A run folder, or a bundle.")],
     pictures: Annotated[list[str], typer.Argument(help="Files, folders, or globs in quotes.")],
     topk: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Write a .csv, .parquet or .json file; by default CSV to stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a .csv, .parquet or .json file; by default CSV to stdout.")
+    ] = None,
     format: Annotated[str | None, typer.Option(help="csv, parquet or json, when the name does not tell.")] = None,
     precision: Annotated[str | None, typer.Option(help="Pin f32 or bf16.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
@@ -32,7 +34,7 @@ def predict(
         raise UsageError("Parquet can't go to a terminal", hint="name a file: --out answers.parquet")
     predictor = Predictor.load(run, precision=precision)
     with Terminal().stage("predict") as bar:
-        answers = (bar(1) or answer for answer in predictor.stream(find_pictures(pictures), topk=topk))
+        answers = counted(predictor.stream(find_pictures(pictures), topk=topk), bar)
         if out is not None:
             say(f"{write_file(answers, out, kind, topk=topk)} answers in {out}")
         elif json or kind == "json":

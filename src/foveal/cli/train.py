@@ -17,18 +17,25 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[str, typer.Argument(help="A folder of class folders, a CSV or JSONL file, or sample:clipart.")],
+    data: Annotated[
+        str, typer.Argument(help="A folder of class folders, a CSV or JSONL file, or sample:clipart.")
+    ],
     time: Annotated[str, typer.Option(help="Budget for everything: 90s, 10m, 2h.")] = "10m",
     out: Annotated[str | None, typer.Option(help="The run folder; by default runs/NAME-DATE-TIME.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split and everything random.")] = 0,
-    backbone: Annotated[str, typer.Option(help="lite0, or a timm model whose weights are on this machine.")] = "lite0",
+    backbone: Annotated[
+        str, typer.Option(help="lite0, or a timm model whose weights are on this machine.")
+    ] = "lite0",
     strategy: Annotated[str | None, typer.Option(help="Pin one rung: frozen, frozen-views.")] = None,
     group_by: Annotated[
-        str | None, typer.Option(help="Regular expression on paths below DATA: what it captures stays on one side.")
+        str | None,
+        typer.Option(help="Regular expression on paths below DATA: what it captures stays on one side."),
     ] = None,
     split_from: Annotated[str | None, typer.Option(help="Keep the split of an earlier run.")] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = MAX_PIXELS,
-    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features on disk for the next run.")] = True,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep features on disk for the next run.")
+    ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print summary.json on stdout.")] = False,
 ) -> None:
     """Make a classifier from a folder of pictures, and say how well it does."""
@@ -66,7 +73,13 @@ def five_lines(path: Path, summary: dict[str, Any]) -> list[str]:
         well, sure = "not measured: too few pictures to hold any out", "collect more pictures"
     budget = f" of {format_duration(time['budget_s'])}" if time["budget_s"] else ""
     long = f"{format_duration(time['total_s'])}{budget}; {summary['strategy']['reason']}"
-    lines = {"what": what, "how well": well, "how sure": sure, "how long": long, "where": f"{path}/report.html"}
+    lines = {
+        "what": what,
+        "how well": well,
+        "how sure": sure,
+        "how long": long,
+        "where": f"{path}/report.html",
+    }
     return [f"{name:<9} {text}" for name, text in lines.items()]
 
 

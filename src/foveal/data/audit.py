@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from foveal.clock import Clock
 from foveal.config import MAX_PIXELS
 from foveal.data.duplicates import near_pairs
 from foveal.data.findings import find_all
-from foveal.data.scan import scan
-from foveal.data.spool import Spool
+from foveal.data.scan import Reading, scan
 from foveal.data.sources import Listing, list_data
 from foveal.values import SCHEMA, Finding, ImageRecord, LeftOut
 
@@ -61,11 +58,7 @@ def audit(
     *,
     group_by: str | None = None,
     max_pixels: int = MAX_PIXELS,
-    clock: Clock | None = None,
-    share: float = 1.0,
-    spool: Spool | None = None,
-    on_start: Callable[[int], None] = lambda _: None,
-    on_each: Callable[[int], None] = lambda _: None,
+    reading: Reading | None = None,
 ) -> Audit:
     """Read every picture of DATA once and say what is wrong.
 
@@ -73,23 +66,17 @@ def audit(
         data: a folder of class folders, a CSV or JSONL file, or `sample:NAME`.
         group_by: see `TrainConfig.group_by`.
         max_pixels: larger pictures are refused.
-        clock: a budget, when the audit is a part of something longer.
-        share: what part of that budget may be spent when this ends.
-        spool: where rendered pictures are kept for the next stage.
-        on_start: called with the number of pictures, once it is known.
-        on_each: called with the number of pictures done since the last call.
+        reading: its time, what it keeps, and who listens.
 
     Raises:
         DataError: when DATA names no picture at all.
     """
-    clock = clock or Clock()
-    began = clock.spent()
+    reading = reading or Reading()
+    began = reading.clock.spent()
     listing = list_data(data, group_by=group_by)
-    on_start(len(listing.entries))
-    records, refused = scan(
-        listing.entries, clock=clock, share=share, max_pixels=max_pixels, spool=spool, on_each=on_each
-    )
+    reading.on_start(len(listing.entries))
+    records, refused = scan(listing.entries, reading, max_pixels=max_pixels)
     left_out = [*listing.left_out, *refused]
     near = near_pairs(records)
     findings = find_all(listing, records, left_out, near)
-    return Audit(listing, records, left_out, near, findings, clock.spent() - began)
+    return Audit(listing, records, left_out, near, findings, reading.clock.spent() - began)

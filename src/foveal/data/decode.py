@@ -21,7 +21,8 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from foveal.config import MAX_PIXELS
 from foveal.errors import UnreadableImage
 
-#: Formats that are opened, by Pillow's names (JPEG includes MPO, the phones' variety). Others are refused: fewer parsers, fewer surprises.
+#: Formats that are opened, by Pillow's names (JPEG includes MPO, the phones' variety). Others are
+#: refused: fewer parsers, fewer surprises.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
 
 #: Reason codes of a refusal, and what they mean. They stand in `split.csv` and in predictions.
@@ -77,10 +78,10 @@ def read_file(path: str) -> bytes:
         UnreadableImage: `missing`, `unreadable_file` or `empty_file`.
     """
     try:
-        if not os.path.isfile(path):  # noqa: PTH113  (a path here may be no valid text)
-            code = "unreadable_file" if os.path.exists(path) else "missing"  # noqa: PTH110
+        if not os.path.isfile(path):
+            code = "unreadable_file" if os.path.exists(path) else "missing"
             raise UnreadableImage(path, code, "not a regular file" if code != "missing" else REASONS[code])
-        with open(path, "rb") as handle:  # noqa: PTH123
+        with open(path, "rb") as handle:
             content = handle.read()
     except (OSError, ValueError) as error:
         raise UnreadableImage(path, "unreadable_file", str(error)) from None
@@ -163,7 +164,11 @@ def finish(
         picture.load()
         factor = min(picture.size) // (2 * shrink_to) if shrink_to else 1
         turn = orientation_of(picture)
-        if factor > 1 and picture.mode in ("L", "LA", "RGB", "RGBA", "CMYK") and "transparency" not in picture.info:
+        if (
+            factor > 1
+            and picture.mode in ("L", "LA", "RGB", "RGBA", "CMYK")
+            and "transparency" not in picture.info
+        ):
             picture = picture.reduce(factor)
         return to_rgb(picture if turn == 1 else picture.transpose(_TURNS[turn]), background)
     except UnreadableImage:

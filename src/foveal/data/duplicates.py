@@ -114,4 +114,5 @@ def _confirmed(thumbs: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[n
     a, b = thumbs[pairs[:, 0]].astype(np.float32), thumbs[pairs[:, 1]].astype(np.float32)
     difference = np.abs(a - b).mean(axis=1)
     contrast = np.minimum(a.std(axis=1), b.std(axis=1))
-    return (difference <= MAX_DIFFERENCE) & (difference <= MAX_RELATIVE * contrast)
+    alike: NDArray[np.bool_] = (difference <= MAX_DIFFERENCE) & (difference <= MAX_RELATIVE * contrast)
+    return alike

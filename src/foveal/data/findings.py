@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from foveal.data.duplicates import exact_copies, join_all, near_pairs
 from foveal.data.sources import Listing
-from foveal.values import Finding, ImageRecord, LeftOut
+from foveal.values import Finding, ImageRecord, LeftOut, Severity
 
 FEW = 20  # pictures a class under which no figure can be trusted
 IMBALANCE = 5.0  # the largest class over the smallest
@@ -162,28 +162,23 @@ def _classes(listing: Listing, records: Sequence[ImageRecord]) -> Iterable[Findi
 
 
 def _looks(records: Sequence[ImageRecord]) -> Iterable[Finding]:
-    tests = (
+    tests: tuple[tuple[str, Callable[[ImageRecord], bool], str, Severity], ...] = (
         ("blank", lambda r: r.contrast < BLANK, "without content (one colour)", "warning"),
         ("dark", lambda r: r.brightness < DARK and r.contrast >= BLANK, "nearly black", "note"),
         ("tiny", lambda r: min(r.width, r.height) < TINY, f"under {TINY} pixels", "note"),
-        (
-            "blurred",
-            lambda r: r.sharpness < BLURRED and r.contrast >= BLANK and min(r.width, r.height) >= TINY,
-            "without sharp detail",
-            "note",
-        ),
+        ("blurred", _is_blurred, "without sharp detail", "note"),
     )
     for code, is_so, words, severity in tests:
         some = [r.path for r in records if is_so(r)]
         if some:
-            yield Finding(
-                code,
-                severity,  # type: ignore[arg-type]
-                f"{_n(len(some), 'picture')} {words}",
-                "look at them; they are used all the same",
-                len(some),
-                _each(some),
-            )
+            message = f"{_n(len(some), 'picture')} {words}"
+            hint = "look at them; they are used all the same"
+            yield Finding(code, severity, message, hint, len(some), _each(some))
+
+
+def _is_blurred(record: ImageRecord) -> bool:
+    seen = record.contrast >= BLANK and min(record.width, record.height) >= TINY
+    return seen and record.sharpness < BLURRED
 
 
 def _near_sets(records: Sequence[ImageRecord], pairs: Sequence[tuple[int, int]]) -> list[list[int]]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -26,14 +27,26 @@ _THUMB = 16
 _LAPLACIAN_SIDE = 128
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a reading may go on: its time, what it keeps, and who listens.
+
+    Attributes:
+        clock: a budget, of which `share` (0 to 1) may be spent when the reading ends.
+        spool: where rendered pictures are kept for the next stage, so that each is decoded once.
+        on_start: called with the number of pictures, once it is known.
+        on_each: called with the number of pictures done since the last call.
+    """
+
+    clock: Clock = field(default_factory=Clock)
+    share: float = 1.0
+    spool: Spool | None = None
+    on_start: Callable[[int], None] = lambda _: None
+    on_each: Callable[[int], None] = lambda _: None
+
+
 def scan(
-    entries: Sequence[Entry],
-    *,
-    clock: Clock,
-    share: float = 1.0,
-    max_pixels: int = MAX_PIXELS,
-    spool: Spool | None = None,
-    on_each: Callable[[int], None] = lambda _: None,
+    entries: Sequence[Entry], reading: Reading, *, max_pixels: int = MAX_PIXELS
 ) -> tuple[list[ImageRecord], list[LeftOut]]:
     """Read all pictures, in parallel.
 
@@ -42,11 +55,8 @@ def scan(
 
     Args:
         entries: what to read.
-        clock: the budget; `share` of it may be spent when this ends.
-        share: 0 to 1.
+        reading: its time, what it keeps, and who listens.
         max_pixels: larger pictures are refused.
-        spool: where rendered pictures are kept for the next stage, so that each is decoded once.
-        on_each: called with the number of pictures done since the last call.
 
     Returns:
         Records and refusals, each in the order of `entries`.
@@ -56,21 +66,23 @@ def scan(
 
     def one(i: int) -> tuple[int, ImageRecord | LeftOut]:
         try:
-            return i, look_at(entries[i], max_pixels=max_pixels, spool=spool)
+            return i, look_at(entries[i], max_pixels=max_pixels, spool=reading.spool)
         except UnreadableImage as refusal:
             return i, LeftOut(entries[i].path, refusal.code, refusal.detail, entries[i].label)
 
     waiting: Iterator[int] = iter(order)
     with quiet(), ThreadPoolExecutor(cores()) as pool:
         while chunk := list(islice(waiting, 64 * cores())):
-            if clock.over(share=share):
+            if reading.clock.over(share=reading.share):
                 for i in (*chunk, *waiting):
                     e = entries[i]
-                    found[i] = LeftOut(e.path, "no_time", "the time budget was used up before it was read", e.label)
+                    found[i] = LeftOut(
+                        e.path, "no_time", "the time budget was used up before it was read", e.label
+                    )
                 break
             for i, result in pool.map(one, chunk):
                 found[i] = result
-            on_each(len(chunk))
+            reading.on_each(len(chunk))
     results = [found[i] for i in range(len(entries))]
     return (
         [r for r in results if isinstance(r, ImageRecord)],
@@ -105,7 +117,7 @@ def look_at(entry: Entry, *, max_pixels: int = MAX_PIXELS, spool: Spool | None =
         sha256=digest,
         width=width,
         height=height,
-        file_time=os.stat(entry.path).st_mtime_ns,  # noqa: PTH116
+        file_time=os.stat(entry.path).st_mtime_ns,
         phash=_as_int(imagehash.phash(_shrunk(grey, 64))),
         thumb=small.resize((_THUMB, _THUMB), Image.Resampling.BOX).tobytes(),
         brightness=float(levels.mean()),

@@ -20,10 +20,31 @@ from foveal.data.samples import unpack
 from foveal.errors import DataError
 from foveal.values import Entry, LeftOut
 
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 _CLUTTER = {"thumbs.db", "desktop.ini", "icon\r"}
 #: Files beside pictures that nobody takes for pictures: passed over as `not_a_picture` without being read.
-_OTHER = {".txt", ".csv", ".json", ".jsonl", ".xml", ".md", ".html", ".yaml", ".yml", ".py", ".zip", ".db", ".ini"}
+_OTHER = {
+    ".txt",
+    ".csv",
+    ".json",
+    ".jsonl",
+    ".xml",
+    ".md",
+    ".html",
+    ".yaml",
+    ".yml",
+    ".py",
+    ".zip",
+    ".db",
+    ".ini",
+}
 
 
 @dataclass
@@ -63,9 +84,9 @@ def list_data(data: str | os.PathLike[str], *, group_by: str | None = None) -> L
     if text.startswith("sample:"):
         folder = unpack(text.removeprefix("sample:"))
         listing = _list_folder(str(folder), text.removeprefix("sample:"))
-    elif os.path.isdir(text):  # noqa: PTH112
-        listing = _list_folder(os.path.abspath(text), _name_of(text))  # noqa: PTH100
-    elif os.path.isfile(text):  # noqa: PTH113
+    elif os.path.isdir(text):
+        listing = _list_folder(os.path.abspath(text), _name_of(text))
+    elif os.path.isfile(text):
         listing = _list_table(Path(text))
     else:
         raise DataError(
@@ -84,7 +105,7 @@ def list_data(data: str | os.PathLike[str], *, group_by: str | None = None) -> L
 
 
 def _name_of(text: str) -> str:
-    base = os.path.basename(os.path.abspath(text))  # noqa: PTH100, PTH119
+    base = os.path.basename(os.path.abspath(text))
     return re.sub(r"[^\w.-]+", "-", base.encode("utf-8", "replace").decode())[:60] or "data"
 
 
@@ -149,15 +170,15 @@ def _children(folder: str, listing: Listing, label: str | None = None) -> Iterat
         if child.name.startswith((".", "__MACOSX")):
             kind = "hidden folder" if child.is_dir(follow_symlinks=False) else "hidden file"
             listing.skip(child.path, "hidden", kind, label)
-        elif child.is_symlink() and not os.path.exists(child.path):  # noqa: PTH110
+        elif child.is_symlink() and not os.path.exists(child.path):
             listing.skip(child.path, "missing", "a link that leads nowhere, or in a circle", label)
         else:
             yield child
 
 
 def _file(listing: Listing, path: str, label: str | None, split: str | None) -> None:
-    name = os.path.basename(path).lower()  # noqa: PTH119
-    if name in _CLUTTER or os.path.splitext(name)[1] in _OTHER:  # noqa: PTH122
+    name = os.path.basename(path).lower()
+    if name in _CLUTTER or os.path.splitext(name)[1] in _OTHER:
         listing.skip(path, "not_a_picture", "by its name", label)
     elif label is None:
         listing.skip(path, "no_label", "lies outside every class folder")
@@ -172,16 +193,19 @@ def _list_table(path: Path) -> Listing:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", hint="can you read this file?") from None
-    rows = _json_rows(path, text) if path.suffix.lower() in (".jsonl", ".ndjson", ".json") else _csv_rows(path, text)
+    rows = (
+        _json_rows(path, text) if path.suffix.lower() in (".jsonl", ".ndjson", ".json") else _csv_rows(path, text)
+    )
     for number, row in rows:
         where = row.get("path", "").strip()
         label, split, group = (row.get(k, "").strip() for k in ("label", "split", "group"))
         if not where:
             raise DataError(f"{path}:{number}: this row has no path", hint="every row needs path and label")
-        full = os.path.normpath(os.path.join(listing.root, where))  # noqa: PTH118
+        full = os.path.normpath(os.path.join(listing.root, where))
         if split and split.lower() not in _SPLITS:
             raise DataError(
-                f"{path}:{number}: split {split!r} is none of train, val, test", hint="leave it empty to let foveal split"
+                f"{path}:{number}: split {split!r} is none of train, val, test",
+                hint="leave it empty to let foveal split",
             )
         if not label:
             listing.skip(full, "no_label", f"row {number} has no label")

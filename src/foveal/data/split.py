@@ -12,6 +12,7 @@ import hashlib
 import io
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from foveal.data.duplicates import exact_copies, join_all
@@ -52,7 +53,10 @@ def make_split(
     out = list(left_out)
     for members in sets:
         usable = [i for i in members if records[i].sha256 not in conflicting]
-        out += [_out(records[i], "conflicting_labels", "the same picture has two labels") for i in set(members) - set(usable)]
+        out += [
+            _out(records[i], "conflicting_labels", "the same picture has two labels")
+            for i in set(members) - set(usable)
+        ]
         if not usable:
             continue
         sides = _sides(records, usable, shares, redraw=redraw, seed=seed, previous=previous or {})
@@ -95,7 +99,9 @@ def _sides(
     if fixed:
         stays = min(fixed.values(), key=_PRECEDENCE.index)
         return {
-            i: (stays, "given" if i in fixed else "") if fixed.get(i, stays) == stays else (None, "leak_between_splits")
+            i: (stays, "given" if i in fixed else "")
+            if fixed.get(i, stays) == stays
+            else (None, "leak_between_splits")
             for i in members
         }
     oldest = min(members, key=lambda i: (records[i].file_time, records[i].sha256))
@@ -121,10 +127,11 @@ def _shares_to_make(records: Sequence[ImageRecord]) -> tuple[dict[Side, float], 
     """
     given = {r.split for r in records if r.split is not None}
     blanks = any(r.split is None for r in records)
-    missing = [s for s in SIDES if s not in given and s != "train"]
+    missing: list[Side] = [s for s in SIDES if s not in given and s != "train"]
     if not given or (blanks and not missing):
         return dict(SHARES), False
-    return {s: SHARES[s] for s in ("train", *missing)}, bool(missing) and not blanks
+    made: list[Side] = ["train", *missing]
+    return {s: SHARES[s] for s in made}, bool(missing) and not blanks
 
 
 def _as_side(split: str | None) -> Side:
@@ -153,9 +160,7 @@ def bursts(records: Sequence[ImageRecord]) -> list[tuple[int, int]]:
     timed = sorted(
         (r.camera, r.taken_at, i) for i, r in enumerate(records) if r.camera is not None and r.taken_at is not None
     )
-    return [
-        (a[2], b[2]) for a, b in zip(timed, timed[1:], strict=False) if a[0] == b[0] and b[1] - a[1] <= BURST_SECONDS
-    ]
+    return [(a[2], b[2]) for a, b in pairwise(timed) if a[0] == b[0] and b[1] - a[1] <= BURST_SECONDS]
 
 
 def _out(record: ImageRecord, reason: str, detail: str) -> LeftOut:

@@ -42,4 +42,3 @@ class Engine(Protocol):
 def key_of(engine: Engine) -> str:
     """What makes two engines give the same numbers: name, version, precision, processor."""
     return f"{engine.name}-{engine.version}-{engine.precision}-{cpu_name()}"
-

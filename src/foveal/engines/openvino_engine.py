@@ -89,7 +89,9 @@ def _normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     steps.input().model().set_layout(ov.Layout("NCHW"))
-    steps.input().preprocess().convert_element_type(ov.Type.f32).mean(list(preprocess.mean)).scale(list(preprocess.std))
+    steps.input().preprocess().convert_element_type(ov.Type.f32).mean(list(preprocess.mean)).scale(
+        list(preprocess.std)
+    )
     return steps.build()
 
 

@@ -26,7 +26,12 @@ _Maker = Callable[[], Engine]
 
 
 def choose_engine(
-    backbone: Backbone, preprocess: Preprocess, pixels: Callable[[], Pixels], decisions: Decisions, *, precision: str | None = None
+    backbone: Backbone,
+    preprocess: Preprocess,
+    pixels: Callable[[], Pixels],
+    decisions: Decisions,
+    *,
+    precision: str | None = None,
 ) -> Engine:
     """The fastest engine here whose features are like fp32's; the reason goes into `decisions`.
 
@@ -44,7 +49,10 @@ def choose_engine(
     if precision is not None:
         chosen, reason = f"openvino-{precision}", "the precision was given"
     elif len(makers) == 1:
-        chosen, reason = next(iter(makers)), "the only candidate: this processor computes no bf16 and there is no GPU"
+        chosen, reason = (
+            next(iter(makers)),
+            "the only candidate: this processor computes no bf16 and there is no GPU",
+        )
     elif key in known and known[key]["engine"] in makers:
         chosen, reason = known[key]["engine"], known[key]["reason"] + " (measured earlier)"
     else:
@@ -56,7 +64,11 @@ def choose_engine(
 
 def available() -> list[str]:
     """The engines that could be chosen on this machine."""
-    return ["openvino-f32", *(["openvino-bf16"] if has_bf16() else []), *(["torch"] if _may_have_gpu() else [])]
+    return [
+        "openvino-f32",
+        *(["openvino-bf16"] if has_bf16() else []),
+        *(["torch"] if _may_have_gpu() else []),
+    ]
 
 
 def _candidates(backbone: Backbone, preprocess: Preprocess) -> dict[str, _Maker]:

@@ -70,7 +70,13 @@ class Extractor:
             reserve: seconds.
             on_each: called with the number of pictures done since the last call.
         """
-        space = [self.backbone.name, self.backbone.weights_sha256, self.preprocess.to_dict(), key_of(self.engine), view]
+        space = [
+            self.backbone.name,
+            self.backbone.weights_sha256,
+            self.preprocess.to_dict(),
+            key_of(self.engine),
+            view,
+        ]
         cache = FeatureCache(space, enabled=self.cache)
         first = {r.sha256: r for r in reversed(records)}
         wanted = [r for r in records if first[r.sha256] is r]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def cross_validate(
             break
         probabilities = np.zeros((len(labels), int(labels.max()) + 1), dtype=np.float32)
         with _one_thread_each(), ThreadPoolExecutor(cores()) as pool:
-            for fold, (classes, found) in zip(fits, pool.map(lambda f: f.solve(strength), fits), strict=True):
+            for fold, (classes, found) in zip(fits, pool.map(_Fold.solve, fits, repeat(strength)), strict=True):
                 probabilities[np.ix_(fold.outside, classes)] = found
         right = float((probabilities.argmax(axis=1) == labels).mean())
         loss = float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7)).mean())

@@ -31,13 +31,21 @@ class Measurement:
 
 
 def measure(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64], paths: Sequence[str], classes: Sequence[str]
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    paths: Sequence[str],
+    classes: Sequence[str],
 ) -> Measurement:
     """Figures of `(N, K)` probabilities against `(N,)` labels."""
     figures = classification_figures(probabilities, labels, classes)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels) if len(labels) else np.zeros(0, dtype=int)
     answered = [
-        Answered(paths[i], classes[labels[i]], classes[int(probabilities[i].argmax())], float(probabilities[i].max()))
+        Answered(
+            paths[i],
+            classes[labels[i]],
+            classes[int(probabilities[i].argmax())],
+            float(probabilities[i].max()),
+        )
         for i in wrong.tolist()
     ]
     return Measurement(figures, sorted(answered, key=lambda a: -a.probability))

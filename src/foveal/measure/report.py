@@ -36,8 +36,15 @@ def render_report(
     import jinja2
 
     template = resources.files("foveal.measure").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "interval": interval, "duration": format_duration, "shown": printable}
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": percent,
+        "interval": interval,
+        "duration": format_duration,
+        "shown": printable,
+    }
     figures = measurement.figures
     svg = confusion_svg(figures["confusion"], summary["data"]["classes"]) if figures["n"] else ""
     with quiet():

@@ -8,22 +8,13 @@ from foveal import __version__, machine
 from foveal.clock import Clock
 from foveal.data import Audit
 from foveal.fit import Climb, Work
-from foveal.measure.measurement import Measurement
 from foveal.values import SCHEMA, SIDES, Decisions, Split
 
 
 def summarise(
-    *,
-    task: str,
-    audit: Audit,
-    split: Split,
-    work: Work,
-    climb: Climb,
-    decisions: Decisions,
-    measured: Measurement,
-    looks: int,
+    task: str, audit: Audit, split: Split, work: Work, climb: Climb, decisions: Decisions
 ) -> dict[str, Any]:
-    """Everything but the last seconds, which `close` adds."""
+    """Everything but the figures themselves and the time of the last stage."""
     backbone, clock = work.extractor.backbone, work.clock
     return {
         "schema": SCHEMA,
@@ -55,8 +46,6 @@ def summarise(
                 for c in climb.candidates
             ],
         },
-        "test": measured.figures,
-        "test_looks": looks,
         "memory": {
             "budget_bytes": machine.memory_limit(),
             "planned_bytes": None,

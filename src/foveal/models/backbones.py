@@ -62,7 +62,9 @@ def _packaged(name: str) -> Backbone:
 def _from_timm(name: str) -> Backbone:
     network, config = _timm_network(name)
     values = {k: v for k, v in network.state_dict().items() if v.ndim}
-    weights = digest_of({k: [list(v.shape), float(v.double().sum()), float(v.double().abs().sum())] for k, v in values.items()})
+    weights = digest_of(
+        {k: [list(v.shape), float(v.double().sum()), float(v.double().abs().sum())] for k, v in values.items()}
+    )
     scale = 255.0
     preprocess = Preprocess(
         size=int(config["input_size"][-1]),
@@ -113,7 +115,7 @@ def _timm_network(name: str) -> tuple[Any, dict[str, Any]]:
     except Exception as error:
         raise WeightsUnavailable(
             f"the pretrained weights of {name} are not on this machine ({type(error).__name__})",
-            hint=f"where there is internet, run once: python -c \"import timm; timm.create_model('{bare}', pretrained=True)\"; "
-            "foveal itself never downloads. `--backbone lite0` ships with foveal",
+            hint="foveal itself never downloads. Where there is internet, run once: "
+            f"python -c \"import timm; timm.create_model('{bare}', pretrained=True)\"; `lite0` ships with foveal",
         ) from None
     return network, timm.data.resolve_data_config({}, model=network)

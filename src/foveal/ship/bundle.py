@@ -31,7 +31,9 @@ class Bundle:
 
 def head_bytes(head: LinearHead) -> bytes:
     """The head as the content of `weights.safetensors`."""
-    return save({"head.weight": np.ascontiguousarray(head.weight), "head.bias": np.ascontiguousarray(head.bias)})
+    tensors = {"head.weight": np.ascontiguousarray(head.weight), "head.bias": np.ascontiguousarray(head.bias)}
+    content: bytes = save(tensors)
+    return content
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -55,7 +57,8 @@ def load_bundle(path: Path) -> Bundle:
         content = (folder / "weights.safetensors").read_bytes()
     except OSError as error:
         raise BundleError(
-            f"{path}: no model in it ({error.strerror}: {error.filename})", hint="give the folder that `foveal train` wrote"
+            f"{path}: no model in it ({error.strerror}: {error.filename})",
+            hint="give the folder that `foveal train` wrote",
         ) from None
     except (ValueError, TypeError) as error:
         raise BundleError(f"{folder / 'bundle.json'}: {error}", hint="the file is damaged") from None
@@ -69,4 +72,3 @@ def load_bundle(path: Path) -> Bundle:
     if head.weight.shape[0] != len(manifest.classes) or head.bias.shape[0] != len(manifest.classes):
         raise BundleError(f"{folder}: {head.weight.shape[0]} outputs for {len(manifest.classes)} classes")
     return Bundle(manifest, head)
-

@@ -18,7 +18,10 @@ from foveal.values import SCHEMA, Entry, LeftOut
 
 
 def evaluate(
-    run: str | os.PathLike[str], data: str | os.PathLike[str] | None = None, *, progress: Progress | None = None
+    run: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Figures as in `summary.json`, under `test`; each call is a look, and is counted.
 
@@ -43,7 +46,11 @@ def evaluate(
     if strange and len(strange) == len({e.label for e in entries}):
         raise UnknownName("class", strange[0], classes)
     known = [e for e in entries if e.label in index]
-    left_out = [LeftOut(e.path, "unknown_label", f"the model has no class {e.label!r}", e.label) for e in entries if e.label not in index]
+    left_out = [
+        LeftOut(e.path, "unknown_label", f"the model has no class {e.label!r}", e.label)
+        for e in entries
+        if e.label not in index
+    ]
     rows, labels, paths = [], [], []
     with (progress or Progress()).stage("predict", len(known)) as bar:
         for entry, answer in zip(known, predictor.stream((e.path for e in known), topk=len(classes)), strict=True):
@@ -65,7 +72,9 @@ def evaluate(
         "schema": SCHEMA,
         "data": name,
         "test": measured.figures,
-        "test_looks": look(test_set_key(paths if data is not None else _hashes(Path(run))), run=str(Path(run).resolve())),
+        "test_looks": look(
+            test_set_key(paths if data is not None else _hashes(Path(run))), run=str(Path(run).resolve())
+        ),
         "mistakes": [vars(m) for m in measured.mistakes],
         "left_out": [{"path": x.path, "reason": x.reason, "detail": x.detail} for x in left_out],
     }
@@ -77,7 +86,8 @@ def _rows(run: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(handle))
     except OSError as error:
         raise DataError(
-            f"{run / 'split.csv'}: {error.strerror}", hint="give the run folder, or labelled pictures: foveal evaluate RUN DATA"
+            f"{run / 'split.csv'}: {error.strerror}",
+            hint="give the run folder, or labelled pictures: foveal evaluate RUN DATA",
         ) from None
     return [row for row in rows if row["split"] == "test"]
 

@@ -119,7 +119,10 @@ class Predictor:
             return render_file(read_file(name), name, preprocess, max_pixels=self._max_pixels)
         opened = picture if isinstance(picture, Image.Image) else _from_array(picture)
         rgb = finish(
-            opened, f"<picture {number}>", shrink_to=shrink_limit(preprocess), background=preprocess.background
+            opened,
+            f"<picture {number}>",
+            shrink_to=shrink_limit(preprocess),
+            background=preprocess.background,
         )
         return render(rgb, preprocess)
 
@@ -165,14 +168,14 @@ def find_pictures(patterns: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
 
     A name that is none of these is handed on, so that it becomes an answer that says so.
     """
-    for pattern in map(os.fspath, patterns):
-        if os.path.isdir(pattern):  # noqa: PTH112
+    for pattern in (os.fspath(p) for p in patterns):
+        if os.path.isdir(pattern):
             yield from _below(pattern)
-        elif glob.has_magic(pattern) and not os.path.exists(pattern):  # noqa: PTH110
+        elif glob.has_magic(pattern) and not os.path.exists(pattern):
             found = False
-            for name in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
+            for name in sorted(glob.iglob(pattern, recursive=True)):
                 found = True
-                yield from _below(name) if os.path.isdir(name) else (name,)  # noqa: PTH112
+                yield from _below(name) if os.path.isdir(name) else (name,)
             if not found:
                 raise UsageError(f"{pattern}: no file matches", hint="quote the pattern and check the folder")
         else:
@@ -183,4 +186,4 @@ def _below(folder: str) -> Iterator[str]:
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(f for f in files if not f.startswith(".")):
-            yield os.path.join(here, name)  # noqa: PTH118
+            yield os.path.join(here, name)

@@ -86,7 +86,10 @@ def write_file(predictions: Iterator[Prediction], path: Path, kind: str, *, topk
     """Write a whole table file, atomically; returns how many rows."""
     if kind == "parquet":
         return write_parquet(predictions, path, topk=topk)
-    with replacing(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+    with (
+        replacing(path) as part,
+        part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
         return write_json(predictions, stream) if kind == "json" else write_csv(predictions, stream, topk=topk)
 
 

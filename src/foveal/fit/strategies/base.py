@@ -76,7 +76,10 @@ class Candidate:
 class Strategy(Protocol):
     """One rung."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As in `--strategy NAME`."""
+        ...
 
     def refuse(self, work: Work, so_far: Sequence[Candidate]) -> str | None:
         """Why this rung is not worth climbing now, in words; None when it is."""

@@ -1,0 +1,39 @@
+"""Shared by all tests: own cache and state folders, and folders of small pictures."""
+
+import pictures
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory):
+    """Nothing is read from or written to the user's folders; lite0 is converted once a session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOVEAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("FOVEAL_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch):
+    """An empty cache folder for one test."""
+    monkeypatch.setenv("FOVEAL_CACHE", str(tmp_path / "own-cache"))
+    return tmp_path / "own-cache"
+
+
+@pytest.fixture
+def fresh_state(tmp_path, monkeypatch):
+    """An empty state folder for one test."""
+    monkeypatch.setenv("FOVEAL_STATE", str(tmp_path / "own-state"))
+    return tmp_path / "own-state"
+
+
+@pytest.fixture(scope="session")
+def make_folder():
+    """`make_folder(tmp_path, {"cat": 5, "dog": 3})` writes class folders of small distinct pictures."""
+    return pictures.make_folder
+
+
+@pytest.fixture(scope="session")
+def draw():
+    """`draw(seed, size)`: one picture."""
+    return pictures.draw

@@ -1,0 +1,141 @@
+"""Time budgets: what people write, and what stages ask."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foveal.clock import Clock, format_duration, parse_duration, seconds_since_process_start
+from foveal.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("10m", 600),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1h2m3s", 3723),
+        ("45", 45),
+        ("0.5h", 1800),
+        (" 10M ", 600),
+    ],
+)
+def test_written_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "10 m", "-5s", "0", "0s", "1h30", "5d", "m", "1e3", "10ms", "nan", "inf"]
+)
+def test_what_is_no_duration_is_a_usage_error_with_a_hint(text):
+    with pytest.raises(UsageError) as caught:
+        parse_duration(text)
+    assert caught.value.hint
+    assert repr(text.strip()) in str(caught.value)
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59))
+@settings(max_examples=50, deadline=None)
+def test_parts_add_up(hours, minutes, seconds):
+    total = 3600 * hours + 60 * minutes + seconds
+    text = f"{hours}h{minutes}m{seconds}s"
+    if total:
+        assert parse_duration(text) == total
+    else:
+        with pytest.raises(UsageError):
+            parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(8.42, "8.4 s"), (0, "0.0 s"), (185, "3 min 05 s"), (7800, "2 h 10 min"), (3599.7, "1 h 00 min")],
+)
+def test_durations_for_people(seconds, text):
+    assert format_duration(seconds) == text
+
+
+class Hand:
+    """A clock hand that moves only when told; it stands where `foveal.clock` looks for `time`."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def clock(self, budget=math.inf):
+        return Clock(budget, born=self.now)
+
+
+@pytest.fixture
+def hand(monkeypatch):
+    hand = Hand()
+    monkeypatch.setattr("foveal.clock.time", hand)
+    return hand
+
+
+def test_left_counts_down_and_never_under_zero(hand):
+    clock = hand.clock(60)
+    assert clock.left() == 60
+    hand.now += 25
+    assert clock.left() == 35
+    assert clock.left(reserve=10) == 25
+    hand.now += 100
+    assert clock.left() == 0
+    assert clock.spent() == 125
+
+
+def test_over_at_a_share_of_the_budget(hand):
+    clock = hand.clock(60)
+    hand.now += 29
+    assert not clock.over(share=0.5)
+    hand.now += 1
+    assert clock.over(share=0.5)
+    assert not clock.over()
+    hand.now += 30
+    assert clock.over()
+
+
+def test_no_budget_never_ends(hand):
+    clock = hand.clock()
+    hand.now += 1e9
+    assert clock.left() == math.inf
+    assert not clock.over(share=0.5)
+
+
+def test_stop_leaves_nothing(hand):
+    clock = hand.clock()
+    clock.stop()
+    assert clock.left() == 0
+    assert clock.over()
+
+
+def test_laps_add_up_also_when_the_stage_fails(hand):
+    clock = hand.clock()
+    with clock.lap("audit"):
+        hand.now += 2
+    with pytest.raises(RuntimeError), clock.lap("audit"):
+        hand.now += 3
+        raise RuntimeError
+    assert clock.laps == {"audit": 5}
+
+
+def test_the_budget_begins_with_the_process(monkeypatch, hand):
+    monkeypatch.setattr("foveal.clock.seconds_since_process_start", lambda: 7.0)
+    clock = Clock.since_process_start(10)
+    assert (clock.left(), clock.spent()) == (3, 7)
+
+
+def test_the_process_has_lived_since_before_this_test():
+    before = seconds_since_process_start()
+    assert 0 <= before <= seconds_since_process_start()
+
+
+def test_where_the_system_does_not_tell_the_process_is_new(monkeypatch):
+    def fail(_):
+        raise OSError
+
+    monkeypatch.setattr("foveal.clock.Path.read_text", fail)
+    assert seconds_since_process_start() == 0
