@@ -14,7 +14,8 @@ _SHOWN = 3
 
 def audit(
     data: Annotated[
-        str, typer.Argument(help="A folder of class folders, a CSV or JSONL file, or sample:clipart.")
+        str,
+        typer.Argument(metavar="DATA", help="A folder of class folders, a CSV or JSONL file, or sample:clipart."),
     ],
     group_by: Annotated[str | None, typer.Option(help="Regular expression on paths below DATA.")] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = MAX_PIXELS,

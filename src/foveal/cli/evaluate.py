@@ -11,9 +11,10 @@ from foveal.cli.console import Terminal, put, put_json, say
 
 
 def evaluate(
-    run: Annotated[str, typer.Argument(help="A run folder.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
     data: Annotated[
-        str | None, typer.Argument(help="Other labelled pictures; by default the run's own test side.")
+        str | None,
+        typer.Argument(metavar="[DATA]", help="Other labelled pictures; by default the run's own test side."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
 ) -> None:

@@ -12,8 +12,8 @@ from foveal.cli.console import Terminal, counted, say
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="A run folder, or a bundle.")],
-    pictures: Annotated[list[str], typer.Argument(help="Files, folders, or globs in quotes.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a bundle.")],
+    pictures: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files, folders, or globs in quotes.")],
     topk: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Write a .csv, .parquet or .json file; by default CSV to stdout.")

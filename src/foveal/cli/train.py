@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def train(
     data: Annotated[
-        str, typer.Argument(help="A folder of class folders, a CSV or JSONL file, or sample:clipart.")
+        str,
+        typer.Argument(metavar="DATA", help="A folder of class folders, a CSV or JSONL file, or sample:clipart."),
     ],
     time: Annotated[str, typer.Option(help="Budget for everything: 90s, 10m, 2h.")] = "10m",
     out: Annotated[str | None, typer.Option(help="The run folder; by default runs/NAME-DATE-TIME.")] = None,

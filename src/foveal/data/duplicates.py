@@ -17,10 +17,12 @@ from foveal.values import ImageRecord
 
 #: Two hashes of 64 bits this close are looked at; unrelated pictures differ in about 32.
 MAX_BITS = 10
-#: Confirmed when the 16 × 16 RGB thumbs differ by less than this in the mean (0-255)…
-MAX_DIFFERENCE = 7.0
-#: …and by less than this share of the pictures' own contrast: two pale pictures are close in any case.
-MAX_RELATIVE = 0.2
+#: Confirmed when the 16 × 16 RGB thumbs leave less than this of each other unexplained, sqrt(1 - r²). Measured:
+#: saved again at quality 30: 0.02-0.08; at half the size 0.06-0.18; 8 % brighter 0.02-0.14; edges cut by 2 %
+#: 0.16-0.45. Of 6,000 different digits of MNIST, 37 pairs stay under it; at 0.30 it would be 1,144.
+MAX_UNEXPLAINED = 0.18
+#: Pictures of less contrast than this (standard deviation, 0-255) are alike when their levels are.
+FLAT = 2.0
 
 _BAND_BITS = 16
 _CROWD = 64  # in a band bucket over this size only neighbours in hash order are compared
@@ -112,7 +114,10 @@ def _confirmed(thumbs: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[n
     if not len(pairs):
         return np.zeros(0, dtype=bool)
     a, b = thumbs[pairs[:, 0]].astype(np.float32), thumbs[pairs[:, 1]].astype(np.float32)
-    difference = np.abs(a - b).mean(axis=1)
-    contrast = np.minimum(a.std(axis=1), b.std(axis=1))
-    alike: NDArray[np.bool_] = (difference <= MAX_DIFFERENCE) & (difference <= MAX_RELATIVE * contrast)
+    level = np.abs(a.mean(axis=1) - b.mean(axis=1))
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    flat = np.maximum(a.std(axis=1), b.std(axis=1)) < FLAT
+    r = (a * b).sum(axis=1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-9)
+    unexplained = np.sqrt(np.clip(1 - np.maximum(r, 0) ** 2, 0, 1))
+    alike: NDArray[np.bool_] = np.where(flat, level < FLAT, unexplained < MAX_UNEXPLAINED)
     return alike

@@ -1,0 +1,79 @@
+"""What every bench does: name the machine, repeat, and keep raw results so that a bench can go on later."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from foveal.machine import cores, cpu_name, instruction_sets, versions
+from foveal.metrics import wilson
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {"cpu": cpu_name(), "cores": cores(), "instruction_sets": instruction_sets(), "versions": versions()}
+
+
+class Results:
+    """One result file: a list of raw rows, saved after each, under the machine it was measured on."""
+
+    def __init__(self, name: str) -> None:
+        self.path = RESULTS / f"{name}.json"
+        known = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.rows: list[dict[str, Any]] = known.get("rows", []) if known.get("machine") == machine() else []
+
+    def add(self, **row: Any) -> None:
+        """Keep one raw result."""
+        self.rows.append(row)
+        self.save()
+        print(json.dumps(row), file=sys.stderr, flush=True)
+
+    def of(self, **wanted: Any) -> list[dict[str, Any]]:
+        """The rows with these values."""
+        return [r for r in self.rows if all(r.get(k) == v for k, v in wanted.items())]
+
+    def save(self, **summary: Any) -> None:
+        """Write the file."""
+        RESULTS.mkdir(exist_ok=True)
+        content = {"machine": machine(), **summary, "rows": self.rows}
+        self.path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def timed(command: Sequence[str], **kwargs: Any) -> tuple[float, str]:
+    """Seconds of a whole fresh process, and what it printed.
+
+    Raises:
+        SystemExit: with what it said, when it failed.
+    """
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr[-2000:]}")
+    return time.monotonic() - began, done.stdout
+
+
+def spread(values: Iterable[float]) -> dict[str, float | int | None]:
+    """n, mean, sd."""
+    v = list(values)
+    sd = statistics.stdev(v) if len(v) > 1 else None
+    return {"n": len(v), "mean": statistics.fmean(v) if v else math.nan, "sd": sd}
+
+
+def pooled(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Accuracy over several test sides together, with Wilson's interval."""
+    right, total = sum(round(r["accuracy"] * r["n"]) for r in rows), sum(r["n"] for r in rows)
+    return {
+        "splits": len({r["split"] for r in rows}),
+        "n": total,
+        "accuracy": right / total,
+        "ci95": wilson(right, total),
+    }

@@ -1,0 +1,156 @@
+"""CSV and JSONL files as DATA; a bad one is a DataError that names file and line."""
+
+import json
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foveal.data.scan import Reading, scan
+from foveal.data.sources import list_data
+from foveal.errors import DataError
+
+
+def entries(path):
+    listing = list_data(path)
+    return [(os.path.relpath(e.path, listing.root), e.label, e.split, e.group) for e in listing.entries]
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+ROWS = [("a.jpg", "cat", "train", "7"), ("sub/b.jpg", "dog", "test", None), ("c d.jpg", "cat", None, None)]
+TEXT = "path,label,split,group\na.jpg,cat,train,7\nsub/b.jpg,dog,test,\nc d.jpg,cat,,\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TEXT,
+        b"\xef\xbb\xbf" + TEXT.encode(),
+        TEXT.replace(",", ";"),
+        TEXT.replace(",", "\t"),
+        TEXT.replace("\n", "\r\n"),
+        TEXT.replace("path,label,split", "Path, LABEL ,Split"),
+        TEXT.replace("a.jpg,cat", '"a.jpg","cat"'),
+        TEXT.replace("\n", ",extra\n"),
+        TEXT + "\n\n",
+    ],
+    ids=["plain", "bom", "semicolon", "tab", "crlf", "case", "quoted", "more columns", "blank lines"],
+)
+def test_csv_in_its_dialects(tmp_path, content):
+    assert entries(write(tmp_path, "d.csv", content)) == ROWS
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "ndjson", "json"])
+def test_jsonl(tmp_path, suffix):
+    lines = [{k: v for k, v in zip(("path", "label", "split", "group"), row, strict=True)} for row in ROWS]
+    content = "\n\n".join(json.dumps(line) for line in lines)
+    assert entries(write(tmp_path, f"d.{suffix}", content)) == ROWS
+
+
+def test_labels_may_be_numbers(tmp_path):
+    assert entries(write(tmp_path, "d.jsonl", '{"path": "a.jpg", "label": 0}')) == [("a.jpg", "0", None, None)]
+
+
+@pytest.mark.parametrize(
+    ("word", "side"), [("train", "train"), ("Training", "train"), ("valid", "val"), ("VALIDATION", "val"), ("test", "test")]
+)
+def test_words_for_sides(tmp_path, word, side):
+    assert entries(write(tmp_path, "d.csv", f"path,label,split\na,b,{word}\n")) == [("a", "b", side, None)]
+
+
+def test_paths_start_at_the_files_folder(tmp_path, monkeypatch):
+    (tmp_path / "lists").mkdir()
+    path = write(tmp_path / "lists", "d.csv", f"path,label\n../p/a.jpg,x\n{tmp_path}/abs.jpg,y\n")
+    monkeypatch.chdir(tmp_path / "lists")
+    assert [e.path for e in list_data("d.csv").entries] == [str(tmp_path / "p/a.jpg"), str(tmp_path / "abs.jpg")]
+    assert [e.path for e in list_data(path).entries] == [str(tmp_path / "p/a.jpg"), str(tmp_path / "abs.jpg")]
+
+
+def test_rows_without_a_label_are_named(tmp_path):
+    listing = list_data(write(tmp_path, "d.csv", "path,label\na.jpg,\nb.jpg,x\nc.jpg\n"))
+    assert [(os.path.basename(i.path), i.reason) for i in listing.left_out] == [
+        ("a.jpg", "no_label"),
+        ("c.jpg", "no_label"),
+    ]
+    assert len(listing.entries) == 1
+
+
+def test_names_that_are_not_utf8_come_through(tmp_path):
+    listing = list_data(write(tmp_path, "d.csv", b"path,label\ncaf\xe9.jpg,th\xe9\n"))
+    assert os.fsencode(listing.entries[0].path).endswith(b"caf\xe9.jpg")
+    assert os.fsencode(listing.entries[0].label) == b"th\xe9"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("d.csv", "file,label\na,b\n", "'path'"),
+        ("d.csv", "path,class\na,b\n", "'label'"),
+        ("d.csv", "", "'path'"),
+        ("d.csv", "path,label\n", "no labelled picture"),
+        ("d.csv", "path,label\na.jpg,x\n,x\n", ":3: this row has no path"),
+        ("d.csv", "path,label,split\na.jpg,x,sometimes\n", ":2: split 'sometimes'"),
+        ("d.csv", 'path,label\n"' + "x" * 200_000, "d.csv"),
+        ("d.csv", '"' + "x" * 200_000, "d.csv"),
+        ("d.csv", b"\xff\xfe" + "path,label\na,b\n".encode("utf-16-le"), "'path'"),
+        ("photo.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 20, "photo.jpg"),
+        ("d.jsonl", '{"path": "a.jpg", "label": "x"}\n{"path": ', ":2: "),
+        ("d.jsonl", '["a.jpg", "x"]', ":1: needs path and label"),
+        ("d.jsonl", '{"path": "a.jpg"}', ":1: needs path and label"),
+        ("d.jsonl", '{"path": null, "label": "x"}', ":1: this row has no path"),
+        ("d.json", '[{"path": "a.jpg", "label": "x"}]', ":1: "),
+        ("d.jsonl", "[" * 100_000, "d.jsonl"),
+    ],
+)
+def test_bad_tables_are_data_errors_that_name_the_file(tmp_path, name, content, words):
+    path = write(tmp_path, name, content)
+    with pytest.raises(DataError) as caught:
+        list_data(path)
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_table_that_can_not_be_opened(tmp_path, monkeypatch):
+    path = write(tmp_path, "d.csv", TEXT)
+
+    def locked(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("foveal.data.sources.Path.read_text", locked)
+    with pytest.raises(DataError, match="Permission denied"):
+        list_data(path)
+
+
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=12
+).filter(lambda n: n == n.strip() and n not in (".", "..") and not n.startswith("\ufeff"))
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_any_name_survives_jsonl_as_people_write_it(tmp_path_factory, names):
+    """Also with `ensure_ascii=False`, where U+2028 and U+0085 stand raw: they end no line of JSONL."""
+    lines = [json.dumps({"path": n, "label": "x"}, ensure_ascii=False) for n in names]
+    path = write(tmp_path_factory.mktemp("t"), "d.jsonl", "\n".join(lines))
+    assert [os.path.relpath(e.path, path.parent) for e in list_data(path).entries] == names
+
+
+@pytest.mark.parametrize("row", ['{"path": "\\ud800.jpg", "label": "x"}', '{"path": "a.jpg", "label": "\\ud800"}'])
+def test_half_a_surrogate_is_said_never_a_traceback(tmp_path, row):
+    """JSON can spell names that no file can have and no table can hold."""
+    path = write(tmp_path, "d.jsonl", row + '\n{"path": "b.jpg", "label": "y"}\n')
+    try:
+        listing = list_data(path)
+    except DataError as error:
+        assert str(path) in str(error)
+        return
+    _, left_out = scan(listing.entries, Reading())
+    for item in (*left_out, *listing.left_out):
+        assert (item.path + str(item.label)).encode("utf-8", "surrogateescape")

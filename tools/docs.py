@@ -1,0 +1,117 @@
+"""Pages that can't drift: `docs/cli.md` from `--help`, and the figures of the README from `bench/results/`.
+
+uv run python tools/docs.py            write
+uv run python tools/docs.py --check    fail when something would change, or a link leads nowhere
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+VERBS = ("train", "audit", "evaluate", "predict", "doctor")
+
+
+def cli_page() -> str:
+    """Every verb's `--help`, as it is printed."""
+    parts = ["# The command line\n\nMade from `--help` by `tools/docs.py`.\n"]
+    for verb in ("", *VERBS):
+        command = ["foveal", *([verb] if verb else []), "--help"]
+        environment = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"}
+        shown = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True, check=True, env=environment
+        ).stdout
+        shown = shown.replace("python -m foveal", "foveal")
+        parts.append(f"## `{' '.join(command)}`\n\n```text\n{shown.rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def with_figures(text: str) -> str:
+    """The same page with each block between `<!-- bench NAME -->` and `<!-- end -->` made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{TABLES[match[2]]()}\n<!-- end -->"
+
+    return re.sub(r"(<!-- bench ([\w-]+) -->)\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def transfer_table() -> str:
+    """The bench against peers, as Markdown."""
+    lines = [
+        "| pictures | program | seconds (n, sd) | times foveal | accuracy, 95 % interval (test pictures) |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name in ("scenes8", "clipart10"):
+        found = _result(f"transfer-{name}")
+        for contestant, row in found["summary"].items() if found else ():
+            s = row["seconds"]
+            sd = f"{s['sd']:.1f}" if s["sd"] is not None else "–"
+            low, high = row["ci95"]
+            lines.append(
+                f"| {name} | {contestant} | {s['mean']:.1f} ({s['n']}, {sd}) | {row['seconds_over_foveal']:.2f} "
+                f"| {100 * row['accuracy']:.1f} %, {100 * low:.1f}–{100 * high:.1f} % ({row['n']}) |"
+            )
+    return "\n".join([*lines, "", _machine_line("transfer-scenes8")])
+
+
+def other_table() -> str:
+    """The remaining benches, a line each."""
+    lines = ["| what | measured |", "| --- | --- |"]
+    for name in ("features", "scale", "hostile"):
+        found = _result(name)
+        lines += [f"| {words} | {value} |" for words, value in (found or {}).get("lines", {}).items()]
+    return "\n".join([*lines, "", _machine_line("features")])
+
+
+def _machine_line(name: str) -> str:
+    found = _result(name)
+    if not found:
+        return ""
+    machine: dict[str, Any] = found["machine"]
+    versions = ", ".join(f"{k} {machine['versions'][k]}" for k in ("python", "openvino", "torch", "scikit-learn"))
+    extensions = " ".join(machine["instruction_sets"])
+    return f"Measured on {machine['cpu']}, {machine['cores']} cores, {extensions}; {versions}."
+
+
+def _result(name: str) -> dict[str, Any] | None:
+    path = ROOT / "bench" / "results" / f"{name}.json"
+    content: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    return content
+
+
+TABLES = {"transfer": transfer_table, "other": other_table}
+
+
+def dead_links(page: Path, text: str) -> list[str]:
+    """Relative links of a page that lead nowhere."""
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    return [link for link in links if "://" not in link and not (page.parent / link).exists()]
+
+
+def main() -> None:
+    """Write, or check."""
+    check = "--check" in sys.argv
+    pages = {ROOT / "docs" / "cli.md": cli_page()}
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        if page not in pages:
+            pages[page] = with_figures(page.read_text(encoding="utf-8"))
+    wrong = []
+    for page, text in pages.items():
+        wrong += [f"{page.relative_to(ROOT)}: {link} leads nowhere" for link in dead_links(page, text)]
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            if check:
+                wrong.append(f"{page.relative_to(ROOT)} is not up to date: run tools/docs.py")
+            else:
+                page.write_text(text, encoding="utf-8")
+    if wrong:
+        raise SystemExit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
