@@ -1,7 +1,8 @@
 """Shared by all tests: own cache and state folders, and folders of small pictures."""
 
-import pictures
 import pytest
+
+import pictures
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,10 +5,10 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import record
 
 from foveal.errors import BundleError
 from foveal.values import SCHEMA, Decisions, LeftOut, Manifest, Placed, Preprocess, Split
+from pictures import record
 
 NUMBERS = st.floats(0, 255, allow_nan=False)
 PREPROCESS = st.builds(

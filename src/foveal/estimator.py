@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import FovealError, UsageError
+from foveal.files import CsvWriter
 from foveal.ship import Predictor, find_pictures, load_bundle, save_bundle
 from foveal.ship.evaluate import evaluate
 from foveal.ship.predictor import Picture
@@ -180,9 +180,8 @@ def _as_table(paths: list[str | os.PathLike[str]], labels: list[object], table: 
     if len(paths) != len(labels):
         raise UsageError(f"{len(paths)} paths and {len(labels)} labels", hint="give one label a path")
     with table.open("w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
-        writer = csv.writer(handle)
+        writer = CsvWriter(handle)
         writer.writerow(["path", "label"])
-        writer.writerows(
-            [os.path.abspath(os.fspath(p)), str(label)] for p, label in zip(paths, labels, strict=True)
-        )
+        for path, label in zip(paths, labels, strict=True):
+            writer.writerow([os.path.abspath(os.fspath(path)), str(label)])
     return table

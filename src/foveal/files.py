@@ -6,14 +6,15 @@ time) and the state folder (the ledger of looks at test sets). Never into the us
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import platformdirs
 
@@ -35,7 +36,7 @@ def replacing(target: Path) -> Iterator[Path]:
     The new content is on the disk before the rename, so a crash leaves the old file or the new one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.parent / f".{target.name[:100]}.{secrets.token_hex(6)}.part"
+    part = target.parent / f".{secrets.token_hex(8)}.part"
     try:
         yield part
         _sync(part)
@@ -85,6 +86,19 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+class CsvWriter:
+    """Rows as CSV with Unix line ends; Python's own writer forgets to quote a lone carriage return."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._plain = csv.writer(stream, lineterminator="\n")
+        self._quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+    def writerow(self, row: Sequence[object]) -> None:
+        """Write one row."""
+        careful = any(isinstance(v, str) and "\r" in v for v in row)
+        (self._quoted if careful else self._plain).writerow(row)
 
 
 def sha256_of(path: Path) -> str:

@@ -79,7 +79,7 @@ def _stages(
     prefetch("sklearn.linear_model", "scipy.optimize", "jinja2", "matplotlib.figure")
     engine = choose_engine(backbone, backbone.preprocess, lambda: spool.peek(32), decisions)
     extractor = Extractor(backbone, backbone.preprocess, engine, spool, config.max_pixels, config.cache)
-    work = Work(split, extractor, clock, config.seed, progress)
+    work = Work(split, extractor, clock, config.seed, progress, reserve=min(4.0, 0.4 * clock.budget))
     origin = {"data": audited.listing.name, "seed": config.seed, "engine": decisions.made["engine"]["value"]}
 
     def keep(candidate: Candidate) -> None:

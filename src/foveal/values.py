@@ -150,9 +150,16 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
-        """Back from `to_dict`."""
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**given)
+        """Back from `to_dict`.
+
+        Raises:
+            BundleError: when the values are not those of a preprocessing.
+        """
+        try:
+            given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**given)
+        except (TypeError, AttributeError) as error:
+            raise BundleError(f"bundle.json: preprocess: {error}", hint="was the file changed by hand?") from None
 
 
 @dataclass(frozen=True)

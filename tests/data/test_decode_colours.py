@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pictures import draw, encoded
 
 from foveal.data.decode import decode, quiet, to_rgb
+from pictures import draw, encoded
 
 
 @pytest.fixture(autouse=True)
@@ -166,7 +166,9 @@ def test_a_colour_key_shows_the_background():
     assert found[0, 0].tolist() == [255, 255, 255]
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "LA", "CMYK", "YCbCr", "HSV", "LAB", "RGBa", "La", "PA", "RGBX"])
+@pytest.mark.parametrize(
+    "mode", ["L", "RGB", "RGBA", "P", "1", "LA", "CMYK", "YCbCr", "HSV", "LAB", "RGBa", "La", "PA", "RGBX"]
+)
 def test_every_mode_ends_as_rgb(mode):
     found = to_rgb(Image.new(mode, (5, 4)))
     assert (found.mode, found.size) == ("RGB", (5, 4))

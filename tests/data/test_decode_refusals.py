@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pictures import draw, encoded
 
 from foveal.data.decode import REASONS, decode, open_picture, quiet, read_file
 from foveal.errors import UnreadableImage
+from pictures import draw, encoded
 
 
 @pytest.fixture(autouse=True)
@@ -84,14 +84,19 @@ def test_what_is_no_picture_or_not_allowed(content, code, named):
 @pytest.mark.parametrize("form", ["PCX", "SGI", "IM", "EPS", "MSP", "XBM"])
 def test_formats_off_the_list_are_not_opened_although_pillow_could(form):
     mode = "1" if form in ("MSP", "XBM") else "RGB"
-    assert refusal(decode, encoded(draw(1).convert(mode), form), "x").code in ("format_not_allowed", "not_a_picture")
+    assert refusal(decode, encoded(draw(1).convert(mode), form), "x").code in (
+        "format_not_allowed",
+        "not_a_picture",
+    )
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
 def test_half_a_file(form):
     content = encoded(draw(1, (200, 150)), form)
     code = refusal(decode, content[: len(content) // 2], "x").code
-    assert code == "truncated" if form in ("JPEG", "PNG", "BMP") else code in ("truncated", "broken", "not_a_picture")
+    assert (
+        code == "truncated" if form in ("JPEG", "PNG", "BMP") else code in ("truncated", "broken", "not_a_picture")
+    )
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
-from pictures import draw, encoded
 
 from foveal.data.decode import decode, exif_of, open_picture, orientation_of, quiet
+from pictures import draw, encoded
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,11 @@ def mean_difference(one, other, side=8):
 
 
 @given(
-    st.integers(20, 500), st.integers(20, 500), st.integers(16, 256), st.sampled_from(["JPEG", "PNG"]), st.integers(0, 9)
+    st.integers(100, 500),
+    st.integers(100, 500),
+    st.integers(40, 256),
+    st.sampled_from(["JPEG", "PNG"]),
+    st.integers(0, 9),
 )
 @settings(max_examples=50, deadline=None)
 def test_shrinking_keeps_the_short_side_and_the_picture(width, height, shrink_to, form, seed):

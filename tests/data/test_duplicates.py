@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
-from pictures import draw, encoded, record
 
 from foveal.data.duplicates import MAX_BITS, Joined, exact_copies, join_all, near_pairs
 from foveal.data.scan import Reading, scan
 from foveal.values import Entry
+from pictures import draw, encoded, record
 
 
 def read(folder, **contents):
@@ -114,11 +114,15 @@ def test_joining_is_what_scipy_calls_connected_components(n, groups):
     groups = [[i % n for i in g] for g in groups]
     edges = [(g[0], other) for g in groups for other in g]
     rows, columns = [a for a, _ in edges], [b for _, b in edges]
-    _, label = connected_components(coo_array((np.ones(len(edges)), (rows, columns)), shape=(n, n)), directed=False)
+    _, label = connected_components(
+        coo_array((np.ones(len(edges)), (rows, columns)), shape=(n, n)), directed=False
+    )
     joined = join_all(n, groups)
     roots = [joined.root(i) for i in range(n)]
     assert [[a == b for b in roots] for a in roots] == [[bool(a == b) for b in label] for a in label]
-    assert sorted(sum(joined.sets(), [])) == [i for i in range(n) if roots.count(roots[i]) > 1]
+    assert sorted(i for members in joined.sets() for i in members) == [
+        i for i in range(n) if roots.count(roots[i]) > 1
+    ]
 
 
 def test_sets_of_nothing():

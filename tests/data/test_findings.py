@@ -5,12 +5,12 @@ from dataclasses import asdict
 
 import pytest
 from PIL import Image, ImageFilter
-from pictures import draw, encoded, make_folder, record
 
 from foveal.data.audit import audit
 from foveal.data.findings import find_all
 from foveal.data.sources import Listing
 from foveal.values import Entry, LeftOut
+from pictures import draw, encoded, make_folder, record
 
 GOOD = [record(f"{c}{i}", c) for c in "ab" for i in range(20)]
 
@@ -126,6 +126,14 @@ def test_no_pictures_at_all():
     assert set(found(left_out=[LeftOut("/x", "broken", "so")], beside=[])) == {"broken"}
 
 
+def night():
+    """Dark, with sharp lights."""
+    picture = Image.eval(draw(2, (160, 120)), lambda v: v // 10)
+    for x in range(5, 160, 25):
+        picture.paste("white", (x, 40 + x // 4, x + 2, 42 + x // 4))
+    return picture
+
+
 def test_audit_of_real_files(tmp_path):
     make_folder(tmp_path, {"cat": 21, "dog": 20}, size=(96, 80))
     picture = draw(1, (160, 120))
@@ -137,7 +145,7 @@ def test_audit_of_real_files(tmp_path):
         "dog/p.png": encoded(picture),
         "dog/p.jpg": encoded(picture.resize((120, 90)), "JPEG"),
         "dog/blank.png": encoded(Image.new("RGB", (80, 80), "red")),
-        "dog/night.png": encoded(Image.eval(draw(2, (160, 120)), lambda v: v // 16)),
+        "dog/night.png": encoded(night()),
         "dog/tiny.png": encoded(draw(3, (20, 20))),
         "cat/fog.png": encoded(draw(4, (160, 120)).filter(ImageFilter.GaussianBlur(12))),
         "cat/.hidden": b"x",

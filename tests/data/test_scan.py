@@ -6,7 +6,6 @@ import os
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
-from pictures import draw, encoded, make_folder
 
 from foveal.clock import Clock
 from foveal.data.decode import REASONS
@@ -14,6 +13,7 @@ from foveal.data.scan import Reading, look_at, scan
 from foveal.data.sources import list_data
 from foveal.data.spool import Spool
 from foveal.values import Entry, Preprocess
+from pictures import draw, encoded, make_folder
 
 
 def entry(folder, content, name="a.img"):
@@ -88,7 +88,9 @@ def test_records_and_refusals_keep_the_order_of_the_entries(tmp_path):
     entries = list_data(folder).entries
     counted = []
     records, refused = scan(entries, Reading(on_each=counted.append))
-    assert [r.path for r in records] == [e.path for e in entries if not e.path.endswith(("cat/005.png", "dog/003.jpg"))]
+    assert [r.path for r in records] == [
+        e.path for e in entries if not e.path.endswith(("cat/005.png", "dog/003.jpg"))
+    ]
     assert [(os.path.basename(r.path), r.reason, r.label) for r in refused] == [
         ("005.png", "not_a_picture", "cat"),
         ("003.jpg", "empty_file", "dog"),

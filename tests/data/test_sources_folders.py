@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from pictures import make_folder
 
 from foveal.data.audit import audit
 from foveal.data.sources import list_data
 from foveal.errors import DataError, UnknownName
+from pictures import make_folder
 
 ROOT = not hasattr(os, "geteuid") or os.geteuid() == 0
 
@@ -216,4 +216,6 @@ def test_originals_are_not_touched(tmp_path):
     touch(tmp_path, "dog/broken.jpg")
     before = {p: (p.read_bytes() if p.is_file() else None, p.stat().st_mtime_ns) for p in tmp_path.rglob("*")}
     audit(tmp_path)
-    assert {p: (p.read_bytes() if p.is_file() else None, p.stat().st_mtime_ns) for p in tmp_path.rglob("*")} == before
+    assert {
+        p: (p.read_bytes() if p.is_file() else None, p.stat().st_mtime_ns) for p in tmp_path.rglob("*")
+    } == before

@@ -48,7 +48,7 @@ def test_csv_in_its_dialects(tmp_path, content):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson", "json"])
 def test_jsonl(tmp_path, suffix):
-    lines = [{k: v for k, v in zip(("path", "label", "split", "group"), row, strict=True)} for row in ROWS]
+    lines = [dict(zip(("path", "label", "split", "group"), row, strict=True)) for row in ROWS]
     content = "\n\n".join(json.dumps(line) for line in lines)
     assert entries(write(tmp_path, f"d.{suffix}", content)) == ROWS
 
@@ -58,7 +58,8 @@ def test_labels_may_be_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("word", "side"), [("train", "train"), ("Training", "train"), ("valid", "val"), ("VALIDATION", "val"), ("test", "test")]
+    ("word", "side"),
+    [("train", "train"), ("Training", "train"), ("valid", "val"), ("VALIDATION", "val"), ("test", "test")],
 )
 def test_words_for_sides(tmp_path, word, side):
     assert entries(write(tmp_path, "d.csv", f"path,label,split\na,b,{word}\n")) == [("a", "b", side, None)]

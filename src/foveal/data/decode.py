@@ -25,6 +25,9 @@ from foveal.errors import UnreadableImage
 #: refused: fewer parsers, fewer surprises.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
 
+#: What shows through transparency where nothing else is said.
+WHITE = (255, 255, 255)
+
 #: Reason codes of a refusal, and what they mean. They stand in `split.csv` and in predictions.
 REASONS = {
     "missing": "no such file",
@@ -64,11 +67,17 @@ _SIGNATURES = {
 def quiet() -> Iterator[None]:
     """Keep Pillow's warnings (bombs, odd metadata) from the terminal: foveal has its own words for them.
 
-    Enter it once, on the main thread, around a whole stage: Python's warning filters are global.
+    Pillow's own limit of pixels is lifted inside, since foveal checks its own before any pixel is touched.
+    Enter it once, on the main thread, around a whole stage: filters and limit are global.
     """
+    limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def read_file(path: str) -> bytes:
@@ -126,7 +135,7 @@ def decode(
     *,
     shrink_to: int | None = None,
     max_pixels: int = MAX_PIXELS,
-    background: tuple[int, int, int] = (255, 255, 255),
+    background: tuple[int, int, int] = WHITE,
 ) -> Image.Image:
     """A fully decoded RGB picture, upright.
 
@@ -151,7 +160,7 @@ def finish(
     path: str,
     *,
     shrink_to: int | None = None,
-    background: tuple[int, int, int] = (255, 255, 255),
+    background: tuple[int, int, int] = WHITE,
 ) -> Image.Image:
     """Decode an opened picture: its first frame, upright, in RGB.
 
@@ -181,7 +190,7 @@ def finish(
         raise UnreadableImage(path, code, words) from None
 
 
-def to_rgb(picture: Image.Image, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
+def to_rgb(picture: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
     """Any of Pillow's modes as RGB, values scaled (never clipped) to 0-255."""
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture

@@ -177,7 +177,7 @@ def _looks(records: Sequence[ImageRecord]) -> Iterable[Finding]:
 
 
 def _is_blurred(record: ImageRecord) -> bool:
-    seen = record.contrast >= BLANK and min(record.width, record.height) >= TINY
+    seen = record.contrast >= BLANK and record.brightness >= DARK and min(record.width, record.height) >= TINY
     return seen and record.sharpness < BLURRED
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from foveal.clock import Clock
 from foveal.config import MAX_PIXELS
-from foveal.data.decode import exif_of, finish, open_picture, quiet, read_file
+from foveal.data.decode import WHITE, exif_of, finish, open_picture, orientation_of, quiet, read_file
 from foveal.data.render import LOOK
 from foveal.data.spool import Spool
 from foveal.errors import UnreadableImage
@@ -101,11 +101,12 @@ def look_at(entry: Entry, *, max_pixels: int = MAX_PIXELS, spool: Spool | None =
     opened = open_picture(content, entry.path, max_pixels=max_pixels)
     width, height = opened.size
     camera, taken = exif_of(opened) if opened.format in ("JPEG", "MPO", "TIFF") else (None, None)
-    rgb = finish(opened, entry.path, shrink_to=spool.short_side if spool else LOOK)
+    if orientation_of(opened) > 4:
+        width, height = height, width
+    background = spool.preprocess.background if spool else WHITE
+    rgb = finish(opened, entry.path, shrink_to=spool.short_side if spool else LOOK, background=background)
     if spool is not None:
         spool.offer(digest, rgb)
-    if (rgb.width > rgb.height) != (width > height):  # EXIF turned it
-        width, height = height, width
     grey = rgb.convert("L")
     levels = np.asarray(_shrunk(grey, _LAPLACIAN_SIDE), dtype=np.float32)
     small = _shrunk(rgb, 64)

@@ -136,7 +136,8 @@ def _list_folder(root: str, name: str) -> Listing:
 def _walk(listing: Listing, folder: str, label: str, split: str | None) -> None:
     """Every file below a class folder; a folder reached twice (a link in a circle) is entered once."""
     before = len(listing.entries) + len(listing.left_out)
-    entered: set[tuple[int, int]] = set()
+    root = os.stat(listing.root)
+    entered = {(root.st_dev, root.st_ino)}
     todo = [folder]
     while todo:
         here = todo.pop()
@@ -218,7 +219,10 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
     sample = text[:4096]
     delimiter = max(",;\t", key=sample.partition("\n")[0].count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    names = [(n or "").strip().lower() for n in reader.fieldnames or []]
+    try:
+        names = [(n or "").strip().lower() for n in reader.fieldnames or []]
+    except csv.Error as error:
+        raise DataError(f"{path}:1: {error}", hint="is this a CSV file?") from None
     for needed in ("path", "label"):
         if needed not in names:
             raise DataError(
@@ -234,12 +238,13 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+            json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")  # half a character is no name
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}:{number}: {error}", hint="one JSON object a line") from None
         if not isinstance(row, dict) or "path" not in row or "label" not in row:
             raise DataError(f"{path}:{number}: needs path and label", hint='{"path": "a.jpg", "label": "cat"}')

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from foveal.data.duplicates import exact_copies, join_all
 from foveal.errors import DataError
+from foveal.files import CsvWriter
 from foveal.values import SIDES, ImageRecord, LeftOut, Placed, Side, Split
 
 SHARES: dict[Side, float] = {"train": 0.70, "val": 0.15, "test": 0.15}
@@ -104,7 +105,7 @@ def _sides(
             else (None, "leak_between_splits")
             for i in members
         }
-    oldest = min(members, key=lambda i: (records[i].file_time, records[i].sha256))
+    oldest = min(members, key=lambda i: (records[i].file_time, records[i].sha256, records[i].group or ""))
     return dict.fromkeys(members, (_by_hash(records[oldest], shares, seed), ""))
 
 
@@ -193,7 +194,7 @@ _COLUMNS = ("path", "sha256", "label", "split", "group", "note")
 def split_as_csv(split: Split) -> str:
     """`split.csv`: every picture, the left-out ones with an empty split and their reason."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = CsvWriter(buffer)
     writer.writerow(_COLUMNS)
     for p in split.placed:
         writer.writerow([p.record.path, p.record.sha256, p.record.label, p.side, p.group, p.note])
@@ -211,8 +212,8 @@ def read_sides(path: Path) -> dict[str, Side]:
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
             rows = list(csv.DictReader(handle))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}", hint="give the folder of a finished run") from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: {error}", hint="give the folder of a finished run") from None
     if rows and not set(_COLUMNS) <= set(rows[0]):
         raise DataError(f"{path}: not a split that foveal wrote", hint="give the folder of a finished run")
     return {row["sha256"]: _as_side(row["split"]) for row in rows if row["split"] in SIDES and row["sha256"]}

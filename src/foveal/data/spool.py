@@ -20,14 +20,16 @@ class Spool:
         self.short_side = shrink_limit(preprocess)
         self._room = max_bytes
         self._kept: dict[str, NDArray[np.uint8]] = {}
+        self._promised: set[str] = set()
         self._lock = threading.Lock()
 
     def offer(self, sha256: str, rgb: Image.Image) -> None:
         """Keep a decoded picture, if there is room."""
         needed = 3 * self.preprocess.size**2
         with self._lock:
-            if sha256 in self._kept or needed > self._room:
+            if sha256 in self._promised or needed > self._room:
                 return
+            self._promised.add(sha256)
             self._room -= needed
         self._kept[sha256] = render(rgb, self.preprocess)
 
@@ -40,5 +42,6 @@ class Spool:
         pixels = self._kept.pop(sha256, None)
         if pixels is not None:
             with self._lock:
+                self._promised.discard(sha256)
                 self._room += pixels.nbytes
         return pixels

@@ -7,6 +7,7 @@ Everything here can be deleted at any time.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ class FeatureCache:
     def load(self, wanted: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """What is there of `wanted`. Damaged shards are dropped."""
         missing, found = set(wanted), {}
+        with contextlib.suppress(OSError):
+            os.utime(self.folder)  # what is read is in use: see `_prune`
         shards = sorted(self.folder.glob("*.safetensors")) if self._enabled and self.folder.is_dir() else []
         for shard in shards:
             try:

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from foveal.files import dumps, state_dir
 
@@ -21,6 +22,8 @@ def look(key: str, *, run: str) -> int:
     ledger = state_dir() / "test_looks.jsonl"
     ledger.parent.mkdir(parents=True, exist_ok=True)
     line = dumps({"key": key, "run": run, "time": round(time.time())}) + "\n"
+    if not _ends_whole(ledger):  # a crash cut the last line short: it must not swallow this one
+        line = "\n" + line
     # One short write in append mode is whole, also when two runs end at the same moment.
     handle = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
@@ -35,7 +38,7 @@ def looks(key: str) -> int:
     ledger = state_dir() / "test_looks.jsonl"
     count = 0
     try:
-        for line in ledger.read_text(encoding="utf-8").splitlines():
+        for line in ledger.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 count += json.loads(line).get("key") == key
             except (ValueError, AttributeError):
@@ -43,3 +46,12 @@ def looks(key: str) -> int:
     except OSError:
         return 0
     return count
+
+
+def _ends_whole(ledger: Path) -> bool:
+    try:
+        with ledger.open("rb") as handle:
+            handle.seek(-1, os.SEEK_END)
+            return handle.read(1) == b"\n"
+    except OSError:  # absent, or empty
+        return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -35,6 +36,9 @@ def render_report(
     """
     import jinja2
 
+    def shown(text: str) -> str:
+        return printable(text, root=summary["data"]["root"])
+
     template = resources.files("foveal.measure").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -43,7 +47,7 @@ def render_report(
         "percent": percent,
         "interval": interval,
         "duration": format_duration,
-        "shown": printable,
+        "shown": shown,
     }
     figures = measurement.figures
     svg = confusion_svg(figures["confusion"], summary["data"]["classes"]) if figures["n"] else ""
@@ -83,6 +87,6 @@ def interval(bounds: Sequence[float] | None) -> str:
     return "–" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f} %"
 
 
-def printable(text: str) -> str:
-    """A path that may not be UTF-8, for reading."""
-    return text.encode("utf-8", "replace").decode()
+def printable(text: str, *, root: str) -> str:
+    """Text for reading: paths below `root` without it, odd bytes as question marks."""
+    return text.replace(root + os.sep, "").encode("utf-8", "replace").decode()

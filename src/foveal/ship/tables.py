@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from foveal.errors import UsageError
-from foveal.files import dumps, replacing
+from foveal.files import CsvWriter, dumps, replacing
 from foveal.ship.predictor import Prediction
 from foveal.values import SCHEMA
 
@@ -47,11 +46,11 @@ def row_of(prediction: Prediction, topk: int) -> dict[str, Any]:
 
 def write_csv(predictions: Iterable[Prediction], stream: TextIO, *, topk: int = 1) -> int:
     """CSV, a line an answer; returns how many."""
-    writer = csv.DictWriter(stream, columns(topk), lineterminator="\n")
-    writer.writeheader()
+    writer = CsvWriter(stream)
+    writer.writerow(columns(topk))
     count = 0
     for count, prediction in enumerate(predictions, 1):  # noqa: B007
-        writer.writerow(row_of(prediction, topk))
+        writer.writerow(list(row_of(prediction, topk).values()))
     return count
 
 

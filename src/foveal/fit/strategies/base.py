@@ -27,8 +27,9 @@ class Work:
     clock: Clock
     seed: int
     progress: Progress
+
     #: Seconds that belong to evaluation and report.
-    reserve: float = 3.0
+    reserve: float = 4.0
 
     def labels(self, placed: Sequence[Placed]) -> NDArray[np.int64]:
         """Positions of these pictures' labels in `split.classes`, `(N,)`."""

@@ -79,9 +79,8 @@ class Frozen:
         )
 
     def _features(self, work: Work) -> tuple[dict[Side, list[Placed]], dict[Side, Array]]:
-        """Held-out pictures first: what the time does not reach is left out of training."""
-        order = [*work.split.on("test"), *work.split.on("val"), *fair_order(work.split.on("train"))]
-        records = [p.record for p in order]
+        """In fair order: what the time does not reach is missing from all sides and classes alike."""
+        records = [p.record for p in fair_order(work.split.placed)]
         tables = []
         for view in self.views:
             name = "features" if view == "plain" else f"features ({view})"

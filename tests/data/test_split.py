@@ -1,0 +1,266 @@
+"""The rules of the split, as properties: who stays together, what never moves, what is kept."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foveal.data.split import SHARES, bursts, make_split
+from foveal.errors import DataError
+from foveal.values import LeftOut
+from pictures import record
+
+#: In every data set here, so that each of two classes always has a picture to learn from.
+BASE = [record(f"base {i}", "ab"[i % 2], file_time=i) for i in range(60)]
+
+DRAWN = st.lists(
+    st.builds(
+        lambda n, label, group, camera, second: record(
+            n,
+            label,
+            path=f"/p/{n}-{label}-{group}-{second}.jpg",
+            group=group,
+            camera=camera,
+            taken_at=float(second),
+            file_time=100 + n,
+        ),
+        st.integers(0, 12),
+        st.sampled_from("ab"),
+        st.sampled_from([None, None, "g1", "g2"]),
+        st.sampled_from([None, None, "nikon"]),
+        st.integers(0, 40),
+    ),
+    max_size=14,
+    unique_by=lambda r: r.path,
+)
+
+
+def pairs_of(records, drawn):
+    """Near pairs as the audit gives them: of different contents, `i < j`."""
+    near = {(i % len(records), j % len(records)) for i, j in drawn}
+    return [(i, j) for i, j in sorted(near) if i < j and records[i].sha256 != records[j].sha256]
+
+
+def sides(split):
+    return {p.record.path: p.side for p in split.placed}
+
+
+PAIRS = st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=6)
+
+
+@given(DRAWN, PAIRS, st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_what_belongs_together_is_on_one_side(drawn, pairs, seed):
+    records = [*BASE, *drawn]
+    near = pairs_of(records, pairs)
+    split = make_split(records, near, seed=seed)
+    side, group = sides(split), {p.record.path: p.group for p in split.placed}
+
+    def together(one, other):
+        if one.path in side and other.path in side:
+            assert side[one.path] == side[other.path]
+            assert group[one.path] == group[other.path]
+
+    for i, j in near:
+        together(records[i], records[j])
+    for one in drawn:
+        for other in drawn:
+            close = one.camera and one.camera == other.camera and abs(one.taken_at - other.taken_at) <= 2
+            if one.sha256 == other.sha256 or (one.group and one.group == other.group) or close:
+                together(one, other)
+
+
+@given(DRAWN, PAIRS, st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_every_picture_is_placed_or_left_out_with_a_reason(drawn, pairs, seed):
+    records = [*BASE, *drawn]
+    before = (LeftOut("/p/gone.jpg", "missing", "so"),)
+    split = make_split(records, pairs_of(records, pairs), before, seed=seed)
+    paths = [p.record.path for p in split.placed] + [i.path for i in split.left_out]
+    assert sorted(paths) == sorted([*(r.path for r in records), "/p/gone.jpg"])
+    labels = {}
+    for r in records:
+        labels.setdefault(r.sha256, set()).add(r.label)
+    torn = {r.path for r in records if len(labels[r.sha256]) > 1}
+    assert {i.path for i in split.left_out if i.reason == "conflicting_labels"} == torn
+    assert split.classes == ("a", "b")
+
+
+@given(DRAWN, PAIRS, st.integers(0, 3), st.randoms())
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_the_pictures_does_not_matter(drawn, pairs, seed, random):
+    records = [*BASE, *drawn]
+    near = pairs_of(records, pairs)
+    order = list(range(len(records)))
+    random.shuffle(order)
+    place = {old: new for new, old in enumerate(order)}
+    shuffled = make_split([records[i] for i in order], [(place[i], place[j]) for i, j in near], seed=seed)
+    assert shuffled.placed == make_split(records, near, seed=seed).placed
+
+
+@given(st.integers(0, 3), st.integers(1, 40), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_adding_pictures_moves_no_old_one(seed, added, near):
+    """New pictures are newer, and each is like one old picture at most (see `--split-from` for bridges)."""
+    new = [record(f"new {i}", "ab"[i % 2], file_time=1000 + i) for i in range(added)]
+    pairs = [(i % len(BASE), len(BASE) + i) for i in range(added)] if near else []
+    before, after = sides(make_split(BASE, [], seed=seed)), sides(make_split([*BASE, *new], pairs, seed=seed))
+    assert {path: after[path] for path in before} == before
+    assert len(after) == len(BASE) + added
+
+
+@given(st.integers(0, 3))
+@settings(max_examples=5, deadline=None)
+def test_adding_to_a_group_moves_no_old_picture_of_it(seed):
+    old = [replace(r, group=f"g{i // 4}") for i, r in enumerate(BASE)]
+    new = [record(f"new {i}", "a", group=f"g{i}", file_time=-5) for i in range(20)]
+    before, after = sides(make_split(old, [], seed=seed)), sides(make_split([*old, *new], [], seed=seed))
+    assert {path: after[path] for path in before} == before
+
+
+def test_shares_are_near_70_15_15_in_every_class():
+    records = [record(i, "abc"[i % 3]) for i in range(6000)]
+    split = make_split(records, [])
+    for label in "abc":
+        counts = Counter(p.side for p in split.placed if p.record.label == label)
+        for side, share in SHARES.items():
+            assert abs(counts[side] / 2000 - share) < 4 * (share * (1 - share) / 2000) ** 0.5
+
+
+def test_another_seed_is_another_split_and_the_same_seed_the_same():
+    records = [record(i, "ab"[i % 2]) for i in range(400)]
+    zero, one = make_split(records, [], seed=0), make_split(records, [], seed=1)
+    assert make_split(records, [], seed=0) == zero
+    differ = sum(sides(zero)[p] != sides(one)[p] for p in sides(zero)) / 400
+    # Two independent draws agree in 0.7² + 2 · 0.15² = 0.535 of the pictures.
+    assert abs(differ - 0.465) < 0.12
+
+
+def with_split(n, split, label=None):
+    return record(n, label or "ab"[n % 2], split=split)
+
+
+def test_a_full_given_split_is_kept():
+    given_sides = {n: ("train", "train", "val", "test")[n % 4] if n % 3 else "train" for n in range(80)}
+    split = make_split([with_split(n, side) for n, side in given_sides.items()], [])
+    assert sides(split) == {with_split(n, side).path: side for n, side in given_sides.items()}
+    assert {p.note for p in split.placed} == {"given"}
+
+
+@pytest.mark.parametrize(
+    ("has", "makes"), [({"train", "test"}, {"val"}), ({"train", "val"}, {"test"}), ({"train"}, {"val", "test"})]
+)
+def test_a_missing_side_is_made_from_training_pictures(has, makes):
+    held = sorted(has - {"train"})
+    records = [with_split(n, held[0] if held and n % 5 == 0 else "train") for n in range(1000)]
+    split = make_split(records, [])
+    counts = Counter(p.side for p in split.placed)
+    assert set(counts) == {"train", "val", "test"}
+    for p in split.placed:
+        assert p.side == p.record.split if p.record.split != "train" else p.side in {"train", *makes}
+    drawn = sum(r.split == "train" for r in records)
+    total = 0.70 + 0.15 * len(makes)
+    for side in makes:
+        assert abs(counts[side] / drawn - 0.15 / total) < 0.05
+
+
+def test_pictures_without_a_given_side_are_placed_and_the_others_kept():
+    records = [with_split(n, [None, "test", None, "train"][n % 4], "ab"[n % 3 % 2]) for n in range(400)]
+    split = make_split(records, [])
+    for p in split.placed:
+        assert p.record.split in (None, p.side)
+    free = Counter(p.side for p in split.placed if p.record.split is None)
+    assert set(free) == {"train", "val"}
+
+
+def test_a_leak_in_a_given_split_stays_on_the_held_out_side():
+    records = [with_split(n, ("train", "val", "test")[n % 3], "ab"[n // 3 % 2]) for n in range(30)]
+    leaks = [
+        replace(records[1], split="train", path="/p/leak 1"),
+        replace(records[2], split="val", path="/p/leak 2"),
+    ]
+    split = make_split([*records, *leaks], [(0, 5)])
+    assert {(i.path, i.reason) for i in split.left_out} == {
+        ("/p/leak 1", "leak_between_splits"),
+        ("/p/leak 2", "leak_between_splits"),
+        (records[0].path, "leak_between_splits"),
+    }
+    assert sides(split)[records[5].path] == "test"
+
+
+@given(st.integers(0, 3), st.integers(0, 30), PAIRS)
+@settings(max_examples=40, deadline=None)
+def test_split_from_keeps_everything_and_leaves_bridges_out(seed, added, pairs):
+    before = make_split(BASE, [], seed=0)
+    previous = {p.record.sha256: p.side for p in before.placed}
+    new = [record(f"new {i}", "ab"[i % 2], file_time=-i) for i in range(added)]
+    records = [*BASE, *new]
+    near = pairs_of(records, pairs)
+    after = make_split(records, near, seed=seed, previous=previous)
+    assert {path: side for path, side in sides(after).items() if path in sides(before)} == sides(before)
+    bridges = {i.path for i in after.left_out}
+    assert {i.reason for i in after.left_out} <= {"bridges_split"}
+    assert bridges.isdisjoint(sides(before))
+    for i, j in near:
+        a, b = records[i], records[j]
+        if a.path in sides(after) and b.path in sides(after) and not {a.sha256, b.sha256} <= set(previous):
+            assert sides(after)[a.path] == sides(after)[b.path]
+
+
+def test_a_bridge_is_left_out_and_said():
+    before = make_split(BASE, [])
+    previous = {p.record.sha256: p.side for p in before.placed}
+    learned, tested = (next(i for i, r in enumerate(BASE) if previous[r.sha256] == s) for s in ("train", "test"))
+    bridge, follower = record("bridge"), record("follower")
+    near = [(learned, 60), (tested, 60), (tested, 61)]
+    one = make_split([*BASE, bridge, follower], [near[2]], previous=previous)
+    assert sides(one)[follower.path] == "test"
+    both = make_split([*BASE, bridge], near[:2], previous=previous)
+    assert [(i.path, i.reason) for i in both.left_out] == [(bridge.path, "bridges_split")]
+    assert {p.note for p in both.placed if p.record.sha256 in previous} == {"kept"}
+
+
+def test_bursts_are_of_one_camera_within_two_seconds():
+    shots = [
+        ("nikon", 0.0),
+        ("nikon", 2.0),
+        ("nikon", 4.5),
+        ("sony", 0.5),
+        ("sony", 4.0),
+        (None, 0.0),
+        ("nikon", None),
+    ]
+    records = [record(i, camera=c, taken_at=t) for i, (c, t) in enumerate(shots)]
+    assert bursts(records) == [(0, 1)]
+
+
+def test_a_class_that_nothing_can_be_learned_about_is_left_out():
+    split = make_split([*BASE, with_split(1, "test", "c")], [])
+    assert split.classes == ("a", "b")
+    assert [(i.label, i.reason) for i in split.left_out] == [("c", "class_not_in_train")]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [record(i) for i in range(50)],
+        [with_split(n, "test") for n in range(9)],
+        [record(1, "a"), record(1, "b")],
+    ],
+)
+def test_fewer_than_two_classes_is_a_data_error(records):
+    with pytest.raises(DataError, match="two classes") as caught:
+        make_split(records, [])
+    assert caught.value.hint
+
+
+def test_a_row_without_a_side_moves_no_picture_of_an_earlier_split():
+    """A CSV with `train` and `test` got a validation side; later a row without a side is added to it."""
+    records = [with_split(n, "test" if n % 5 == 0 else "train") for n in range(200)]
+    before = make_split(records, [])
+    previous = {p.record.sha256: p.side for p in before.placed}
+    after = make_split([*records, record("new", file_time=10**6)], [], previous=previous)
+    assert {path: sides(after)[path] for path in sides(before)} == sides(before)

@@ -1,0 +1,139 @@
+"""Pictures to features: in order, from spool or file, none computed twice, none that changed meanwhile."""
+
+import os
+from concurrent.futures import Future
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from foveal.clock import Clock
+from foveal.data.scan import Reading, scan
+from foveal.data.sources import list_data
+from foveal.data.spool import Spool
+from foveal.features import Extractor
+from foveal.values import Backbone, Preprocess
+from pictures import make_folder
+
+SMALL = Preprocess(size=16)
+
+
+class CountingEngine:
+    """Features are a few pixels of each picture."""
+
+    name, precision, version = "fake", "f32", "1"
+
+    def __init__(self):
+        self.seen = 0
+
+    def submit(self, pixels):
+        self.seen += len(pixels)
+        future = Future()
+        future.set_result(pixels[:, ::5, 3, 0].astype(np.float32))
+        return future
+
+
+def extractor(*, spool=None, cache=True, version="1", weights="00", preprocess=SMALL):
+    engine = CountingEngine()
+    engine.version = version
+    backbone = Backbone("fake", 4, preprocess, weights, None)
+    return Extractor(backbone, preprocess, engine, spool, cache=cache)
+
+
+@pytest.fixture
+def records(tmp_path, fresh_cache):
+    folder = make_folder(tmp_path / "data", {"cat": 30, "dog": 30})
+    return scan(list_data(folder).entries, Reading())[0]
+
+
+def test_a_second_run_computes_nothing_again(records):
+    one, two = extractor(), extractor()
+    first, second = one.run(records, clock=Clock()), two.run(records, clock=Clock())
+    assert (first.computed, second.computed) == (60, 0)
+    assert (one.engine.seen, two.engine.seen) == (60, 0)
+    assert (first.of(records) == second.of(records)).all()
+    assert first.of(records).shape == (60, 4)
+
+
+@pytest.mark.parametrize(
+    "other", [{"version": "2"}, {"weights": "11"}, {"preprocess": Preprocess(size=16, background=(0, 0, 0))}]
+)
+def test_another_way_of_computing_shares_nothing(records, other):
+    extractor().run(records, clock=Clock())
+    assert extractor(**other).run(records, clock=Clock()).computed == 60
+    assert extractor().run(records, view="mirror", clock=Clock()).computed == 60
+
+
+def test_only_new_pictures_are_computed(records):
+    extractor().run(records[:40], clock=Clock())
+    again = extractor().run(records, clock=Clock())
+    assert again.computed == 20
+    assert len(again.rows) == 60
+
+
+def test_without_a_cache_nothing_is_kept(records, fresh_cache):
+    assert extractor(cache=False).run(records, clock=Clock()).computed == 60
+    assert extractor(cache=False).run(records, clock=Clock()).computed == 60
+    assert not (fresh_cache / "features").exists()
+
+
+def test_equal_content_is_computed_once(records):
+    doubled = [replace(r) for r in records for _ in range(2)]
+    counted = []
+    table = extractor().run(doubled, clock=Clock(), on_each=counted.append)
+    assert table.computed == 60
+    assert table.of(doubled).shape == (120, 4)
+    assert sum(counted) == 120
+
+
+def test_pictures_come_from_the_spool_where_it_has_them(records):
+    spool = Spool(SMALL)
+    kept, _ = scan(list_data(os.path.dirname(os.path.dirname(records[0].path))).entries, Reading(spool=spool))
+    for r in kept[:50]:
+        os.remove(r.path)
+    table = extractor(spool=spool, cache=False).run(kept, clock=Clock())
+    assert table.computed == 60
+    assert table.changed == []
+
+
+def test_from_spool_and_from_files_the_features_are_equal(records):
+    spool = Spool(SMALL, max_bytes=20 * 3 * 16**2)
+    kept, _ = scan(list_data(os.path.dirname(os.path.dirname(records[0].path))).entries, Reading(spool=spool))
+    from_spool = extractor(spool=spool, cache=False).run(kept, clock=Clock()).of(kept)
+    assert (from_spool == extractor(cache=False).run(kept, clock=Clock()).of(kept)).all()
+
+
+def test_files_that_changed_or_went_are_named_and_have_no_row(records):
+    with open(records[3].path, "ab") as handle:
+        handle.write(b"more")
+    os.remove(records[7].path)
+    table = extractor().run(records, clock=Clock())
+    assert table.changed == [records[3].path, records[7].path]
+    assert set(table.rows) == {r.sha256 for i, r in enumerate(records) if i not in (3, 7)}
+
+
+def test_when_the_time_is_up_the_first_ones_are_there_and_kept(records):
+    clock = Clock()
+    clock.stop()
+    table = extractor().run(records, clock=clock)
+    done = len(table.rows)
+    assert 0 < done < 60
+    assert set(table.rows) == {r.sha256 for r in records[:done]}
+    assert extractor().run(records, clock=Clock()).computed == 60 - done
+
+
+def test_the_mirror_view_is_of_the_mirrored_picture(records):
+    class Whole(CountingEngine):
+        def submit(self, pixels):
+            future = Future()
+            future.set_result(pixels[..., 0].reshape(len(pixels), -1).astype(np.float32))
+            return future
+
+    plain, mirror = (
+        Extractor(Backbone("whole", 256, SMALL, "0", None), SMALL, Whole(), cache=False).run(
+            records[:5], view=view, clock=Clock()
+        )
+        for view in ("plain", "mirror")
+    )
+    shape = (5, 16, 16)
+    assert (plain.of(records[:5]).reshape(shape)[:, :, ::-1] == mirror.of(records[:5]).reshape(shape)).all()

@@ -1,0 +1,177 @@
+"""The frozen strategy: a fair order, a head that learned, and honest words when time or hope are short."""
+
+from collections import Counter
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foveal.clock import Clock
+from foveal.data import audit, make_split
+from foveal.errors import DataError, Interrupted
+from foveal.features import Extractor
+from foveal.fit import Work
+from foveal.fit.head import LinearHead
+from foveal.fit.strategies.base import Candidate
+from foveal.fit.strategies.frozen import RUNGS, Frozen, fair_order
+from foveal.progress import Progress
+from foveal.values import Backbone, Placed, Preprocess, Split
+from pictures import make_folder, record
+
+PLACED = st.lists(
+    st.tuples(st.integers(0, 999), st.sampled_from("abc")), max_size=60, unique_by=lambda p: p[0]
+).map(lambda rows: [Placed(record(n, label), "train", str(n)) for n, label in rows])
+
+
+@given(PLACED, st.randoms())
+@settings(max_examples=50, deadline=None)
+def test_any_beginning_of_the_fair_order_is_a_fair_part(placed, random):
+    order = fair_order(placed)
+    assert sorted(p.record.path for p in order) == sorted(p.record.path for p in placed)
+    whole = Counter(p.record.label for p in placed)
+    for n in range(1, len(order) + 1):
+        part = Counter(p.record.label for p in order[:n])
+        open_ones = [part[c] for c in whole if part[c] < whole[c]]
+        if open_ones:
+            assert max(part.values()) - min(open_ones) <= 1
+    shuffled = list(placed)
+    random.shuffle(shuffled)
+    assert fair_order(shuffled) == order
+
+
+class ColourEngine:
+    """Features are the mean colours of a picture's quarters: enough to tell the tints apart."""
+
+    name, precision, version = "fake", "f32", "1"
+
+    def submit(self, pixels):
+        future = Future()
+        quarters = pixels.reshape(len(pixels), 2, 8, 2, 8, 3).mean(axis=(2, 4))
+        future.set_result(quarters.reshape(len(pixels), 12).astype(np.float32))
+        return future
+
+
+@pytest.fixture
+def split(tmp_path):
+    audited = audit(make_folder(tmp_path / "data", {"cat": 50, "cow": 50, "dog": 50}, size=(40, 36)))
+    return make_split(audited.records, audited.near)
+
+
+def work_on(split, clock=None):
+    preprocess = Preprocess(size=16, resize="squash")
+    extractor = Extractor(Backbone("fake", 12, preprocess, "00", None), preprocess, ColourEngine(), cache=False)
+    return Work(split, extractor, clock or Clock(), 0, Progress())
+
+
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda r: r.name)
+def test_a_rung_learns(split, rung):
+    work = work_on(split)
+    found = rung.fit(work, [])
+    assert (found.strategy, found.views) == (rung.name, rung.views)
+    assert found.score > 0.9
+    assert found.score_ci95[0] <= found.score <= found.score_ci95[1]
+    assert found.head.weight.shape == (3, 12)
+    assert found.unreached(split) == set()
+    for side in ("val", "test"):
+        labels = work.labels(split.on(side))
+        assert found.logits[side].shape == (len(labels), 3)
+        assert (found.logits[side].argmax(axis=1) == labels).mean() > 0.8
+    assert found.settings["strength"] in [t[0] for t in found.settings["tried"]]
+
+
+def test_held_out_pictures_are_not_learned_from(split):
+    """Other labels on the held-out sides change nothing in the head."""
+    torn = Split(
+        tuple(
+            p if p.side == "train" else Placed(record("x", "cow", **kept(p)), p.side, p.group)
+            for p in split.placed
+        ),
+        (),
+        split.classes,
+    )
+    one, other = (Frozen().fit(work_on(s), []).head for s in (split, torn))
+    assert (one.weight == other.weight).all()
+
+
+def kept(placed):
+    return {"path": placed.record.path, "sha256": placed.record.sha256}
+
+
+def candidate(score, n, views=("plain",), seconds=2.0):
+    placed = [Placed(record(i), "train", str(i)) for i in range(n)]
+    head = LinearHead(np.zeros((2, 2), dtype=np.float32), np.zeros(2, dtype=np.float32))
+    return Candidate("frozen", seconds, score, None, head, views, {}, {"train": placed, "val": [], "test": []}, {})
+
+
+def test_a_second_view_is_refused_when_its_gain_can_not_be_told_from_chance(split):
+    work, views = work_on(split), RUNGS[1]
+    reason = views.refuse(work, [candidate(0.95, 500)])
+    assert "standard error" in reason
+    assert views.refuse(work, [candidate(0.6, 20_000)]) is None
+    assert views.refuse(work, []) is None
+    assert views.refuse(work, [candidate(None, 10)]) is None
+
+
+def test_the_estimate_grows_with_the_views(split):
+    work = work_on(split)
+    assert RUNGS[0].estimate(work, []) == 0
+    assert RUNGS[1].estimate(work, [candidate(0.9, 10, seconds=3.0)]) >= 3.0
+
+
+def test_doubt_is_the_binomial_standard_error():
+    from scipy.stats import binom
+
+    error, doubt = candidate(0.9, 250).error_and_doubt
+    assert error == pytest.approx(0.1)
+    assert doubt == pytest.approx(binom(250, 0.9).std() / 250)
+    assert candidate(1.0, 100).error_and_doubt[1] > 0
+
+
+class Short(Clock):
+    """Time that is up when the features have asked for it so many times."""
+
+    def __init__(self, asks):
+        super().__init__()
+        self.asks = asks
+
+    def left(self, *, reserve=0.0):
+        self.asks -= 1
+        return 0.0 if self.asks == 0 else 100.0
+
+
+def test_stopped_before_every_class_was_reached(split, monkeypatch):
+    monkeypatch.setattr("foveal.features.pipeline.BATCH", 1)
+    clock = Clock()
+    clock.stop()
+    with pytest.raises(Interrupted):
+        Frozen().fit(work_on(split, clock), [])
+
+
+def test_a_time_that_reaches_too_few_pictures_is_a_data_error(split, monkeypatch):
+    monkeypatch.setattr("foveal.features.pipeline.BATCH", 1)
+    with pytest.raises(DataError, match="time") as caught:
+        Frozen().fit(work_on(split, Short(1)), [])
+    assert caught.value.hint
+
+
+def test_stopped_later_there_is_a_model_without_a_score(split):
+    clock = Clock()
+    clock.stop()
+    found = Frozen().fit(work_on(split, clock), [])
+    assert (found.score, found.score_ci95) == (None, None)
+    labels = work_on(split).labels(found.seen["train"])
+    assert 3 <= len(labels) < len(split.on("train"))
+    assert np.isfinite(found.head.weight).all()
+
+
+def test_what_the_time_did_not_reach_is_a_fair_part(split):
+    found = Frozen().fit(work_on(split, Short(2)), [])
+    seen = [p for members in found.seen.values() for p in members]
+    missing = found.unreached(split)
+    assert 0 < len(missing) < len(split.placed)
+    assert missing == {p.record.sha256 for p in split.placed} - {p.record.sha256 for p in seen}
+    sizes = Counter(p.record.label for p in seen)
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+    assert {side for side, logits in found.logits.items() if len(logits) != len(found.seen[side])} == set()

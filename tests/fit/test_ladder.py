@@ -1,0 +1,117 @@
+"""The ladder: each rung only if it fits the time and the hope; the reason is said."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from foveal.clock import Clock
+from foveal.errors import UnknownName
+from foveal.fit import climb
+from foveal.fit.ladder import MARGIN
+from foveal.progress import Progress
+from foveal.values import Decisions
+
+
+class Rung:
+    def __init__(self, name, score, *, seconds=1.0, refusal=None, then=lambda: None):
+        self.name, self.score, self.seconds, self.refusal, self.then = name, score, seconds, refusal, then
+        self.saw = None
+
+    def estimate(self, work, so_far):
+        return self.seconds
+
+    def refuse(self, work, so_far):
+        return self.refusal
+
+    def fit(self, work, so_far):
+        self.saw = list(so_far)
+        self.then()
+        return SimpleNamespace(strategy=self.name, score=self.score, settings={"strength": 4.0})
+
+
+class Heard(Progress):
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def job(budget=float("inf"), reserve=0.0):
+    return SimpleNamespace(clock=Clock(budget), reserve=reserve, progress=Heard())
+
+
+def names(candidates):
+    return [c.strategy for c in candidates]
+
+
+def test_every_rung_is_climbed_and_the_best_is_kept():
+    better, decisions = [], Decisions()
+    rungs = [Rung("a", 0.7), Rung("b", 0.9), Rung("c", 0.8)]
+    found = climb(rungs, job(), decisions, on_better=better.append)
+    assert names(found.candidates) == ["a", "b", "c"]
+    assert found.best.strategy == "b"
+    assert names(better) == ["a", "b"]
+    assert names(rungs[2].saw) == ["a", "b"]
+    assert found.reason == "every rung was climbed"
+    assert decisions.made["strategy"] == {"value": "b", "reason": found.reason}
+    assert decisions.made["head"]["value"] == {"strength": 4.0}
+
+
+def test_an_equal_score_does_not_replace_the_cheaper_rung():
+    assert climb([Rung("a", 0.8), Rung("b", 0.8)], job(), Decisions()).best.strategy == "a"
+
+
+def test_a_rung_that_takes_longer_than_what_is_left_is_not_begun():
+    work, rungs = job(budget=1000.0, reserve=400.0), [Rung("a", 0.5), Rung("b", 0.9, seconds=601 / MARGIN)]
+    found = climb(rungs, work, Decisions())
+    assert names(found.candidates) == ["a"]
+    assert rungs[1].saw is None
+    assert found.reason.startswith("stopped before b: it would take about 10 min 01 s")
+    assert "left" in found.reason
+    assert work.progress.said == [found.reason]
+
+
+def test_the_same_rung_is_begun_when_the_time_suffices():
+    found = climb([Rung("a", 0.5), Rung("b", 0.9, seconds=590 / MARGIN)], job(1000.0, 400.0), Decisions())
+    assert names(found.candidates) == ["a", "b"]
+
+
+def test_the_first_rung_is_climbed_whatever_it_takes():
+    found = climb([Rung("a", 0.5, seconds=1e9, refusal="never")], job(budget=0.0), Decisions())
+    assert names(found.candidates) == ["a"]
+
+
+def test_a_refusal_ends_the_climb_with_its_reason():
+    rungs = [Rung("a", 0.9), Rung("b", 0.9, refusal="its gain is under the noise"), Rung("c", 1.0)]
+    found = climb(rungs, job(), Decisions())
+    assert names(found.candidates) == ["a"]
+    assert found.reason == "stopped before b: its gain is under the noise"
+
+
+def test_a_wish_to_stop_ends_the_climb():
+    work = job()
+    found = climb([Rung("a", 0.9, then=work.clock.stop), Rung("b", 1.0)], work, Decisions())
+    assert names(found.candidates) == ["a"]
+    assert found.reason == "stopped before b: asked to stop"
+
+
+def test_a_pinned_rung_is_climbed_alone():
+    decisions = Decisions()
+    found = climb([Rung("a", 0.9), Rung("b", 0.5, seconds=1e9)], job(10.0), decisions, only="b")
+    assert names(found.candidates) == ["b"]
+    assert decisions.made["strategy"] == {"value": "b", "reason": "it was pinned"}
+
+
+def test_an_unknown_rung_suggests_the_nearest():
+    with pytest.raises(UnknownName) as caught:
+        climb([Rung("frozen", 1.0), Rung("frozen-views", 1.0)], job(), Decisions(), only="frosen")
+    assert caught.value.near == "frozen"
+
+
+@pytest.mark.parametrize("scores", [(None,), (None, None), (None, 0.4), (0.0, 0.1)])
+def test_without_a_score_there_still_is_a_best(scores):
+    better = []
+    found = climb([Rung(str(i), s) for i, s in enumerate(scores)], job(), Decisions(), on_better=better.append)
+    assert better[-1] is found.best
+    assert (found.best.score or 0) == max(s or 0 for s in scores)
