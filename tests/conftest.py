@@ -38,3 +38,17 @@ def make_folder():
 def draw():
     """`draw(seed, size)`: one picture."""
     return pictures.draw
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Three classes of 40 small pictures: the colour tells the class."""
+    return pictures.make_folder(tmp_path_factory.mktemp("photos"), {"ant": 40, "bee": 40, "cat": 40})
+
+
+@pytest.fixture(scope="session")
+def trained(photos, tmp_path_factory):
+    """(run folder, summary) of one training on `photos`, shared by all tests that only look."""
+    from foveal.flow import train
+
+    return train(photos, out=str(tmp_path_factory.mktemp("runs") / "run"))

@@ -76,7 +76,7 @@ def _stages(
         split = make_split(audited.records, audited.near, audited.left_out, seed=config.seed, previous=previous)
 
     # 2 and 3, features and fit: from the first rung on there is a usable model.
-    prefetch("sklearn.linear_model", "scipy.optimize", "jinja2", "matplotlib.figure")
+    prefetch("sklearn.linear_model", "scipy.optimize", "jinja2")
     engine = choose_engine(backbone, backbone.preprocess, lambda: spool.peek(32), decisions)
     extractor = Extractor(backbone, backbone.preprocess, engine, spool, config.max_pixels, config.cache)
     work = Work(split, extractor, clock, config.seed, progress, reserve=min(4.0, 0.4 * clock.budget))

@@ -264,3 +264,13 @@ def test_a_row_without_a_side_moves_no_picture_of_an_earlier_split():
     previous = {p.record.sha256: p.side for p in before.placed}
     after = make_split([*records, record("new", file_time=10**6)], [], previous=previous)
     assert {path: sides(after)[path] for path in sides(before)} == sides(before)
+
+
+def test_a_given_train_picture_never_joins_the_test_side():
+    """Also not where the training side is drawn from, to make a validation side that was not given."""
+    train = [record(i, label, split="train") for i, label in enumerate("ab" * 20)]
+    test = [record(100 + i, label, split="test") for i, label in enumerate("ab" * 4)]
+    split = make_split([*train, *test], [(0, 40)])
+    assert len(split.on("test")) == 8 and len(split.on("val")) > 0
+    assert [x.reason for x in split.left_out] == ["leak_between_splits"]
+    assert split.left_out[0].path == train[0].path

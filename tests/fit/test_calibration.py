@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.special
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import log_loss
@@ -71,6 +71,7 @@ def test_few_pictures_fit_no_temperature(n):
     st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60),
     st.floats(0.05, 0.99),
 )
+@example([8e-17], 0.5)
 @settings(max_examples=50, deadline=None)
 def test_on_its_own_pictures_the_set_holds_the_promised_share(true, coverage):
     true = np.array(true, dtype=np.float32)

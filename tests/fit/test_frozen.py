@@ -109,7 +109,7 @@ def test_a_second_view_is_refused_when_its_gain_can_not_be_told_from_chance(spli
     work, views = work_on(split), RUNGS[1]
     reason = views.refuse(work, [candidate(0.95, 500)])
     assert "standard error" in reason
-    assert views.refuse(work, [candidate(0.6, 20_000)]) is None
+    assert views.refuse(work, [candidate(0.6, 4000)]) is None
     assert views.refuse(work, []) is None
     assert views.refuse(work, [candidate(None, 10)]) is None
 

@@ -43,6 +43,15 @@ def test_the_head_is_logistic_regression_on_standardised_features(k, strength):
     assert sure.sum() > 30
 
 
+@pytest.mark.parametrize("k", [2, 3])
+def test_rare_classes_stay_rare(k):
+    features, labels = blobs(k, each=60)
+    kept = (labels > 0) | (np.arange(len(labels)) < 10)
+    head = fit_head(features[None, kept], labels[kept], 4.0)
+    expected = sklearn_probabilities(features[kept], labels[kept], features, 4.0)
+    assert np.abs(softmax(head.logits(features)) - expected).max() < 0.01
+
+
 @pytest.mark.parametrize("k", [2, 4])
 def test_every_view_counts_as_a_picture(k):
     features, labels = blobs(k)

@@ -77,6 +77,11 @@ def test_the_same_rung_is_begun_when_the_time_suffices():
     assert names(found.candidates) == ["a", "b"]
 
 
+def test_a_rung_that_would_just_fit_by_its_estimate_is_not_trusted():
+    found = climb([Rung("a", 0.5), Rung("b", 0.9, seconds=550)], job(1000.0, 400.0), Decisions())
+    assert names(found.candidates) == ["a"]
+
+
 def test_the_first_rung_is_climbed_whatever_it_takes():
     found = climb([Rung("a", 0.5, seconds=1e9, refusal="never")], job(budget=0.0), Decisions())
     assert names(found.candidates) == ["a"]

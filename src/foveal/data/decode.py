@@ -51,6 +51,8 @@ _TURNS = {
 }
 
 _SIGNATURES = {
+    b"\n\x05\x01": "PCX",
+    b"\x01\xda": "SGI",
     b"%PDF": "PDF",
     b"%!PS": "EPS",
     b"8BPS": "PSD",

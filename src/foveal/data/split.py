@@ -99,14 +99,16 @@ def _sides(
     }
     if fixed:
         stays = min(fixed.values(), key=_PRECEDENCE.index)
-        return {
-            i: (stays, "given" if i in fixed else "")
-            if fixed.get(i, stays) == stays
-            else (None, "leak_between_splits")
-            for i in members
-        }
+        return {i: _beside(records[i], stays, given=i in fixed) for i in members}
     oldest = min(members, key=lambda i: (records[i].file_time, records[i].sha256, records[i].group or ""))
     return dict.fromkeys(members, (_by_hash(records[oldest], shares, seed), ""))
+
+
+def _beside(record: ImageRecord, stays: Side, *, given: bool) -> tuple[Side | None, str]:
+    """A picture whose set belongs to the given side `stays`: it joins, unless it was given to another."""
+    if record.split in (None, stays):
+        return stays, "given" if given else ""
+    return None, "leak_between_splits"
 
 
 def _by_hash(record: ImageRecord, shares: Mapping[Side, float], seed: int) -> Side:

@@ -50,5 +50,5 @@ def set_threshold(probabilities: Array, labels: NDArray[np.int64], coverage: flo
     rank = math.ceil((n + 1) * coverage)
     if n == 0 or rank > n:
         return 0.0
-    miss = np.sort(1.0 - probabilities[np.arange(n), labels].astype(np.float64))
-    return float(1.0 - miss[rank - 1])
+    falling = np.sort(probabilities[np.arange(n), labels])[::-1]
+    return float(falling[rank - 1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,18 +103,37 @@ def load_trunk(backbone: Backbone) -> torch.nn.Module:
 
 def _timm_network(name: str) -> tuple[Any, dict[str, Any]]:
     """A pretrained timm network from this machine's own files; foveal itself never downloads."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
     import timm
 
     bare = name.removeprefix("timm/")
     if not timm.is_model(bare.partition(".")[0]):
         raise UnknownName("backbone", name, [*_PACKAGED, *timm.list_models()])
-    try:
-        network = timm.create_model(bare, pretrained=True).eval()
-    except Exception as error:
+    weights = _kept_by_timm(bare)
+    if weights is None:
         raise WeightsUnavailable(
-            f"the pretrained weights of {name} are not on this machine ({type(error).__name__})",
+            f"the pretrained weights of {name} are not on this machine",
             hint="foveal itself never downloads. Where there is internet, run once: "
             f"python -c \"import timm; timm.create_model('{bare}', pretrained=True)\"; `lite0` ships with foveal",
-        ) from None
+        )
+    network = timm.create_model(bare, pretrained=True, pretrained_cfg_overlay={"file": str(weights)}).eval()
     return network, timm.data.resolve_data_config({}, model=network)
+
+
+def _kept_by_timm(name: str) -> Path | None:
+    """Where an earlier download of a timm model's weights lies; asks no network."""
+    import torch
+    from huggingface_hub import try_to_load_from_cache
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    if config is None:
+        return None
+    if config.hf_hub_id:
+        for file in (config.hf_hub_filename, "model.safetensors", "pytorch_model.bin"):
+            found = try_to_load_from_cache(config.hf_hub_id, file) if file else None
+            if isinstance(found, str):
+                return Path(found)
+    if config.url:
+        kept = Path(torch.hub.get_dir()) / "checkpoints" / config.url.rpartition("/")[2]
+        return kept if kept.is_file() else None
+    return None

@@ -1,0 +1,188 @@
+"""The command line as scripts use it: exit codes, stdout, words."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from foveal.cli.main import app, main
+
+
+def foveal(*arguments, **kwargs):
+    command = [sys.executable, "-m", "foveal", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """`call("audit", …)` in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["foveal", *map(str, arguments)])
+        handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
+        try:
+            with pytest.raises(SystemExit) as caught:
+                main()
+        finally:
+            for s, handler in handlers.items():
+                signal.signal(s, handler)
+        shown = capsys.readouterr()
+        return int(caught.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+def test_help_lists_the_verbs_under_their_headings(call):
+    code, out, _ = call("--help")
+    assert code == 0
+    assert out.index("Your pictures") < out.index("train") < out.index("This machine") < out.index("doctor")
+
+
+def test_every_verb_has_help(call):
+    for command in app.registered_commands:
+        code, out, _ = call(command.callback.__name__, "--help")
+        assert code == 0 and command.callback.__doc__.split(".")[0][:30] in " ".join(out.split())
+
+
+def test_version(call):
+    assert call("--version")[1].startswith("foveal 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("trian", "x"), "Did you mean 'train'"),
+        (("train", "nowhere/at/all"), "no such file"),
+        (("train", "x", "--time", "soon"), "no length of time"),
+        (("train", "x", "--group-by", "("), "no regular expression"),
+        (("train", "sample:clipat"), "did you mean 'clipart'"),
+        (("predict", "nowhere", "x.jpg"), "no model in it"),
+        (("predict", "x", "y", "--precision", "f64"), "no precision"),
+        (("predict", "x", "y", "--format", "parquet"), "name a file"),
+        (("evaluate", "nowhere"), "hint:"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_a_hint(call, arguments, words):
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_a_fault_of_ours_ends_with_3(call, monkeypatch):
+    monkeypatch.setattr("foveal.data.audit", lambda *a, **k: 1 / 0)
+    code, out, err = call("audit", "x")
+    assert (code, out) == (3, "") and "report it" in err and "ZeroDivisionError" in err
+
+
+def test_audit_answers_no_with_1_and_one_json_object(call, tmp_path, make_folder):
+    folder = make_folder(tmp_path, {"ant": 25, "bee": 25})
+    assert call("audit", folder)[0] == 0
+    (folder / "bee" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    code, out, _ = call("audit", folder, "--json")
+    found = json.loads(out)
+    assert code == 1 and found["schema"] == 1 and not found["clean"]
+    assert [x["path"].endswith("broken.jpg") for x in found["left_out"]] == [True]
+    code, out, _ = call("audit", folder)
+    assert code == 1 and "broken.jpg" in out
+
+
+def test_train_json_prints_the_summary_and_nothing_else(call, photos, tmp_path):
+    code, out, _ = call("train", photos, "--out", tmp_path / "run", "--json")
+    assert code == 0
+    found = json.loads(out)
+    stored = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert found.pop("run") == str(tmp_path / "run") and found == stored
+
+
+def test_train_prints_five_lines(call, photos, tmp_path):
+    code, out, _ = call("train", photos, "--out", tmp_path / "run", "--time", "1h")
+    assert code == 0
+    assert [line[:9].strip() for line in out.splitlines()] == ["what", "how well", "how sure", "how long", "where"]
+
+
+def test_predict_in_every_form(call, photos, trained, tmp_path):
+    run = trained[0]
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    code, out, _ = call("predict", run, photos / "ant", tmp_path / "bad.png", "--topk", "2")
+    lines = out.splitlines()
+    assert code == 0 and len(lines) == 42
+    assert lines[0] == "path,label,probability,label_2,probability_2,set,unknown,error"
+    assert "not_a_picture" in lines[-1]
+    code, out, _ = call("predict", run, f"{photos}/bee/*.png", "--json")
+    answers = json.loads(out)["predictions"]
+    assert code == 0 and len(answers) == 13
+    assert set(answers[0]) == {"path", "label", "probability", "topk", "set", "unknown", "error"}
+    for kind in ("csv", "parquet", "json"):
+        code, out, _ = call("predict", run, photos / "cat", "--out", tmp_path / f"a.{kind}")
+        assert (code, out) == (0, "") and (tmp_path / f"a.{kind}").stat().st_size > 100
+    assert call("predict", run, photos / "cat", "--out", tmp_path / "a.txt")[0] == 2
+
+
+def test_evaluate_measures_again_and_counts_the_look(call, photos, trained):
+    first = json.loads(call("evaluate", trained[0], "--json")[1])
+    assert first["test"]["accuracy"] == trained[1]["test"]["accuracy"]
+    assert first["test"]["n"] == trained[1]["test"]["n"]
+    second = json.loads(call("evaluate", trained[0], "--json")[1])
+    assert second["test_looks"] == first["test_looks"] + 1 > 1
+    other = json.loads(call("evaluate", trained[0], photos, "--json")[1])
+    assert other["test"]["n"] == 120
+    assert "accuracy" in call("evaluate", trained[0])[1]
+
+
+def test_doctor_knows_the_machine(call):
+    found = json.loads(call("doctor", "--json")[1])
+    assert found["cores"] >= 1 and "openvino-f32" in found["engines"] and found["versions"]["foveal"]
+    assert "processor" in call("doctor")[1]
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(photos, trained):
+    command = f"{sys.executable} -m foveal predict {trained[0]} {photos} {photos} {photos} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("path,") and done.stderr == ""
+
+
+def started(arguments, run, until):
+    """A training in its own process, once its log shows the stage `until`."""
+    command = [sys.executable, "-m", "foveal", "train", *map(str, arguments), "--out", str(run), "--no-cache"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if (run / "log.jsonl").exists() and f'"{until}"' in (run / "log.jsonl").read_text():
+            break
+        time.sleep(0.05)
+        assert process.poll() is None, process.stderr.read()
+    return process
+
+
+def test_ctrl_c_once_keeps_the_best_and_finishes(tmp_path, make_folder):
+    folder = make_folder(tmp_path / "data", {"ant": 150, "bee": 150, "cat": 150})
+    process = started([folder], tmp_path / "run", "features")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert 0 < summary["data"]["used"] <= 450
+
+
+@pytest.mark.parametrize(("signals", "code"), [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 143)])
+def test_ctrl_c_twice_and_sigterm_leave(tmp_path, make_folder, signals, code):
+    folder = make_folder(tmp_path / "data", {"ant": 150, "bee": 150})
+    process = started([folder], tmp_path / "run", "features")
+    for number in signals:
+        process.send_signal(number)
+        if number == signal.SIGINT:  # two at once could reach the process as one
+            process.stderr.readline()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_no_bars_and_no_colours_without_a_terminal(photos, tmp_path):
+    done = foveal("train", photos, "--out", tmp_path / "run", env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode == 0 and "\x1b" not in done.stdout + done.stderr

@@ -1,0 +1,147 @@
+"""The command line in the hands of scripts: odd names, terminals, wrong words, broken readers."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from foveal.cli.main import main
+
+FOVEAL = [sys.executable, "-m", "foveal"]
+
+
+@pytest.fixture
+def invoke(monkeypatch, capfdbinary):
+    """`invoke("predict", …)` in this process: (exit code, stdout, stderr), both as bytes."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["foveal", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        shown = capfdbinary.readouterr()
+        return int(caught.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+def loaded_by(*arguments):
+    """The modules that a command line imports, and its exit code."""
+    code = (
+        "import sys, atexit; atexit.register(lambda: print('MODULES', *sys.modules, file=sys.stderr));"
+        "from foveal.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    return set(done.stderr.partition("MODULES ")[2].split()), done.returncode
+
+
+def test_help_imports_no_library_that_computes():
+    loaded, code = loaded_by("train", "--help")
+    assert code == 0 and "typer" in loaded
+    assert not loaded & {"torch", "numpy", "PIL", "rich", "openvino", "sklearn"}
+
+
+def test_audit_imports_neither_torch_nor_an_engine(tmp_path, make_folder):
+    loaded, code = loaded_by("audit", make_folder(tmp_path, {"ant": 3, "bee": 3}))
+    assert code == 1 and "PIL" in loaded  # classes under 20 pictures
+    assert not loaded & {"torch", "timm", "openvino", "sklearn", "matplotlib"}
+
+
+@pytest.mark.parametrize("form", ["xml", "CSV2", ""])
+def test_a_format_that_is_none_is_refused(invoke, photos, trained, form):
+    code, out, err = invoke("predict", trained[0], photos / "ant" / "000.jpg", "--format", form)
+    assert (code, out) == (2, b"") and b"hint:" in err
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_glob_that_matches_nothing_prints_nothing_on_stdout(invoke, trained, tmp_path, options):
+    code, out, err = invoke("predict", trained[0], f"{tmp_path}/*.webp", *options)
+    assert (code, out) == (2, b"") and b"no file matches" in err
+
+
+def test_a_bundle_that_is_none_is_bad_input_not_a_fault_of_ours(invoke, tmp_path):
+    for content in ("[]", '"text"', '{"schema": 1}', "\udcff"):
+        (tmp_path / "bundle.json").write_text(content, errors="surrogateescape")
+        (tmp_path / "weights.safetensors").write_bytes(b"")
+        code, out, err = invoke("predict", tmp_path, "x.jpg")
+        assert (code, out) == (2, b""), (content, err)
+
+
+def test_a_name_that_is_not_utf8_comes_out_as_it_went_in(invoke, photos, trained, tmp_path):
+    odd = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    with open(odd, "wb") as handle:
+        handle.write((photos / "ant" / "000.jpg").read_bytes())
+    code, out, _ = invoke("predict", trained[0], tmp_path)
+    assert code == 0 and out.splitlines()[1].startswith(odd + b",")
+    code, out, _ = invoke("predict", trained[0], tmp_path, "--json")
+    assert code == 0 and os.fsencode(json.loads(out)["predictions"][0]["path"]) == odd
+    target = tmp_path / "out" / "answers.csv"
+    assert invoke("predict", trained[0], os.fsdecode(odd), "--out", target)[:2] == (0, b"")
+    assert target.read_bytes().splitlines()[1].startswith(odd + b",")
+
+
+def test_more_classes_asked_for_than_there_are(invoke, photos, trained):
+    code, out, _ = invoke("predict", trained[0], photos / "ant" / "000.jpg", "--topk", "9")
+    header, row = (line.split(b",") for line in out.splitlines())
+    assert code == 0 and len(header) == len(row) and dict(zip(header, row, strict=True))[b"label_4"] == b""
+    assert invoke("predict", trained[0], "x.jpg", "--topk", "0")[0] == 2
+
+
+def test_a_full_folder_stays_as_it_is(invoke, photos, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    before = (tmp_path / "mine.txt").stat()
+    code, out, err = invoke("train", photos, "--out", tmp_path)
+    assert (code, out) == (2, b"") and b"not empty" in err and b"hint:" in err
+    assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"] and (tmp_path / "mine.txt").stat() == before
+    assert invoke("train", photos, "--out", tmp_path / "mine.txt")[0] == 2
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--time", "0s"), "nothing to work with"),
+        (("--max-pixels", "0"), "max_pixels is 0"),
+        (("--backbone", "lite00"), "did you mean"),
+        (("--strategy", "frozn"), "did you mean 'frozen'"),
+        (("--split-from", "nowhere"), "split.csv"),
+    ],
+)
+def test_settings_that_make_no_sense(invoke, photos, tmp_path, options, words):
+    code, out, err = invoke("train", photos, "--out", tmp_path / "run", *options)
+    assert (code, out) == (2, b"") and words in err.decode() and b"hint:" in err and b"Traceback" not in err
+
+
+def test_evaluate_on_pictures_of_another_kind(invoke, trained, tmp_path, make_folder):
+    code, _, err = invoke("evaluate", trained[0], make_folder(tmp_path / "a", {"ants": 3, "dog": 3}))
+    assert code == 2 and b"did you mean 'ant'" in err
+    folder = make_folder(tmp_path / "b", {"ant": 4, "dog": 3})
+    (folder / "ant" / "bad.jpg").write_bytes(b"bad")
+    code, out, _ = invoke("evaluate", trained[0], folder, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["test"]["n"] == 4
+    assert sorted(x["reason"] for x in found["left_out"]) == ["not_a_picture", *["unknown_label"] * 3]
+
+
+def test_a_terminal_gets_bars_and_no_colours_when_it_wants_none(photos, trained):
+    screen, line = pty.openpty()
+    environment = {**os.environ, "NO_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "120"}
+    command = [*FOVEAL, "predict", str(trained[0]), str(photos / "ant")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=line, env=environment)
+    os.close(line)
+    out, shown = process.stdout.read(), b""
+    try:
+        while part := os.read(screen, 65536):
+            shown += part
+    except OSError:  # how a terminal says that nobody writes any more
+        pass
+    os.close(screen)
+    assert process.wait() == 0 and len(out.splitlines()) == 41
+    assert b"predict" in shown and b"40/" in shown
+    assert re.search(rb"\x1b\[[0-9;]*[349]\d(;[0-9;]*)?m", shown) is None

@@ -1,0 +1,96 @@
+"""Lite0 as foveal runs it (a graph that points into the packaged weights, OpenVINO) against timm in torch."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from foveal.engines.openvino_engine import OpenVinoEngine, converted
+from foveal.engines.torch_engine import TorchEngine
+from foveal.errors import UnknownName, WeightsUnavailable
+from foveal.models import backbones
+from foveal.models.backbones import find_backbone, load_trunk
+
+SHARED = Path(os.environ.get("FOVEAL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """timm's own network with the package's tensors mapped one to one, in order."""
+    stored = torch.load(find_backbone().blob, weights_only=True)
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    assert [tuple(v.shape) for v in network.state_dict().values()] == [tuple(v.shape) for v in stored.values()]
+    network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
+    return network.eval()
+
+
+def normalised(pixels):
+    return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
+
+
+def test_openvino_gives_timms_features(pixels, reference):
+    backbone = find_backbone()
+    found = OpenVinoEngine(backbone, backbone.preprocess)(pixels)
+    with torch.inference_mode():
+        expected = reference.forward_head(reference.forward_features(normalised(pixels)), pre_logits=True).numpy()
+    assert found.shape == (4, 1280) and found.dtype == np.float32
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_torch_gives_the_same(pixels):
+    backbone = find_backbone()
+    found = TorchEngine(backbone, backbone.preprocess, device="cpu")(pixels)
+    expected = OpenVinoEngine(backbone, backbone.preprocess)(pixels)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_the_trunk_without_its_classifier(pixels, reference):
+    with torch.inference_mode():
+        found = load_trunk(find_backbone())(normalised(pixels))
+        expected = reference.forward_head(reference.forward_features(normalised(pixels)), pre_logits=True)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.skipif(not (SHARED / "scenes8").is_dir(), reason="the shared photographs are not here")
+def test_known_pictures_get_their_imagenet_classes(reference):
+    """Laundromats are full of washing machines (class 897)."""
+    answers = []
+    for file in sorted((SHARED / "scenes8" / "laundromat").iterdir())[:16]:
+        picture = Image.open(file).convert("RGB").resize((224, 224))
+        with torch.inference_mode():
+            answers.append(int(reference(normalised(np.array(picture)[None])).argmax()))
+    assert answers.count(897) >= 10, answers
+
+
+def test_damaged_weights_are_refused(monkeypatch):
+    entry = backbones._PACKAGED["lite0"]
+    monkeypatch.setitem(backbones._PACKAGED, "lite0", (*entry[:2], "0" * 64, *entry[3:]))
+    with pytest.raises(WeightsUnavailable, match="SHA-256"):
+        find_backbone()
+
+
+def test_names(monkeypatch, tmp_path):
+    with pytest.raises(UnknownName) as caught:
+        find_backbone("resnet5o")
+    assert "did you mean" in caught.value.hint
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(WeightsUnavailable) as refused:
+        find_backbone("mobilenetv3_small_050")
+    assert "never downloads" in refused.value.hint
+
+
+def test_a_damaged_conversion_is_made_again(fresh_cache):
+    backbone = find_backbone()
+    path = converted(backbone).with_suffix(".bin")
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + b"?")
+    assert converted(backbone).with_suffix(".bin").read_bytes() == good

@@ -1,0 +1,77 @@
+"""The Python door behaves as a user of scikit-learn expects."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone
+
+import foveal
+from foveal import FovealError, ImageClassifier, load
+from foveal.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def fitted(photos, tmp_path_factory):
+    paths = sorted(photos.rglob("*.*"))
+    out = str(tmp_path_factory.mktemp("estimator") / "run")
+    return ImageClassifier(time="5m", out=out).fit(paths, [p.parent.name for p in paths])
+
+
+def test_parameters():
+    model = ImageClassifier(time="90s", seed=3)
+    assert model.get_params()["time"] == "90s"
+    assert model.set_params(seed=4, backbone="lite0").seed == 4
+    copy = clone(model)
+    assert copy is not model and copy.get_params() == model.get_params()
+    with pytest.raises(UsageError, match="no setting"):
+        model.set_params(sede=1)
+
+
+def test_fit_on_paths_and_labels_or_on_a_folder_is_one_thing(fitted, trained):
+    assert list(fitted.classes_) == ["ant", "bee", "cat"]
+    assert fitted.summary_["test"]["accuracy"] == trained[1]["test"]["accuracy"]
+
+
+def test_predict_takes_every_form(fitted, photos):
+    files = sorted((photos / "bee").iterdir())
+    pictures = [Image.open(f) for f in files[:3]]
+    assert fitted.predict(files[0]).shape == (1,)
+    assert len(fitted.predict(photos / "bee")) == 40
+    by_path = fitted.predict_proba(files[:3])
+    assert np.allclose(by_path.sum(axis=1), 1, atol=1e-5)
+    assert np.abs(fitted.predict_proba(pictures) - by_path).max() < 1e-5
+    batch = np.stack([np.asarray(p.convert("RGB").resize((64, 64))) for p in pictures])
+    assert fitted.predict(batch).shape == (3,) and fitted.predict(batch[0]).shape == (1,)
+    assert fitted.predict(pictures[0])[0] == fitted.predict(files[0])[0]
+
+
+def test_score_and_evaluate(fitted, photos):
+    files = sorted(photos.rglob("*.*"))
+    assert fitted.score(files, [f.parent.name for f in files]) > 0.8
+    assert fitted.evaluate()["test"]["accuracy"] == fitted.summary_["test"]["accuracy"]
+    assert fitted.evaluate(photos)["test"]["n"] == 120
+
+
+def test_save_and_load_give_the_same_probabilities(fitted, photos, tmp_path):
+    files = sorted((photos / "cat").iterdir())[:5]
+    fitted.save(tmp_path / "bundle")
+    for source in (tmp_path / "bundle", fitted.run_):
+        assert np.array_equal(load(source).predict_proba(files), fitted.predict_proba(files))
+    with pytest.raises(UsageError, match="not empty"):
+        fitted.save(tmp_path / "bundle")
+
+
+def test_mistakes_are_said(tmp_path):
+    with pytest.raises(FovealError, match="not fitted"):
+        ImageClassifier().predict("x.jpg")
+    with pytest.raises(UsageError, match="without labels"):
+        ImageClassifier().fit(["a.jpg"])
+    with pytest.raises(UsageError, match="1 paths and 2 labels"):
+        ImageClassifier(out=str(tmp_path / "run")).fit(["a.jpg"], ["x", "y"])
+    with pytest.raises(FovealError):
+        load(tmp_path)
+
+
+def test_audit_from_python(photos):
+    found = foveal.audit(photos)
+    assert found.classes() == {"ant": 40, "bee": 40, "cat": 40}

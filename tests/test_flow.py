@@ -1,0 +1,147 @@
+"""The story as a whole: what a run leaves behind, and what it holds to."""
+
+import csv
+import hashlib
+import json
+import os
+
+import pytest
+
+from foveal.clock import Clock
+from foveal.config import TrainConfig
+from foveal.errors import DataError, UnknownName, UsageError
+from foveal.features import Extractor
+from foveal.flow import train
+
+RUN = {"model", "report.html", "config.json", "split.csv", "audit.json", "log.jsonl", "summary.json"}
+SUMMARY = {
+    "schema": set(),
+    "version": set(),
+    "task": set(),
+    "status": set(),
+    "engine": set(),
+    "test_looks": set(),
+    "model": set(),
+    "data": {"images", "classes", "used", "excluded"},
+    "split": {"train", "val", "test"},
+    "strategy": {"name", "reason", "candidates"},
+    "test": {
+        *("n", "accuracy", "accuracy_ci95", "balanced_accuracy", "macro_f1", "log_loss", "ece", "per_class"),
+    },
+    "time": {"total_s", "budget_s", "audit_s", "features_s", "fit_s", "evaluate_s", "report_s"},
+    "memory": {"budget_bytes", "planned_bytes", "allocator_peak_bytes", "peak_rss_bytes"},
+}
+
+
+def tree(root):
+    """Content and time of every file below a folder."""
+    return {
+        str(f.relative_to(root)): (hashlib.sha256(f.read_bytes()).hexdigest(), f.stat().st_mtime_ns)
+        for f in sorted(root.rglob("*"))
+        if f.is_file()
+    }
+
+
+def rows(run):
+    with (run / "split.csv").open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_the_run_folder_is_as_promised(trained):
+    run, summary = trained
+    assert {f.name for f in run.iterdir()} == RUN
+    assert {f.name for f in (run / "model").iterdir()} == {"weights.safetensors", "bundle.json"}
+    stored = json.loads((run / "summary.json").read_text())
+    for key, inner in SUMMARY.items():
+        assert key in stored, key
+        assert inner <= set(stored[key] if isinstance(stored[key], dict) else ()), key
+    assert stored["status"] == "done" and stored["test"]["n"] == summary["split"]["test"] > 5
+    assert stored["test"]["accuracy"] > 0.8  # the colour gives the class away
+    low, high = stored["test"]["accuracy_ci95"]
+    assert low <= stored["test"]["accuracy"] <= high
+    page = (run / "report.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+    decisions = json.loads((run / "config.json").read_text())["decisions"]
+    assert {"engine", "strategy", "head"} <= set(decisions) and all(d["reason"] for d in decisions.values())
+
+
+def test_every_file_is_used_or_named_with_a_reason(photos, trained):
+    named = {row["path"]: row for row in rows(trained[0])}
+    assert set(named) == {str(f) for f in photos.rglob("*.*")}
+    assert all(row["split"] or row["note"] for row in named.values())
+
+
+def test_the_data_stay_untouched_and_a_second_run_is_the_same(photos, trained, tmp_path, monkeypatch):
+    before = tree(photos)
+    computed = []
+    whole = Extractor.run
+
+    def watched(self, *args, **kwargs):
+        table = whole(self, *args, **kwargs)
+        computed.append(table.computed)
+        return table
+
+    monkeypatch.setattr(Extractor, "run", watched)
+    run, summary = train(photos, out=str(tmp_path / "again"))
+    assert tree(photos) == before
+    assert computed == [0]
+    for name in ("weights.safetensors",):
+        assert (run / "model" / name).read_bytes() == (trained[0] / "model" / name).read_bytes()
+    assert summary["test"]["accuracy"] == trained[1]["test"]["accuracy"]
+    assert summary["test_looks"] > trained[1]["test_looks"]
+    assert (run / "split.csv").read_bytes() == (trained[0] / "split.csv").read_bytes()
+
+
+def test_an_earlier_split_is_kept(photos, trained, tmp_path, make_folder):
+    more = make_folder(tmp_path / "more", {"ant": 12, "bee": 12, "cat": 12}, seed=9)
+    for file in photos.rglob("*.*"):
+        os.link(file, more / file.parent.name / f"old-{file.name}")
+    run, _ = train(more, TrainConfig(split_from=str(trained[0]), seed=5), out=str(tmp_path / "run"))
+    old = {row["sha256"]: row["split"] for row in rows(trained[0]) if row["split"]}
+    new = {row["sha256"]: row["split"] for row in rows(run) if row["split"]}
+    assert {k: new[k] for k in old} == old
+    assert len(new) > len(old)
+
+
+def test_given_sides_are_kept_and_the_missing_one_is_made(tmp_path, make_folder):
+    make_folder(tmp_path / "data" / "train", {"ant": 30, "bee": 30})
+    make_folder(tmp_path / "data" / "test", {"ant": 8, "bee": 8}, seed=3)
+    run, summary = train(tmp_path / "data", out=str(tmp_path / "run"))
+    sides = {row["path"]: row["split"] for row in rows(run)}
+    assert all(side == "test" for path, side in sides.items() if "/data/test/" in path)
+    assert {side for path, side in sides.items() if "/data/train/" in path} == {"train", "val"}
+    assert summary["test"]["n"] == 16
+
+
+def test_a_budget_that_is_gone_says_so_and_names_what_was_not_read(photos, tmp_path):
+    with pytest.raises(DataError, match="two classes"):
+        train(photos, out=str(tmp_path / "run"), clock=Clock(budget=1e-9))
+    assert "no_time" in (tmp_path / "run" / "audit.json").read_text()
+
+
+def test_a_full_folder_is_not_written_into(photos, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        train(photos, out=str(tmp_path))
+    assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("config", [TrainConfig(backbone="lite00"), TrainConfig(strategy="frozn")])
+def test_did_you_mean(photos, tmp_path, config):
+    with pytest.raises(UnknownName) as caught:
+        train(photos, config, out=str(tmp_path / "run"))
+    assert "did you mean" in caught.value.hint
+
+
+def test_one_class_is_refused_with_a_hint(tmp_path, make_folder):
+    make_folder(tmp_path / "data", {"ant": 6})
+    with pytest.raises(DataError, match="two classes"):
+        train(tmp_path / "data", out=str(tmp_path / "run"))
+
+
+def test_no_data_leaves_no_run_folder(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        train(tmp_path / "nowhere", out=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
