@@ -1,5 +1,6 @@
 """The command line in the hands of scripts: odd names, terminals, wrong words, broken readers."""
 
+import contextlib
 import json
 import os
 import pty
@@ -133,15 +134,14 @@ def test_a_terminal_gets_bars_and_no_colours_when_it_wants_none(photos, trained)
     screen, line = pty.openpty()
     environment = {**os.environ, "NO_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "120"}
     command = [*FOVEAL, "predict", str(trained[0]), str(photos / "ant")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=line, env=environment)
-    os.close(line)
-    out, shown = process.stdout.read(), b""
-    try:
-        while part := os.read(screen, 65536):
-            shown += part
-    except OSError:  # how a terminal says that nobody writes any more
-        pass
-    os.close(screen)
-    assert process.wait() == 0 and len(out.splitlines()) == 41
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=line, env=environment) as process:
+        os.close(line)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+            while part := os.read(screen, 65536):
+                shown += part
+        os.close(screen)
+        out = process.stdout.read()
+    assert process.returncode == 0 and len(out.splitlines()) == 41  # the answers are on stdout, bars or not
     assert b"predict" in shown and b"40/" in shown
     assert re.search(rb"\x1b\[[0-9;]*[349]\d(;[0-9;]*)?m", shown) is None

@@ -1,4 +1,4 @@
-"""A backbone is on this machine or refused: nobody is asked over the network. Real pixels give the same in torch."""
+"""A backbone is on this machine or refused: nobody is asked over the network. Real pixels agree with torch."""
 
 import os
 import socket
