@@ -49,7 +49,7 @@ def transfer_table() -> str:
     ]
     for name in ("scenes8", "clipart10"):
         found = _result(f"transfer-{name}")
-        for contestant, row in found["summary"].items() if found else ():
+        for contestant, row in (found or {}).get("summary", {}).items():
             s = row["seconds"]
             sd = f"{s['sd']:.1f}" if s["sd"] is not None else "–"
             low, high = row["ci95"]

@@ -210,6 +210,8 @@ class Manifest:
         Raises:
             BundleError: when a field is missing or the schema is newer than this foveal.
         """
+        if not isinstance(values, Mapping):
+            raise BundleError("bundle.json holds no object", hint="the file was changed by hand?")
         if values.get("schema") != SCHEMA:
             raise BundleError(
                 f"this bundle has schema {values.get('schema')!r}, this foveal reads {SCHEMA}",

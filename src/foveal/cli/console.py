@@ -68,7 +68,7 @@ class Terminal(Progress):
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
+        with Bars(*columns, console=Console(stderr=True), redirect_stdout=False) as bars:
             yield _RichBar(bars, bars.add_task(name, total=total or None, rate=""))
 
     def say(self, text: str) -> None:

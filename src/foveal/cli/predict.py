@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -27,14 +28,16 @@ def predict(
     from foveal.ship import Predictor, find_pictures
     from foveal.ship.tables import format_of, write_csv, write_file, write_json
 
-    kind = format_of(out, format) if out else (format or "csv")
+    kind = format_of(out or Path("stdout.csv"), format)
     if precision not in (None, "f32", "bf16"):
         raise UsageError(f"{precision!r} is no precision", hint="f32 or bf16")
     if out is None and kind == "parquet":
         raise UsageError("Parquet can't go to a terminal", hint="name a file: --out answers.parquet")
     predictor = Predictor.load(run, precision=precision)
+    found = find_pictures(pictures)
+    first = list(islice(found, 1))  # a pattern that matches nothing is said before anything is printed
     with Terminal().stage("predict") as bar:
-        answers = counted(predictor.stream(find_pictures(pictures), topk=topk), bar)
+        answers = counted(predictor.stream(chain(first, found), topk=topk), bar)
         if out is not None:
             say(f"{write_file(answers, out, kind, topk=topk)} answers in {out}")
         elif json or kind == "json":

@@ -182,9 +182,11 @@ def _check_classes(placed: list[Placed], out: list[LeftOut]) -> Split:
     if len(learned) < 2:
         sizes = Counter(str(p.record.label) for p in placed)
         named = ", ".join(f"{c} ({n})" for c, n in sizes.most_common(5)) or "none"
+        late = sum(item.reason == "no_time" for item in out)
+        hint = "`foveal audit` says what was left out and why; add pictures to a second class folder"
         raise DataError(
             f"two classes are needed to learn from; with usable pictures there are: {named}",
-            hint="`foveal audit` says what was left out and why; add pictures to a second class folder",
+            hint=f"{late} pictures were not read in time: give it more, --time 10m" if late else hint,
         )
     kept.sort(key=lambda p: p.record.path)
     return Split(tuple(kept), tuple(out), tuple(sorted(learned)))

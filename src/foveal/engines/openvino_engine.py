@@ -53,6 +53,7 @@ class OpenVinoEngine:
     def __init__(self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "f32") -> None:
         self.precision = precision
         self.version = version()
+        self._shape = (preprocess.size, preprocess.size, 3)
         model = _normalising(_core().read_model(converted(backbone)), preprocess)
         options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
         self._compiled = _core().compile_model(model, "CPU", options)
@@ -61,7 +62,15 @@ class OpenVinoEngine:
         self._lock = threading.Lock()
 
     def submit(self, pixels: Pixels) -> Future[Features]:
-        """See `Engine.submit`."""
+        """See `Engine.submit`.
+
+        Raises:
+            ValueError: when the pictures have another shape than the engine was made for.
+        """
+        if pixels.ndim != 4 or pixels.shape[1:] != self._shape:
+            raise ValueError(
+                f"pixels of shape {pixels.shape}: this engine takes (N, {', '.join(map(str, self._shape))})"
+            )
         future: Future[Features] = Future()
         with self._lock:
             self._queue.start_async([np.ascontiguousarray(pixels)], (future, time.perf_counter()))

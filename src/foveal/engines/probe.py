@@ -15,6 +15,7 @@ import numpy as np
 
 from foveal.engines.base import Engine, Features, Pixels
 from foveal.engines.openvino_engine import OpenVinoEngine, has_bf16, version
+from foveal.errors import UsageError
 from foveal.files import cache_dir, digest_of, read_json, write_json
 from foveal.machine import cpu_name
 from foveal.values import Backbone, Decisions, Preprocess
@@ -41,6 +42,9 @@ def choose_engine(
         pixels: gives some of the user's pictures, rendered, `(N, size, size, 3)`; asked only when measuring.
         decisions: where the choice and its reason are written.
         precision: pins `f32` or `bf16` without a probe.
+
+    Raises:
+        UsageError: when that precision is not to be had here.
     """
     makers = _candidates(backbone, preprocess)
     key = digest_of([cpu_name(), version(), backbone.weights_sha256, preprocess.to_dict(), sorted(makers)])
@@ -48,6 +52,8 @@ def choose_engine(
     known = _read(remembered)
     if precision is not None:
         chosen, reason = f"openvino-{precision}", "the precision was given"
+        if chosen not in makers:
+            raise UsageError(f"this processor computes no {precision} by itself", hint="leave --precision out")
     elif len(makers) == 1:
         chosen, reason = (
             next(iter(makers)),

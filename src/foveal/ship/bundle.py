@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from foveal.errors import BundleError
@@ -67,8 +68,13 @@ def load_bundle(path: Path) -> Bundle:
             f"{folder / 'weights.safetensors'}: the content does not match its hash in bundle.json",
             hint="the copy is incomplete or damaged: copy the run folder again",
         )
-    tensors = load(content)
-    head = LinearHead(tensors["head.weight"], tensors["head.bias"])
+    try:
+        tensors = load(content)
+        head = LinearHead(tensors["head.weight"], tensors["head.bias"])
+    except (SafetensorError, KeyError) as error:
+        raise BundleError(
+            f"{folder / 'weights.safetensors'}: {error}", hint="it is no model of foveal's, or damaged"
+        ) from None
     if head.weight.shape[0] != len(manifest.classes) or head.bias.shape[0] != len(manifest.classes):
         raise BundleError(f"{folder}: {head.weight.shape[0]} outputs for {len(manifest.classes)} classes")
     return Bundle(manifest, head)

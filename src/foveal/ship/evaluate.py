@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveal.data.sources import list_data
 from foveal.errors import DataError, UnknownName
+from foveal.files import sha256_of
 from foveal.measure import look, measure, test_set_key
 from foveal.progress import Progress
 from foveal.ship.predictor import Predictor
@@ -37,23 +39,50 @@ def evaluate(
     predictor = Predictor.load(run)
     classes = predictor.bundle.manifest.classes
     if data is None:
-        entries, name = _test_side(Path(run)), "test side"
+        expected = _test_side(Path(run))
+        entries, name = [Entry(path, label) for path, label, _ in expected], "test side"
+        content = {path: digest for path, _, digest in expected}
     else:
         listing = list_data(data)
-        entries, name = listing.entries, listing.name
+        entries, name, content = listing.entries, listing.name, {}
     index = {c: i for i, c in enumerate(classes)}
     strange = sorted({str(e.label) for e in entries} - set(classes))
     if strange and len(strange) == len({e.label for e in entries}):
         raise UnknownName("class", strange[0], classes)
-    known = [e for e in entries if e.label in index]
+    hashes = {e.path: _hash(e.path) for e in entries if e.label in index}
+    changed = {p for p, digest in hashes.items() if digest and content.get(p, digest) != digest}
+    known = [e for e in entries if e.label in index and e.path not in changed]
     left_out = [
         LeftOut(e.path, "unknown_label", f"the model has no class {e.label!r}", e.label)
         for e in entries
         if e.label not in index
     ]
+    left_out += [LeftOut(p, "changed", "no longer the picture that was held out", None) for p in sorted(changed)]
+    rows, labels, paths = _answers(predictor, known, left_out, progress or Progress())
+    if not rows:
+        raise DataError(f"{name}: no picture could be measured", hint="see the reasons with `foveal audit`")
+    measured = measure(np.stack(rows), np.array(labels, dtype=np.int64), paths, classes)
+    return {
+        "schema": SCHEMA,
+        "data": name,
+        "test": measured.figures,
+        "test_looks": look(test_set_key(hashes[p] for p in paths), run=str(Path(run).resolve())),
+        "mistakes": [vars(m) for m in measured.mistakes],
+        "left_out": [{"path": x.path, "reason": x.reason, "detail": x.detail} for x in left_out],
+    }
+
+
+def _answers(
+    predictor: Predictor, entries: list[Entry], left_out: list[LeftOut], progress: Progress
+) -> tuple[list[NDArray[np.float32]], list[int], list[str]]:
+    """Probabilities, labels and paths of the pictures that could be read; the others go to `left_out`."""
+    classes = predictor.bundle.manifest.classes
+    index = {c: i for i, c in enumerate(classes)}
     rows, labels, paths = [], [], []
-    with (progress or Progress()).stage("predict", len(known)) as bar:
-        for entry, answer in zip(known, predictor.stream((e.path for e in known), topk=len(classes)), strict=True):
+    with progress.stage("predict", len(entries)) as bar:
+        for entry, answer in zip(
+            entries, predictor.stream((e.path for e in entries), topk=len(classes)), strict=True
+        ):
             bar(1)
             if answer.error is not None:
                 reason, _, detail = answer.error.partition(": ")
@@ -65,36 +94,25 @@ def evaluate(
             rows.append(row)
             labels.append(index[str(entry.label)])
             paths.append(entry.path)
-    if not rows:
-        raise DataError(f"{name}: no picture could be measured", hint="see the reasons with `foveal audit`")
-    measured = measure(np.stack(rows), np.array(labels, dtype=np.int64), paths, classes)
-    return {
-        "schema": SCHEMA,
-        "data": name,
-        "test": measured.figures,
-        "test_looks": look(
-            test_set_key(paths if data is not None else _hashes(Path(run))), run=str(Path(run).resolve())
-        ),
-        "mistakes": [vars(m) for m in measured.mistakes],
-        "left_out": [{"path": x.path, "reason": x.reason, "detail": x.detail} for x in left_out],
-    }
+    return rows, labels, paths
 
 
-def _rows(run: Path) -> list[dict[str, str]]:
+def _test_side(run: Path) -> list[tuple[str, str, str]]:
+    """Path, label and SHA-256 of the pictures that a run held out."""
     try:
         with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-            rows = list(csv.DictReader(handle))
+            rows = [row for row in csv.DictReader(handle) if row["split"] == "test"]
     except OSError as error:
         raise DataError(
             f"{run / 'split.csv'}: {error.strerror}",
             hint="give the run folder, or labelled pictures: foveal evaluate RUN DATA",
         ) from None
-    return [row for row in rows if row["split"] == "test"]
+    return [(row["path"], row["label"], row["sha256"]) for row in rows]
 
 
-def _test_side(run: Path) -> list[Entry]:
-    return [Entry(row["path"], row["label"], "test") for row in _rows(run)]
-
-
-def _hashes(run: Path) -> list[str]:
-    return [row["sha256"] for row in _rows(run)]
+def _hash(path: str) -> str:
+    """SHA-256 of a file's content; empty when it can't be read, which `predict` then says."""
+    try:
+        return sha256_of(Path(path))
+    except OSError:
+        return ""

@@ -152,7 +152,7 @@ def _from_array(values: NDArray[Any]) -> Image.Image:
     array = np.asarray(values)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+    if 0 in array.shape or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise UsageError(
             f"an array of shape {array.shape} is no picture", hint="give (H, W), (H, W, 3) or (H, W, 4)"
         )

@@ -23,7 +23,7 @@ def format_of(path: Path, given: str | None) -> str:
     Raises:
         UsageError: when neither is one of `FORMATS`.
     """
-    name = (given or path.suffix.removeprefix(".")).lower()
+    name = (path.suffix.removeprefix(".") if given is None else given).lower()
     if name not in FORMATS:
         raise UsageError(f"{name or path.name!r} is no table format", hint=f"one of {', '.join(FORMATS)}")
     return name
