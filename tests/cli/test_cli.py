@@ -183,6 +183,6 @@ def test_ctrl_c_twice_and_sigterm_leave(tmp_path, make_folder, signals, code):
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-def test_no_bars_and_no_colours_without_a_terminal(photos, tmp_path):
-    done = foveal("train", photos, "--out", tmp_path / "run", env={**os.environ, "NO_COLOR": "1"})
-    assert done.returncode == 0 and "\x1b" not in done.stdout + done.stderr
+def test_no_bars_without_a_terminal(photos, trained):
+    done = foveal("predict", trained[0], photos / "ant", env={**os.environ, "TERM": "xterm-256color"})
+    assert done.returncode == 0 and done.stderr == "" and "\x1b" not in done.stdout

@@ -100,7 +100,7 @@ def test_the_picture_that_was_given_is_not_changed(trained, photos):
 
 
 def test_answers_come_in_the_order_of_the_pictures(trained, photos):
-    files = [str(f) for f in sorted(photos.rglob("*.*"))]
+    files = [str(f) for f in sorted(photos.rglob("*.*"))[::3]]
     asked = [f for pair in zip(files, reversed(files), strict=True) for f in pair]
     answers = list(Predictor.load(trained[0]).stream(asked, topk=3))
     assert [a.path for a in answers] == asked
@@ -117,9 +117,10 @@ def test_nothing_asked_nothing_answered(trained):
     assert predictor.probabilities([]).shape == (0, 3)
 
 
-def test_a_look_is_counted_by_the_pictures_not_by_where_they_lie(trained, photos, tmp_path, fresh_state):
-    shutil.copytree(photos, tmp_path / "moved")
-    assert evaluate(trained[0], photos)["test_looks"] == 1
+def test_a_look_is_counted_by_the_pictures_not_by_where_they_lie(trained, make_folder, tmp_path, fresh_state):
+    folder = make_folder(tmp_path / "here", {"ant": 4, "bee": 4}, seed=4)
+    shutil.copytree(folder, tmp_path / "moved")
+    assert evaluate(trained[0], folder)["test_looks"] == 1
     assert evaluate(trained[0], tmp_path / "moved")["test_looks"] == 2
     (tmp_path / "moved" / "ant" / "000.jpg").unlink()
     assert evaluate(trained[0], tmp_path / "moved")["test_looks"] == 1  # another set of pictures
@@ -146,7 +147,7 @@ def test_a_test_picture_that_is_no_longer_what_it_was_is_left_out_by_name(photos
     assert found["test"]["n"] == len(tested) - 2
 
 
-def test_a_bare_bundle_has_no_test_side_but_can_be_measured(copy, photos):
+def test_a_bare_bundle_has_no_test_side_but_can_be_measured(copy, make_folder, tmp_path):
     with pytest.raises(DataError, match=r"split\.csv"):
         evaluate(copy)
-    assert evaluate(copy, photos)["test"]["n"] == 120
+    assert evaluate(copy, make_folder(tmp_path / "data", {"ant": 3, "bee": 3}))["test"]["n"] == 6
