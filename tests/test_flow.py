@@ -145,3 +145,7 @@ def test_no_data_leaves_no_run_folder(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         train(tmp_path / "nowhere", out=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(DataError):
+        train(tmp_path / "nowhere", out=str(tmp_path / "mine"))
+    assert list((tmp_path / "mine").iterdir()) == []  # the user's own folder stays

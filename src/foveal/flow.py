@@ -74,8 +74,8 @@ def _stages(
         reading = Reading(clock, READING_SHARE, spool, on_start=bar.total, on_each=bar)
         audited = audit(data, group_by=config.group_by, max_pixels=config.max_pixels, reading=reading)
         run.write("audit.json", audited.to_dict())
-        if clock.stopped and not audited.records:
-            raise Interrupted("stopped before the first picture was read: nothing was kept")
+        if clock.stopped and len(audited.classes()) < 2:
+            raise Interrupted("stopped before two classes were read: nothing was kept")
         split = make_split(audited.records, audited.near, audited.left_out, seed=config.seed, previous=previous)
 
     # 2 and 3, features and fit: from the first rung on there is a usable model.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -35,9 +34,8 @@ def predict(
         raise UsageError("Parquet can't go to a terminal", hint="name a file: --out answers.parquet")
     predictor = Predictor.load(run, precision=precision)
     found = find_pictures(pictures)
-    first = list(islice(found, 1))  # a pattern that matches nothing is said before anything is printed
     with Terminal().stage("predict") as bar:
-        answers = counted(predictor.stream(chain(first, found), topk=topk), bar)
+        answers = counted(predictor.stream(found, topk=topk), bar)
         if out is not None:
             say(f"{write_file(answers, out, kind, topk=topk)} answers in {out}")
         elif json or kind == "json":

@@ -167,19 +167,25 @@ def find_pictures(patterns: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
     """Files named by paths, folders (all that lies below, hidden things aside) and globs, as they are found.
 
     A name that is none of these is handed on, so that it becomes an answer that says so.
+
+    Raises:
+        UsageError: at once, when a glob matches nothing.
     """
-    for pattern in (os.fspath(p) for p in patterns):
-        if os.path.isdir(pattern):
-            yield from _below(pattern)
-        elif glob.has_magic(pattern) and not os.path.exists(pattern):
-            found = False
-            for name in sorted(glob.iglob(pattern, recursive=True)):
-                found = True
-                yield from _below(name) if os.path.isdir(name) else (name,)
-            if not found:
-                raise UsageError(f"{pattern}: no file matches", hint="quote the pattern and check the folder")
-        else:
-            yield pattern
+    names = [os.fspath(p) for p in patterns]
+    for name in names:
+        if _is_glob(name) and next(glob.iglob(name, recursive=True), None) is None:
+            raise UsageError(f"{name}: no file matches", hint="quote the pattern and check the folder")
+    return _found(names)
+
+
+def _found(names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        for match in sorted(glob.iglob(name, recursive=True)) if _is_glob(name) else (name,):
+            yield from _below(match) if os.path.isdir(match) else (match,)
+
+
+def _is_glob(name: str) -> bool:
+    return glob.has_magic(name) and not os.path.exists(name)
 
 
 def _below(folder: str) -> Iterator[str]:

@@ -15,9 +15,10 @@ from foveal.files import read_json, write_json, write_text
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's folder."""
+    """One run's folder; `made` unless the user had made it, empty, before."""
 
     path: Path
+    made: bool = True
 
     @classmethod
     def create(cls, out: str | None, name: str) -> RunFolder:
@@ -36,10 +37,11 @@ class RunFolder:
         try:
             if path.exists() and any(path.iterdir()):
                 raise UsageError(f"{path} exists and is not empty", hint="give a new folder with --out")
+            made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", hint="give another folder with --out") from None
-        return cls(path)
+        return cls(path, made)
 
     @property
     def model(self) -> Path:
@@ -54,12 +56,13 @@ class RunFolder:
             write_json(self.path / name, value)
 
     def discard_if_bare(self) -> None:
-        """Remove the folder when the run ended before anything but its log was written."""
+        """Remove the folder, if it is ours, when the run ended before anything but its log was written."""
         files = list(self.path.iterdir())
         if all(f.name == "log.jsonl" for f in files):
             for f in files:
                 f.unlink()
-            self.path.rmdir()
+            if self.made:
+                self.path.rmdir()
 
 
 def read_run(path: str | Path, name: str) -> dict[str, Any]:
