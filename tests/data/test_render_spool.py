@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from foveal.data.pixels import render_file
 from foveal.data.render import LOOK, render, seen_as, shrink_limit
 from foveal.data.scan import look_at
 from foveal.data.spool import Spool
-from foveal.features.extract import render_file
 from foveal.values import Entry, Preprocess
 from pictures import draw, encoded
 

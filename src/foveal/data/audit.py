@@ -54,7 +54,7 @@ class Audit:
 
 
 def audit(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | Listing,
     *,
     group_by: str | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -63,7 +63,7 @@ def audit(
     """Read every picture of DATA once and say what is wrong.
 
     Args:
-        data: a folder of class folders, a CSV or JSONL file, or `sample:NAME`.
+        data: a folder of class folders, a CSV or JSONL file, `sample:NAME`, or what `list_data` made of it.
         group_by: see `TrainConfig.group_by`.
         max_pixels: larger pictures are refused.
         reading: its time, what it keeps, and who listens.
@@ -73,7 +73,7 @@ def audit(
     """
     reading = reading or Reading()
     began = reading.clock.spent()
-    listing = list_data(data, group_by=group_by)
+    listing = data if isinstance(data, Listing) else list_data(data, group_by=group_by)
     reading.on_start(len(listing.entries))
     records, refused = scan(listing.entries, reading, max_pixels=max_pixels)
     left_out = [*listing.left_out, *refused]

@@ -19,7 +19,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from foveal.config import MAX_PIXELS
-from foveal.errors import UnreadableImage
+from foveal.data.idx import member
+from foveal.errors import DataError, UnreadableImage
 
 #: Formats that are opened, by Pillow's names (JPEG includes MPO, the phones' variety). Others are
 #: refused: fewer parsers, fewer surprises.
@@ -83,18 +84,22 @@ def quiet() -> Iterator[None]:
 
 
 def read_file(path: str) -> bytes:
-    """The content of a file.
+    """The content of a file, or of one picture of an IDX file (see `idx`).
 
     Raises:
         UnreadableImage: `missing`, `unreadable_file` or `empty_file`.
     """
     try:
         if not os.path.isfile(path):
+            if (content := member(path)) is not None:
+                return content
             code = "unreadable_file" if os.path.exists(path) else "missing"
             raise UnreadableImage(path, code, "not a regular file" if code != "missing" else REASONS[code])
         with open(path, "rb") as handle:
             content = handle.read()
-    except (OSError, ValueError) as error:
+    except UnreadableImage:
+        raise
+    except (OSError, ValueError, DataError) as error:
         raise UnreadableImage(path, "unreadable_file", str(error)) from None
     if not content:
         raise UnreadableImage(path, "empty_file", REASONS["empty_file"])

@@ -63,8 +63,11 @@ def exact_copies(records: Sequence[ImageRecord]) -> list[list[int]]:
 
 
 def near_pairs(records: Sequence[ImageRecord]) -> list[tuple[int, int]]:
-    """Pairs of different files that show nearly the same, confirmed on pixels, as indices `i < j`."""
-    firsts = list({r.sha256: i for i, r in reversed(list(enumerate(records)))}.values())
+    """Pairs of different files that show nearly the same, confirmed on pixels, as indices `i < j`.
+
+    Pictures without a thumb (the very small) are in no pair.
+    """
+    firsts = list({r.sha256: i for i, r in reversed(list(enumerate(records))) if r.thumb}.values())
     if len(firsts) < 2:
         return []
     index = np.array(sorted(firsts))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from foveal.data.digit import DIGIT_LOOK, find_digit
 from foveal.values import Preprocess
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -22,12 +23,21 @@ LOOK = 224
 
 def shrink_limit(preprocess: Preprocess) -> int:
     """How far a picture may be shrunk while it is decoded: its short side, pixels (see `decode`)."""
+    if preprocess.resize == "digit":
+        return DIGIT_LOOK
     side = round(preprocess.size / preprocess.crop_share) if preprocess.resize == "crop" else preprocess.size
     return max(LOOK, side)
 
 
 def render(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """An RGB picture as a network's input, `(size, size, 3)`, 8 bits, not yet normalised."""
+    """An RGB picture as a network's input, `(size, size, channels)`, 8 bits, not yet normalised."""
+    if preprocess.resize == "digit":
+        return find_digit(np.asarray(picture.convert("L")), preprocess.size)[:, :, None]
+    square = _square(picture, preprocess)
+    return np.asarray(square) if preprocess.channels == 3 else np.asarray(square.convert("L"))[:, :, None]
+
+
+def _square(picture: Image.Image, preprocess: Preprocess) -> Image.Image:
     size, resampling = preprocess.size, _FILTERS[preprocess.interpolation]
     width, height = picture.size
     if preprocess.resize == "squash":
@@ -45,11 +55,11 @@ def render(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
         )
         left, top = (resized.width - size) // 2, (resized.height - size) // 2
         square = resized.crop((left, top, left + size, top + size))
-    return np.asarray(square)
+    return square
 
 
 def seen_as(pixels: NDArray[Any], view: str) -> NDArray[Any]:
-    """A batch `(N, H, W, 3)` as one of `VIEWS`."""
+    """A batch `(N, H, W, C)` as one of `VIEWS`."""
     if view == "plain":
         return pixels
     if view == "mirror":

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-import zipfile
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from foveal.errors import UnknownName
 from foveal.files import cache_dir, sha256_of
 
+_PACKED = (".zip", ".tar.xz")
+
 
 def sample_names() -> list[str]:
     """The names of all samples."""
+    return sorted(_archives())
+
+
+def _archives() -> dict[str, Traversable]:
     folder = resources.files("foveal") / "samples"
-    return sorted(f.name.removesuffix(".zip") for f in folder.iterdir() if f.name.endswith(".zip"))
+    return {f.name.removesuffix(end): f for f in folder.iterdir() for end in _PACKED if f.name.endswith(end)}
 
 
 def unpack(name: str) -> Path:
@@ -23,15 +30,17 @@ def unpack(name: str) -> Path:
     Raises:
         UnknownName: with the nearest known name.
     """
-    if name not in sample_names():
-        raise UnknownName("sample", name, sample_names())
-    with resources.as_file(resources.files("foveal") / "samples" / f"{name}.zip") as archive:
+    archives = _archives()
+    if name not in archives:
+        raise UnknownName("sample", name, archives)
+    with resources.as_file(archives[name]) as archive:
         folder = cache_dir() / "samples" / f"{name}-{sha256_of(archive)[:12]}"
         if not folder.is_dir():
-            part = folder.with_name(f".{folder.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
-            with zipfile.ZipFile(archive) as packed:
-                packed.extractall(part)
+            part = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
+            if archive.name.endswith(".zip"):
+                shutil.unpack_archive(archive, part)
+            else:
+                shutil.unpack_archive(archive, part, filter="data")
             try:
                 part.rename(folder)
             except OSError:  # another process was quicker

@@ -17,7 +17,9 @@ from PIL import Image
 from foveal.clock import Clock
 from foveal.config import MAX_PIXELS
 from foveal.data.decode import WHITE, exif_of, finish, open_picture, orientation_of, quiet, read_file
+from foveal.data.idx import file_of
 from foveal.data.render import LOOK
+from foveal.data.scan_idx import NEAR_FROM, by_file, is_small_idx, look_at_many
 from foveal.data.spool import Spool
 from foveal.errors import UnreadableImage
 from foveal.machine import cores
@@ -61,8 +63,14 @@ def scan(
     Returns:
         Records and refusals, each in the order of `entries`.
     """
-    order = sorted(range(len(entries)), key=lambda i: hashlib.md5(os.fsencode(entries[i].path)).digest())
     found: dict[int, ImageRecord | LeftOut] = {}
+    if entries and is_small_idx(entries[0]):  # a listing of IDX files holds nothing else
+        position = {e.path: i for i, e in enumerate(entries)}
+        for members in by_file(entries):
+            found |= {position[r.path]: r for r in look_at_many(members)}
+            reading.on_each(len(members))
+    left = [i for i in range(len(entries)) if i not in found]
+    order = sorted(left, key=lambda i: hashlib.md5(os.fsencode(entries[i].path)).digest())
 
     def one(i: int) -> tuple[int, ImageRecord | LeftOut]:
         try:
@@ -109,6 +117,7 @@ def look_at(entry: Entry, *, max_pixels: int = MAX_PIXELS, spool: Spool | None =
         spool.offer(digest, rgb)
     grey = rgb.convert("L")
     levels = np.asarray(_shrunk(grey, _LAPLACIAN_SIDE), dtype=np.float32)
+    enough = min(width, height) >= NEAR_FROM
     small = _shrunk(rgb, 64)
     return ImageRecord(
         path=entry.path,
@@ -118,9 +127,9 @@ def look_at(entry: Entry, *, max_pixels: int = MAX_PIXELS, spool: Spool | None =
         sha256=digest,
         width=width,
         height=height,
-        file_time=os.stat(entry.path).st_mtime_ns,
-        phash=_as_int(imagehash.phash(_shrunk(grey, 64))),
-        thumb=small.resize((_THUMB, _THUMB), Image.Resampling.BOX).tobytes(),
+        file_time=os.stat(file_of(entry.path)).st_mtime_ns,
+        phash=_as_int(imagehash.phash(_shrunk(grey, 64))) if enough else 0,
+        thumb=small.resize((_THUMB, _THUMB), Image.Resampling.BOX).tobytes() if enough else b"",
         brightness=float(levels.mean()),
         contrast=float(levels.std()),
         sharpness=_laplacian_variance(levels),

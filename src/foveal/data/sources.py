@@ -1,7 +1,8 @@
 """DATA, in every form that the command line takes, as a list of named pictures. Nothing is opened here.
 
 Forms: a folder of class folders · a folder with `train/`, `val/` (or `valid/`, `validation/`) and
-`test/` in it · a CSV or JSONL file with `path,label[,split][,group]` · `sample:NAME`.
+`test/` in it · a CSV or JSONL file with `path,label[,split][,group]` · a folder of IDX files, MNIST's
+form, or one such file · `sample:NAME`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foveal.config import compile_group_by
+from foveal.data.idx import IdxPair, find_pairs, is_idx, pair_of, read_pair
 from foveal.data.samples import unpack
 from foveal.errors import DataError
 from foveal.values import Entry, LeftOut
@@ -86,6 +88,10 @@ def list_data(data: str | os.PathLike[str], *, group_by: str | None = None) -> L
         listing = _list_folder(str(folder), text.removeprefix("sample:"))
     elif os.path.isdir(text):
         listing = _list_folder(os.path.abspath(text), _name_of(text))
+    elif os.path.isfile(text) and is_idx(text):
+        listing = _list_idx(
+            os.path.dirname(os.path.abspath(text)), _name_of(text), [pair_of(os.path.abspath(text))]
+        )
     elif os.path.isfile(text):
         listing = _list_table(Path(text))
     else:
@@ -111,6 +117,8 @@ def _name_of(text: str) -> str:
 
 def _list_folder(root: str, name: str) -> Listing:
     """Class folders, or split folders with class folders in them."""
+    if pairs := find_pairs(root):
+        return _list_idx(root, name, pairs)
     listing = Listing(name, root)
     tops = list(_children(root, listing))
     splits = {entry.name: _SPLITS[entry.name.lower()] for entry in tops if entry.name.lower() in _SPLITS}
@@ -130,6 +138,18 @@ def _list_folder(root: str, name: str) -> Listing:
         else:
             _walk(listing, top.path, top.name, None)
     listing.entries.sort(key=lambda e: e.path)
+    return listing
+
+
+def _list_idx(root: str, name: str, pairs: list[IdxPair]) -> Listing:
+    """Each picture of each file as an entry; the sides count as given when there is `train` and another."""
+    listing = Listing(name, root)
+    sides = {pair.side for pair in pairs}
+    given = "train" in sides and len(sides) > 1
+    for pair in pairs:
+        _, labels = read_pair(pair)
+        side = pair.side if given else None
+        listing.entries += [Entry(f"{pair.images}#{i}", label, side) for i, label in enumerate(labels)]
     return listing
 
 

@@ -21,6 +21,10 @@ from foveal.files import CsvWriter
 from foveal.values import SIDES, ImageRecord, LeftOut, Placed, Side, Split
 
 SHARES: dict[Side, float] = {"train": 0.70, "val": 0.15, "test": 0.15}
+#: Of many pictures validation needs fewer: it calibrates, and the more there are to learn from, the better.
+#: It lies inside what the share above would take, so growing past this moves pictures from `val` to `train` only.
+MANY = 20_000
+SHARES_OF_MANY: dict[Side, float] = {"train": 0.83, "val": 0.02, "test": 0.15}
 BURST_SECONDS = 2.0
 
 #: Where copies are torn apart by a given split, the copy on the first of these sides stays.
@@ -93,7 +97,7 @@ def _sides(
         new: tuple[Side | None, str] = (None, "bridges_split") if len(kept) > 1 else (min(kept), "")
         return {i: (known[i], "kept") if i in known else new for i in members}
     fixed = {
-        i: _as_side(split)
+        i: as_side(split)
         for i in members
         if (split := records[i].split) is not None and not (redraw and split == "train")
     }
@@ -131,13 +135,15 @@ def _shares_to_make(records: Sequence[ImageRecord]) -> tuple[dict[Side, float], 
     given = {r.split for r in records if r.split is not None}
     blanks = any(r.split is None for r in records)
     missing: list[Side] = [s for s in SIDES if s not in given and s != "train"]
+    shares = SHARES if len(records) < MANY else SHARES_OF_MANY
     if not given or (blanks and not missing):
-        return dict(SHARES), False
+        return dict(shares), False
     made: list[Side] = ["train", *missing]
-    return {s: SHARES[s] for s in made}, bool(missing) and not blanks
+    return {s: shares[s] for s in made}, bool(missing) and not blanks
 
 
-def _as_side(split: str | None) -> Side:
+def as_side(split: str | None) -> Side:
+    """The side of this name."""
     return next(s for s in SIDES if s == split)
 
 
@@ -220,4 +226,4 @@ def read_sides(path: Path) -> dict[str, Side]:
         raise DataError(f"{path}: {error}", hint="give the folder of a finished run") from None
     if rows and not set(_COLUMNS) <= set(rows[0]):
         raise DataError(f"{path}: not a split that foveal wrote", hint="give the folder of a finished run")
-    return {row["sha256"]: _as_side(row["split"]) for row in rows if row["split"] in SIDES and row["sha256"]}
+    return {row["sha256"]: as_side(row["split"]) for row in rows if row["split"] in SIDES and row["sha256"]}

@@ -25,7 +25,7 @@ class Spool:
 
     def offer(self, sha256: str, rgb: Image.Image) -> None:
         """Keep a decoded picture, if there is room."""
-        needed = 3 * self.preprocess.size**2
+        needed = self.preprocess.channels * self.preprocess.size**2
         with self._lock:
             if sha256 in self._promised or needed > self._room:
                 return
@@ -34,7 +34,7 @@ class Spool:
         self._kept[sha256] = render(rgb, self.preprocess)
 
     def peek(self, most: int) -> NDArray[np.uint8]:
-        """Some of what is kept, `(N, size, size, 3)`."""
+        """Some of what is kept, `(N, size, size, channels)`."""
         return np.stack([p for _, p in zip(range(most), self._kept.values(), strict=False)])
 
     def take(self, sha256: str) -> NDArray[np.uint8] | None:

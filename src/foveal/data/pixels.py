@@ -1,0 +1,140 @@
+"""Pictures as a network's input: one at a time, or a whole side of the split as one array."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.config import MAX_PIXELS
+from foveal.data.decode import decode, quiet, read_file
+from foveal.data.idx import header_of, is_idx, read_idx, split_name
+from foveal.data.render import render, shrink_limit
+from foveal.data.spool import Spool
+from foveal.errors import DataError, UnreadableImage
+from foveal.machine import cores
+from foveal.values import ImageRecord, Preprocess
+
+Pixels = NDArray[np.uint8]
+
+
+def render_file(content: bytes, path: str, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """A file's content as a network's input, `(size, size, channels)`, 8 bits.
+
+    Raises:
+        UnreadableImage: with its reason code.
+    """
+    picture = decode(
+        content,
+        path,
+        shrink_to=shrink_limit(preprocess),
+        max_pixels=max_pixels,
+        background=preprocess.background,
+    )
+    return render(picture, preprocess)
+
+
+def read_rendered(
+    record: ImageRecord, preprocess: Preprocess, spool: Spool | None = None, *, max_pixels: int = MAX_PIXELS
+) -> Pixels:
+    """One rendered picture, from the spool or from its file, which must still be what was read before.
+
+    Raises:
+        UnreadableImage: also with the code `changed`.
+    """
+    kept = spool.take(record.sha256) if spool is not None else None
+    if kept is not None:
+        return kept
+    content = read_file(record.path)
+    if hashlib.sha256(content).hexdigest() != record.sha256:
+        raise UnreadableImage(record.path, "changed", "the file is no longer what was read before")
+    return render_file(content, record.path, preprocess, max_pixels=max_pixels)
+
+
+def load_pixels(
+    records: Sequence[ImageRecord],
+    preprocess: Preprocess,
+    spool: Spool | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    on_each: Callable[[int], None] = lambda _: None,
+) -> Pixels:
+    """All pictures in their order, `(N, C, size, size)`, 8 bits, not normalised.
+
+    Raises:
+        DataError: naming the pictures that are gone or no longer what was read before.
+    """
+    size, channels = preprocess.size, preprocess.channels
+    result = np.zeros((len(records), channels, size, size), dtype=np.uint8)
+    gone: list[str] = []
+    rest: list[int] = []
+    for file, members in _by_file(records).items():
+        images = read_idx(file) if file else np.zeros((0, 0, 0), dtype=np.uint8)
+        if file and images.shape[1:] == ((size, size) if channels == 1 else (size, size, 3)):
+            gone += _take(images, records, members, result)
+            on_each(len(members))
+        else:
+            rest += members
+
+    def one(i: int) -> None:
+        try:
+            result[i] = read_rendered(records[i], preprocess, spool, max_pixels=max_pixels).transpose(2, 0, 1)
+        except UnreadableImage as refusal:
+            gone.append(refusal.path)
+
+    with quiet(), ThreadPoolExecutor(cores()) as pool:
+        for _ in pool.map(one, rest):
+            on_each(1)
+    _refuse(gone)
+    return result
+
+
+def check_unchanged(records: Sequence[ImageRecord]) -> None:
+    """Read all of these files again.
+
+    Raises:
+        DataError: naming those that are gone or no longer what was read before.
+    """
+
+    def changed(record: ImageRecord) -> str | None:
+        try:
+            same = hashlib.sha256(read_file(record.path)).hexdigest() == record.sha256
+        except UnreadableImage:
+            same = False
+        return None if same else record.path
+
+    with ThreadPoolExecutor(cores()) as pool:
+        _refuse([path for path in pool.map(changed, records) if path is not None])
+
+
+def _refuse(changed: Sequence[str]) -> None:
+    if changed:
+        named = ", ".join(sorted(changed)[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise DataError(
+            f"no longer what was first read: {named}", hint="put the files back as they were, or train anew"
+        )
+
+
+def _by_file(records: Sequence[ImageRecord]) -> dict[str, list[int]]:
+    """Positions of the pictures of each IDX file; those of all others under an empty name."""
+    found: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        file = record.path.rpartition("#")[0]
+        found.setdefault(file if file and is_idx(file) else "", []).append(i)
+    return found
+
+
+def _take(images: Pixels, records: Sequence[ImageRecord], members: Sequence[int], result: Pixels) -> list[str]:
+    """Copy one file's pictures to their places; the paths of those that changed."""
+    prefix, changed = header_of(images), []
+    for i in members:
+        number = split_name(records[i].path)[1]
+        content = prefix + images[number].tobytes() if number < len(images) else b""
+        if hashlib.sha256(content).hexdigest() != records[i].sha256:
+            changed.append(records[i].path)
+            continue
+        result[i] = images[number] if images.ndim == 3 else images[number].transpose(2, 0, 1)
+    return changed
