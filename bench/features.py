@@ -17,9 +17,9 @@ import numpy as np
 from common import Results, spread
 from foveal.clock import Clock
 from foveal.data import audit
+from foveal.data.pixels import render_file
 from foveal.engines import choose_engine
 from foveal.features import Extractor
-from foveal.features.extract import render_file
 from foveal.machine import cores
 from foveal.models.backbones import find_backbone
 from foveal.values import Decisions

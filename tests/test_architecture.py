@@ -105,13 +105,21 @@ def test_the_ground_carries_nothing_heavy(name):
     assert not used & HEAVY
 
 
+#: Modules made of torch: they import it at their top, so nobody else may import *them* before they are needed.
+OF_TORCH = {
+    "foveal.models.small",
+    *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "training")),
+}
+
+
 def test_openvino_and_torch_have_their_places():
     for file in files():
         for module, top in imports(file):
             base = module.split(".")[0]
             if base == "openvino":
                 assert room(name_of(file)) == "engines", file
-            if base in {"torch", "timm", "sklearn", "matplotlib", "openvino", "pyarrow", "rich"}:
+            late = {"timm", "sklearn", "matplotlib", "openvino", "pyarrow", "rich"}
+            if base in late or ((base == "torch" or module in OF_TORCH) and name_of(file) not in OF_TORCH):
                 assert not top, f"{name_of(file)} imports {module} before it is needed"
 
 

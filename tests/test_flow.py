@@ -64,7 +64,7 @@ def test_the_run_folder_is_as_promised(trained):
         "http://creativecommons.org", ""
     )
     decisions = json.loads((run / "config.json").read_text())["decisions"]
-    assert {"engine", "strategy", "head"} <= set(decisions) and all(d["reason"] for d in decisions.values())
+    assert {"engine", "strategy", "settings"} <= set(decisions) and all(d["reason"] for d in decisions.values())
 
 
 def test_every_file_is_used_or_named_with_a_reason(photos, trained):

@@ -27,7 +27,7 @@ MANIFESTS = st.builds(
     classes=st.lists(st.text(), min_size=2, max_size=5, unique=True).map(tuple),
     backbone=st.just("lite0"),
     weights_sha256=st.just("ab" * 32),
-    head_sha256=st.just("cd" * 32),
+    backbone_sha256=st.just("cd" * 32),
     preprocess=PREPROCESS,
     views=st.sampled_from([("plain",), ("plain", "mirror")]),
     temperature=st.floats(0.05, 20),
@@ -63,7 +63,7 @@ def test_another_schema_is_refused_with_a_hint(schema):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("field", sorted(set(written()) - {"schema"}))
+@pytest.mark.parametrize("field", sorted(set(written()) - {"schema", "network", "outside", "unknown_threshold"}))
 def test_a_missing_field_is_named(field):
     values = written()
     del values[field]
@@ -96,3 +96,19 @@ def test_decisions_keep_value_and_reason():
     decisions.record("engine", "openvino", "fastest")
     decisions.record("engine", "torch", "likest")
     assert decisions.made == {"engine": {"value": "torch", "reason": "likest"}}
+
+
+def test_a_decision_is_made_once_and_written_down_at_once():
+    seen = []
+    decisions = Decisions({"steps": {"value": 7, "reason": "earlier"}})
+    decisions.on_new = lambda: seen.append(dict(decisions.made))
+    assert decisions.settle("steps", lambda: pytest.fail("it was decided")) == 7
+    assert decisions.settle("engine", lambda: ("torch", "it is here")) == "torch"
+    assert seen == [decisions.made]
+
+
+def test_a_manifest_of_before_networks_is_still_read():
+    values = written()
+    for name in ("network", "outside", "unknown_threshold"):
+        del values[name]
+    assert Manifest.from_dict(values) == Manifest.from_dict(written())

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from foveal.errors import UsageError
+from foveal.errors import Interrupted, UsageError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -65,12 +65,14 @@ class Clock:
         budget: seconds in all; `inf` for none.
         born: monotonic time at which the budget began.
         stopped: set by Ctrl-C: from then on no time is left, and every stage finishes with what it has.
+        leaving: set by SIGTERM: stopped, and the run ends at the next `check` without being finished.
         laps: seconds by the name of what they were spent on.
     """
 
     budget: float = float("inf")
     born: float = field(default_factory=time.monotonic)
     stopped: bool = False
+    leaving: bool = False
     laps: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -102,3 +104,16 @@ class Clock:
     def stop(self) -> None:
         """Say that no more time is left."""
         self.stopped = True
+
+    def leave(self) -> None:
+        """Say that the run should end here, to be resumed later."""
+        self.stopped = self.leaving = True
+
+    def check(self) -> None:
+        """Between stages: end the run here, if that was asked for.
+
+        Raises:
+            Interrupted: with the exit code of SIGTERM.
+        """
+        if self.leaving:
+            raise Interrupted("stopped by SIGTERM", hint="foveal train --resume RUN goes on", exit_code=143)

@@ -7,7 +7,7 @@
     │   └── UnreadableImage     one picture, refused for a stated reason; runs go on without it
     ├── BundleError             a run folder or bundle that is missing, broken, or from elsewhere
     ├── WeightsUnavailable      a backbone whose weights are not on this machine
-    └── Interrupted             stopped by the user before anything usable existed
+    └── Interrupted             stopped by a signal before the run was finished
 
 Every one carries a `hint`: what the person can do now.
 """
@@ -67,6 +67,10 @@ class WeightsUnavailable(FovealError):
 
 
 class Interrupted(FovealError):
-    """Stopped by the user before anything usable existed."""
+    """Stopped by a signal before the run was finished."""
 
     exit_code = 130
+
+    def __init__(self, message: str, *, hint: str | None = None, exit_code: int = 130) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code

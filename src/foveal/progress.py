@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,9 @@ class Bar(Protocol):
 
     def __call__(self, done: int) -> None:
         """So many steps more are done."""
+
+    def tell(self, **figures: float) -> None:
+        """Figures on the way, such as the loss."""
 
 
 class Progress:
@@ -40,6 +43,9 @@ class _Deaf:
         pass
 
     def __call__(self, done: int) -> None:
+        pass
+
+    def tell(self, **figures: float) -> None:
         pass
 
 
@@ -64,7 +70,7 @@ class Logged(Progress):
         """A stage, logged at its beginning and its end."""
         self._write(event="begin", stage=name)
         with self._inner.stage(name, total) as bar:
-            counted = _Counted(bar)
+            counted = _Counted(bar, lambda **figures: self._write(event="figures", stage=name, **figures))
             yield counted
         self._write(event="end", stage=name, done=counted.done)
 
@@ -80,8 +86,9 @@ class Logged(Progress):
 
 
 class _Counted:
-    def __init__(self, inner: Bar) -> None:
+    def __init__(self, inner: Bar, heard: Callable[..., None]) -> None:
         self._inner = inner
+        self._heard = heard
         self.done = 0
 
     def total(self, count: int) -> None:
@@ -90,6 +97,10 @@ class _Counted:
     def __call__(self, done: int) -> None:
         self.done += done
         self._inner(done)
+
+    def tell(self, **figures: float) -> None:
+        self._inner.tell(**figures)
+        self._heard(**figures)
 
 
 def read_log(path: Path) -> list[dict[str, object]]:

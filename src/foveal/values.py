@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ class ImageRecord:
         width, height: pixels, after EXIF orientation.
         file_time: the file's modification time, nanoseconds.
         phash: 64-bit perceptual hash (imagehash's `phash`).
-        thumb: 16 × 16 × 3 RGB bytes, for confirming near-duplicates on pixels.
+        thumb: 16 × 16 × 3 RGB bytes, for confirming near-duplicates on pixels; empty for very small pictures.
         brightness, contrast: mean and standard deviation of the grey levels, 0-255.
         sharpness: variance of the Laplacian of the grey levels at 128 px.
         camera, taken_at: EXIF maker and model; EXIF time in seconds.
@@ -122,6 +122,24 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """What stage 1 hands on: who learns, calibrates and tests, and what was found on the way.
+
+    Attributes:
+        name, root: short name of the data, and the folder that paths are shown relative to.
+        images: pictures that were named, read or not.
+        findings: of the audit.
+        split: every picture on its side.
+    """
+
+    name: str
+    root: str
+    images: int
+    findings: tuple[Finding, ...]
+    split: Split
+
+
+@dataclass(frozen=True)
 class Preprocess:
     """How a decoded picture becomes a network's input: the only preprocessing there is.
 
@@ -131,18 +149,21 @@ class Preprocess:
     Attributes:
         size: side of the square, pixels.
         resize: `crop` shortens the short side to `size / crop_share` and cuts the centre;
-            `squash` resizes both sides; `pad` fits the long side and fills with `background`.
+            `squash` resizes both sides; `pad` fits the long side and fills with `background`;
+            `digit` finds one written character and brings it to MNIST's form (see `data/digit.py`).
+        channels: 3 for colour, 1 for grey.
         interpolation: `bicubic` or `bilinear`, both antialiased.
         background: what shows through transparency and in padding, RGB 0-255.
     """
 
     size: int = 224
-    resize: Literal["crop", "squash", "pad"] = "pad"
+    resize: Literal["crop", "squash", "pad", "digit"] = "pad"
     crop_share: float = 0.875
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
     std: tuple[float, float, float] = (128.0, 128.0, 128.0)
     background: tuple[int, int, int] = (255, 255, 255)
+    channels: Literal[1, 3] = 3
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
@@ -185,18 +206,34 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Manifest:
-    """`bundle.json`: what a model is, apart from its numbers."""
+    """`bundle.json`: what a model is, apart from its numbers.
+
+    A model is a linear head on a frozen `backbone` that is installed with foveal, or a `network` of
+    its own, as the arguments of `models.networks.build`.
+
+    Attributes:
+        backbone, backbone_sha256: the trunk by name, and its weights; None for a network.
+        weights_sha256: of the bundle's own `weights.safetensors`.
+        views: looks at each picture whose answers are averaged.
+        temperature, set_threshold: calibration, see `fit/calibration.py`.
+        outside: the network's last output stands for "none of the classes".
+        unknown_threshold: probability of that output from which on a picture is called unknown.
+        provenance: where the model comes from.
+    """
 
     task: str
     classes: tuple[str, ...]
-    backbone: str
+    backbone: str | None
+    backbone_sha256: str | None
     weights_sha256: str
-    head_sha256: str
     preprocess: Preprocess
     views: tuple[str, ...]
     temperature: float
     set_threshold: float
     provenance: Mapping[str, Any]
+    network: Mapping[str, Any] | None = None
+    outside: bool = False
+    unknown_threshold: float = 0.5
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
@@ -218,7 +255,10 @@ class Manifest:
                 hint="upgrade foveal, or train again",
             )
         try:
-            known: dict[str, Any] = {k: values[k] for k in cls.__dataclass_fields__}
+            known: dict[str, Any] = {
+                k: values[k] if f.default is MISSING else values.get(k, f.default)
+                for k, f in cls.__dataclass_fields__.items()
+            }
         except KeyError as missing:
             raise BundleError(f"bundle.json lacks {missing}", hint="the file was changed by hand?") from None
         known["preprocess"] = Preprocess.from_dict(known["preprocess"])
@@ -228,10 +268,23 @@ class Manifest:
 
 @dataclass
 class Decisions:
-    """What the clock or a probe chose, so that a run can be explained and repeated."""
+    """What the clock or a probe chose, so that a run can be explained, resumed and repeated.
+
+    Attributes:
+        made: name → `{"value": …, "reason": …}`, in the order in which it was decided.
+        on_new: called after each new decision; the flow writes it down before anything acts on it.
+    """
 
     made: dict[str, Any] = field(default_factory=dict)
+    on_new: Callable[[], None] = lambda: None
 
     def record(self, name: str, value: object, reason: str) -> None:
         """Write down one choice with its reason in words."""
         self.made[name] = {"value": value, "reason": reason}
+        self.on_new()
+
+    def settle(self, name: str, choose: Callable[[], tuple[Any, str]]) -> Any:  # noqa: ANN401
+        """The choice made earlier, if this run goes on or is repeated; otherwise choose now and write it down."""
+        if name not in self.made:
+            self.record(name, *choose())
+        return self.made[name]["value"]

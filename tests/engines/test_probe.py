@@ -44,7 +44,14 @@ def test_fast_and_like(monkeypatch, fresh_cache, pixels, noise, taken):
     assert f"{engine.name}-{engine.precision}" == taken == decisions.made["engine"]["value"]
     assert "likeness" in decisions.made["engine"]["reason"]
     choose_engine(backbone, Preprocess(), some, decisions)
-    assert len(asked) == 1 and "earlier" in decisions.made["engine"]["reason"]
+    other = Decisions()
+    choose_engine(backbone, Preprocess(), some, other)
+    assert len(asked) == 1 and "earlier" in other.made["engine"]["reason"]
+
+
+def test_what_the_run_decided_earlier_is_obeyed_without_measuring():
+    earlier = Decisions({"engine": {"value": "openvino-f32", "reason": "it was"}})
+    assert choose_engine(find_backbone(), Preprocess(), pytest.fail, earlier).precision == "f32"
 
 
 def test_the_normalisation_inside_the_graph_is_the_formula(pixels):

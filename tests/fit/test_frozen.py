@@ -14,6 +14,7 @@ from foveal.errors import DataError, Interrupted
 from foveal.features import Extractor
 from foveal.fit import Work
 from foveal.fit.head import LinearHead
+from foveal.fit.learned import Learned
 from foveal.fit.strategies.base import Candidate
 from foveal.fit.strategies.frozen import RUNGS, Frozen, fair_order
 from foveal.progress import Progress
@@ -69,10 +70,10 @@ def work_on(split, clock=None):
 def test_a_rung_learns(split, rung):
     work = work_on(split)
     found = rung.fit(work, [])
-    assert (found.strategy, found.views) == (rung.name, rung.views)
+    assert (found.strategy, found.learned.views) == (rung.name, rung.views)
     assert found.score > 0.9
     assert found.score_ci95[0] <= found.score <= found.score_ci95[1]
-    assert found.head.weight.shape == (3, 12)
+    assert found.learned.tensors["head.weight"].shape == (3, 12)
     assert found.unreached(split) == set()
     for side in ("val", "test"):
         labels = work.labels(split.on(side))
@@ -91,8 +92,8 @@ def test_held_out_pictures_are_not_learned_from(split):
         (),
         split.classes,
     )
-    one, other = (Frozen().fit(work_on(s), []).head for s in (split, torn))
-    assert (one.weight == other.weight).all()
+    one, other = (Frozen().fit(work_on(s), []).learned.tensors for s in (split, torn))
+    assert (one["head.weight"] == other["head.weight"]).all()
 
 
 def kept(placed):
@@ -102,7 +103,8 @@ def kept(placed):
 def candidate(score, n, views=("plain",), seconds=2.0):
     placed = [Placed(record(i), "train", str(i)) for i in range(n)]
     head = LinearHead(np.zeros((2, 2), dtype=np.float32), np.zeros(2, dtype=np.float32))
-    return Candidate("frozen", seconds, score, None, head, views, {}, {"train": placed, "val": [], "test": []}, {})
+    learned = Learned.of_head(head, Preprocess(), Backbone("fake", 2, Preprocess(), "00", None), views)
+    return Candidate("frozen", seconds, score, None, n, learned, {}, {"train": placed, "val": [], "test": []}, {})
 
 
 def test_a_second_view_is_refused_when_its_gain_can_not_be_told_from_chance(split):
@@ -163,7 +165,7 @@ def test_stopped_later_there_is_a_model_without_a_score(split):
     assert (found.score, found.score_ci95) == (None, None)
     labels = work_on(split).labels(found.seen["train"])
     assert 3 <= len(labels) < len(split.on("train"))
-    assert np.isfinite(found.head.weight).all()
+    assert np.isfinite(found.learned.tensors["head.weight"]).all()
 
 
 def test_what_the_time_did_not_reach_is_a_fair_part(split):

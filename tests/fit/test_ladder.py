@@ -15,7 +15,7 @@ from foveal.values import Decisions
 class Rung:
     def __init__(self, name, score, *, seconds=1.0, refusal=None, then=lambda: None):
         self.name, self.score, self.seconds, self.refusal, self.then = name, score, seconds, refusal, then
-        self.saw = None
+        self.saw, self.surely_better = None, False
 
     def estimate(self, work, so_far):
         return self.seconds
@@ -26,7 +26,9 @@ class Rung:
     def fit(self, work, so_far):
         self.saw = list(so_far)
         self.then()
-        return SimpleNamespace(strategy=self.name, score=self.score, settings={"strength": 4.0})
+        return SimpleNamespace(
+            strategy=self.name, score=self.score, settings={"strength": 4.0}, error_and_doubt=(0.1, 0.02)
+        )
 
 
 class Heard(Progress):
@@ -55,7 +57,7 @@ def test_every_rung_is_climbed_and_the_best_is_kept():
     assert names(rungs[2].saw) == ["a", "b"]
     assert found.reason == "every rung was climbed"
     assert decisions.made["strategy"] == {"value": "b", "reason": found.reason}
-    assert decisions.made["head"]["value"] == {"strength": 4.0}
+    assert decisions.made["settings"]["value"] == {"strength": 4.0}
 
 
 def test_an_equal_score_does_not_replace_the_cheaper_rung():
@@ -67,7 +69,7 @@ def test_a_rung_that_takes_longer_than_what_is_left_is_not_begun():
     found = climb(rungs, work, Decisions())
     assert names(found.candidates) == ["a"]
     assert rungs[1].saw is None
-    assert found.reason.startswith("stopped before b: it would take about 10 min 01 s")
+    assert found.reason.startswith("without b: it would take about 10 min 01 s")
     assert "left" in found.reason
     assert work.progress.said == [found.reason]
 
@@ -87,18 +89,25 @@ def test_the_first_rung_is_climbed_whatever_it_takes():
     assert names(found.candidates) == ["a"]
 
 
-def test_a_refusal_ends_the_climb_with_its_reason():
-    rungs = [Rung("a", 0.9), Rung("b", 0.9, refusal="its gain is under the noise"), Rung("c", 1.0)]
+def test_a_refused_rung_is_left_out_and_the_next_one_weighed():
+    rungs = [Rung("a", 0.9), Rung("b", 0.9, refusal="c is better"), Rung("c", 1.0)]
+    found = climb(rungs, job(), Decisions())
+    assert names(found.candidates) == ["a", "c"]
+    assert found.reason == "every rung was climbed"
+
+
+def test_the_reason_is_that_of_the_first_rung_that_was_wanting():
+    rungs = [Rung("a", 0.9), Rung("b", 0.9, refusal="its gain is under the noise"), Rung("c", 1.0, refusal="too")]
     found = climb(rungs, job(), Decisions())
     assert names(found.candidates) == ["a"]
-    assert found.reason == "stopped before b: its gain is under the noise"
+    assert found.reason == "without b: its gain is under the noise"
 
 
 def test_a_wish_to_stop_ends_the_climb():
     work = job()
     found = climb([Rung("a", 0.9, then=work.clock.stop), Rung("b", 1.0)], work, Decisions())
     assert names(found.candidates) == ["a"]
-    assert found.reason == "stopped before b: asked to stop"
+    assert found.reason == "without b: asked to stop"
 
 
 def test_a_pinned_rung_is_climbed_alone():
@@ -120,3 +129,17 @@ def test_without_a_score_there_still_is_a_best(scores):
     found = climb([Rung(str(i), s) for i, s in enumerate(scores)], job(), Decisions(), on_better=better.append)
     assert better[-1] is found.best
     assert (found.best.score or 0) == max(s or 0 for s in scores)
+
+
+@pytest.mark.parametrize(("score", "best"), [(0.95, "b"), (0.9, "b"), (0.885, "b"), (0.87, "a")])
+def test_a_rung_known_to_be_better_stays_unless_it_is_clearly_worse(score, best):
+    surely = Rung("b", score)
+    surely.surely_better = True
+    assert climb([Rung("a", 0.9), surely], job(), Decisions()).best.strategy == best
+
+
+def test_what_was_decided_earlier_is_obeyed():
+    earlier = Decisions()
+    climb([Rung("a", 0.5), Rung("b", 0.9, refusal="no")], job(), earlier)
+    again = Decisions({k: v for k, v in earlier.made.items() if k.startswith("climb")})
+    assert names(climb([Rung("a", 0.5), Rung("b", 0.9)], job(), again).candidates) == ["a"]

@@ -15,7 +15,7 @@ def summary_of(classes, root):
         "version": "0",
         "engine": "openvino-f32",
         "status": "done",
-        "model": {"backbone": "lite0"},
+        "model": {"name": "lite0"},
         "strategy": {"name": "frozen"},
         "data": {"name": "<b>odd</b> & co", "root": root, "classes": classes, "used": 9, "excluded": 1},
         "split": {"train": 5, "val": 2, "test": 2},

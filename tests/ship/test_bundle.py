@@ -47,7 +47,7 @@ def test_damage_is_noticed(copy):
     [
         (lambda m: m.update(schema=99), "schema 99"),
         (lambda m: m.pop("classes"), "lacks 'classes'"),
-        (lambda m: m.update(weights_sha256="0" * 64), "other weights"),
+        (lambda m: m.update(backbone_sha256="0" * 64), "other weights"),
     ],
 )
 def test_a_manifest_of_something_else_is_refused(copy, change, words):

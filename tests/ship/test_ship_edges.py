@@ -24,7 +24,7 @@ def with_weights(folder, content):
     """Other weights whose hash the manifest does know."""
     (folder / "weights.safetensors").write_bytes(content)
     manifest = json.loads((folder / "bundle.json").read_text())
-    manifest["head_sha256"] = hashlib.sha256(content).hexdigest()
+    manifest["weights_sha256"] = hashlib.sha256(content).hexdigest()
     (folder / "bundle.json").write_text(json.dumps(manifest))
 
 

@@ -65,11 +65,12 @@ class Terminal(Progress):
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
         with Bars(*columns, console=Console(stderr=True), redirect_stdout=False) as bars:
-            yield _RichBar(bars, bars.add_task(name, total=total or None, rate=""))
+            yield _RichBar(bars, bars.add_task(name, total=total or None, rate="", figures=""))
 
     def say(self, text: str) -> None:
         """A sentence on stderr."""
@@ -86,3 +87,7 @@ class _RichBar:
     def __call__(self, done: int) -> None:
         speed = self._bars.tasks[0].speed
         self._bars.update(self._task, advance=done, rate=f"{speed:.0f}/s" if speed else "")
+
+    def tell(self, **figures: float) -> None:
+        words = " ".join(f"{name} {value:.3g}" for name, value in figures.items() if name != "step")
+        self._bars.update(self._task, figures=words)

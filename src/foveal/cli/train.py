@@ -11,6 +11,7 @@ import typer
 from foveal.cli.console import Terminal, put, put_json, say
 from foveal.clock import Clock, format_duration
 from foveal.config import MAX_PIXELS, TrainConfig
+from foveal.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
 
 def train(
     data: Annotated[
-        str,
-        typer.Argument(metavar="DATA", help="A folder of class folders, a CSV or JSONL file, or sample:clipart."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of class folders or of IDX files, a CSV or JSONL file, sample:clipart, sample:mnist.",
+        ),
+    ] = None,
     time: Annotated[str, typer.Option(help="Budget for everything: 90s, 10m, 2h.")] = "10m",
     out: Annotated[str | None, typer.Option(help="The run folder; by default runs/NAME-DATE-TIME.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split and everything random.")] = 0,
     backbone: Annotated[
         str, typer.Option(help="lite0, or a timm model whose weights are on this machine.")
     ] = "lite0",
-    strategy: Annotated[str | None, typer.Option(help="Pin one rung: frozen, frozen-views.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Pin one rung: frozen, frozen-views, scratch-seconds, …")
+    ] = None,
     group_by: Annotated[
         str | None,
         typer.Option(help="Regular expression on paths below DATA: what it captures stays on one side."),
@@ -37,6 +43,12 @@ def train(
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep features on disk for the next run.")
     ] = True,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; takes no DATA.")
+    ] = None,
+    replay: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Repeat a finished run to the same weights; takes no DATA.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print summary.json on stdout.")] = False,
 ) -> None:
     """Make a classifier from a folder of pictures, and say how well it does."""
@@ -50,16 +62,33 @@ def train(
         max_pixels=max_pixels,
         cache=cache,
     )
-    clock = Clock.since_process_start(config.budget)
-    _stop_gently(clock)
-    from foveal.flow import train as run_all
-
-    path, summary = run_all(data, config, out=out, clock=clock, progress=Terminal())
+    path, summary = _run(data, resume, replay, config, out)
     if json:
         put_json({**summary, "run": str(path)})
     else:
         for line in five_lines(path, summary):
             put(line)
+
+
+def _run(
+    data: str | None, resume: str | None, replay: str | None, config: TrainConfig, out: str | None
+) -> tuple[Path, dict[str, Any]]:
+    asked = {"DATA": data, "--resume": resume, "--replay": replay}
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) != 1:
+        said = " and ".join(given) or "nothing"
+        raise UsageError(
+            f"{said} given: what to train on?", hint="give one of DATA, --resume RUN and --replay RUN"
+        )
+    clock = Clock.since_process_start(config.budget if data else float("inf"))
+    _stop_gently(clock)
+    from foveal import flow
+
+    if resume:
+        return flow.resume(resume, clock=clock, progress=Terminal())
+    if replay:
+        return flow.replay(replay, out=out, clock=clock, progress=Terminal())
+    return flow.train(str(data), config, out=out, clock=clock, progress=Terminal())
 
 
 def five_lines(path: Path, summary: dict[str, Any]) -> list[str]:
@@ -85,7 +114,7 @@ def five_lines(path: Path, summary: dict[str, Any]) -> list[str]:
 
 
 def _stop_gently(clock: Clock) -> None:
-    """Ctrl-C once: keep the best and finish; twice: leave."""
+    """Ctrl-C once: keep the best and finish; twice: leave. SIGTERM once: save and leave; twice: leave at once."""
 
     def stop(*_: object) -> None:
         if clock.stopped:
@@ -93,4 +122,11 @@ def _stop_gently(clock: Clock) -> None:
         clock.stop()
         say("stopping: keeping the best so far and finishing the report (Ctrl-C again leaves at once)")
 
+    def leave(*_: object) -> None:
+        if clock.leaving:
+            sys.exit(143)
+        clock.leave()
+        say("leaving: saving what there is")
+
     signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, leave)

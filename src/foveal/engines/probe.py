@@ -40,7 +40,7 @@ def choose_engine(
         backbone: the trunk.
         preprocess: how its input was made.
         pixels: gives some of the user's pictures, rendered, `(N, size, size, 3)`; asked only when measuring.
-        decisions: where the choice and its reason are written.
+        decisions: a choice made earlier is obeyed; otherwise choice and reason are written there.
         precision: pins `f32` or `bf16` without a probe.
 
     Raises:
@@ -50,6 +50,8 @@ def choose_engine(
     key = digest_of([cpu_name(), version(), backbone.weights_sha256, preprocess.to_dict(), sorted(makers)])
     remembered = cache_dir() / "engines.json"
     known = _read(remembered)
+    if "engine" in decisions.made and decisions.made["engine"]["value"] in makers:
+        return makers[decisions.made["engine"]["value"]]()
     if precision is not None:
         chosen, reason = f"openvino-{precision}", "the precision was given"
         if chosen not in makers:
@@ -73,7 +75,7 @@ def available() -> list[str]:
     return [
         "openvino-f32",
         *(["openvino-bf16"] if has_bf16() else []),
-        *(["torch"] if _may_have_gpu() else []),
+        *(["torch-f32"] if _may_have_gpu() else []),
     ]
 
 

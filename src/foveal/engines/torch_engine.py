@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,14 +11,22 @@ from foveal.engines.base import Features, Pixels
 from foveal.models.backbones import load_trunk
 from foveal.values import Backbone, Preprocess
 
+if TYPE_CHECKING:
+    import torch
+
 
 class TorchEngine:
-    """A trunk in torch, one worker, two batches under way."""
+    """A frozen trunk, or a network with its head, in torch: one worker, two batches under way."""
 
     name = "torch"
 
     def __init__(
-        self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "f32", device: str | None = None
+        self,
+        network: Backbone | torch.nn.Module,
+        preprocess: Preprocess,
+        *,
+        precision: str = "f32",
+        device: str | None = None,
     ) -> None:
         import torch
 
@@ -25,9 +34,11 @@ class TorchEngine:
         self.device = device or best_device()
         self.version = f"{torch.__version__}-{self.device}"
         self._type = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._trunk = load_trunk(backbone).to(self.device, self._type, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._mean = torch.tensor(preprocess.mean, device=self.device).view(1, 3, 1, 1)
-        self._std = torch.tensor(preprocess.std, device=self.device).view(1, 3, 1, 1)
+        module = network if isinstance(network, torch.nn.Module) else load_trunk(network)
+        self._trunk = module.eval().to(self.device, self._type, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels = preprocess.channels
+        self._mean = torch.tensor(preprocess.mean[:channels], device=self.device).view(1, channels, 1, 1)
+        self._std = torch.tensor(preprocess.std[:channels], device=self.device).view(1, channels, 1, 1)
         self._pool = ThreadPoolExecutor(1)
 
     def submit(self, pixels: Pixels) -> Future[Features]:

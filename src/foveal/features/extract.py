@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 
 from foveal.clock import Clock
 from foveal.config import MAX_PIXELS
-from foveal.data.decode import decode, read_file
-from foveal.data.render import render, shrink_limit
+from foveal.data.pixels import read_rendered
 from foveal.data.spool import Spool
 from foveal.engines import Engine
 from foveal.engines.base import Features, Pixels, key_of
@@ -100,31 +98,5 @@ class Extractor:
         return table
 
     def read(self, record: ImageRecord) -> Pixels:
-        """One rendered picture, from the spool or from its file, which must still be what the audit read.
-
-        Raises:
-            UnreadableImage: also with the code `changed`.
-        """
-        kept = self.spool.take(record.sha256) if self.spool is not None else None
-        if kept is not None:
-            return kept
-        content = read_file(record.path)
-        if hashlib.sha256(content).hexdigest() != record.sha256:
-            raise UnreadableImage(record.path, "changed", "the file changed during the run")
-        return render_file(content, record.path, self.preprocess, max_pixels=self.max_pixels)
-
-
-def render_file(content: bytes, path: str, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """A file's content as a network's input, `(size, size, 3)`, 8 bits.
-
-    Raises:
-        UnreadableImage: with its reason code.
-    """
-    picture = decode(
-        content,
-        path,
-        shrink_to=shrink_limit(preprocess),
-        max_pixels=max_pixels,
-        background=preprocess.background,
-    )
-    return render(picture, preprocess)
+        """One rendered picture; see `read_rendered`."""
+        return read_rendered(record, self.preprocess, self.spool, max_pixels=self.max_pixels)

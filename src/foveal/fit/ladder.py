@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from foveal.clock import format_duration
 from foveal.errors import UnknownName
@@ -12,6 +13,7 @@ from foveal.values import Decisions
 
 #: A rung is stepped on only when this much more than its estimate is left.
 MARGIN = 1.3
+_ALL = "every rung was climbed"
 
 
 @dataclass
@@ -36,7 +38,7 @@ def climb(
     Args:
         rungs: in order of cost.
         work: the job.
-        decisions: the chosen strategy is recorded here with its reason.
+        decisions: what was decided earlier is obeyed; the chosen strategy is recorded here with its reason.
         only: pins one rung by name.
         on_better: called with each candidate that becomes the best: a usable model from the first rung on.
 
@@ -47,22 +49,35 @@ def climb(
         rungs = [r for r in rungs if r.name == only] or _unknown(only, rungs)
     tried: list[Candidate] = []
     best: Candidate | None = None
-    reason = "every rung was climbed"
+    reason = _ALL
     for rung in rungs:
-        if tried and (stop := _why_not(rung, work, tried)):
-            reason = f"stopped before {rung.name}: {stop}"
-            work.progress.say(reason)
-            break
-        candidate = rung.fit(work, tried)
+        if tried and (stop := decisions.settle(f"climb {rung.name}", partial(_weighed, rung, work, tried))):
+            work.progress.say(f"without {rung.name}: {stop}")
+            reason = f"without {rung.name}: {stop}" if reason == _ALL else reason
+            continue
+        candidate, reason = rung.fit(work, tried), _ALL
         tried.append(candidate)
-        if best is None or (candidate.score or 0.0) > (best.score or 0.0):
+        if best is None or _beats(candidate, best, surely=rung.surely_better):
             best = candidate
             on_better(candidate)
+        work.clock.check()
     assert best is not None
     reason = "it was pinned" if only else reason
     decisions.record("strategy", best.strategy, reason)
-    decisions.record("head", best.settings, "strength by grouped cross-validation inside the training side")
+    decisions.record("settings", best.settings, "chosen inside the training side, or by the time")
     return Climb(tried, best, reason)
+
+
+def _beats(candidate: Candidate, best: Candidate, *, surely: bool) -> bool:
+    """By the score; a rung that is known to be better needs only not to be clearly worse."""
+    slack = candidate.error_and_doubt[1] if surely else 0.0
+    return (candidate.score or 0.0) + slack > (best.score or 0.0)
+
+
+def _weighed(rung: Strategy, work: Work, so_far: Sequence[Candidate]) -> tuple[str, str]:
+    """Why not (empty: it is climbed), as a decision."""
+    reason = _why_not(rung, work, so_far)
+    return reason or "", reason or "there is time for it"
 
 
 def _why_not(rung: Strategy, work: Work, so_far: Sequence[Candidate]) -> str | None:

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from foveal import __version__, machine
 from foveal.clock import Clock
-from foveal.data import Audit
-from foveal.fit import Climb, Work
-from foveal.values import SCHEMA, SIDES, Decisions, Split
+from foveal.fit import Climb
+from foveal.values import SCHEMA, SIDES, Dataset, Decisions, Split
 
 
 def summarise(
-    task: str, audit: Audit, split: Split, work: Work, climb: Climb, decisions: Decisions
+    task: str, dataset: Dataset, split: Split, clock: Clock, climb: Climb, decisions: Decisions
 ) -> dict[str, Any]:
     """Everything but the figures themselves and the time of the last stage."""
-    backbone, clock = work.extractor.backbone, work.clock
+    engine = decisions.made.get("engine") or decisions.made["device"]
     return {
         "schema": SCHEMA,
         "version": __version__,
         "task": task,
         "status": "interrupted" if clock.stopped else "done",
-        "model": {
-            "backbone": backbone.name,
-            "weights_sha256": backbone.weights_sha256,
-            "input": [3, work.extractor.preprocess.size, work.extractor.preprocess.size],
-            "views": list(climb.best.views),
-            "head_parameters": climb.best.head.weight.size + climb.best.head.bias.size,
-        },
-        "engine": decisions.made["engine"]["value"],
+        "model": climb.best.learned.describe(),
+        "engine": engine["value"] if isinstance(engine["value"], str) else _torch(engine["value"]),
         "data": {
-            "name": audit.listing.name,
-            "root": audit.listing.root,
-            "images": len(audit.records) + len(audit.left_out),
+            "name": dataset.name,
+            "root": dataset.root,
+            "images": dataset.images,
             "classes": list(split.classes),
             "used": len(split.placed),
             "excluded": len(split.left_out),
@@ -54,6 +48,10 @@ def summarise(
         },
         "time": times(clock),
     }
+
+
+def _torch(device: Mapping[str, Any]) -> str:
+    return f"torch-{device['precision']}" + ("" if device["name"] == "cpu" else f"-{device['name']}")
 
 
 def times(clock: Clock) -> dict[str, float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.data.decode import read_file
 from foveal.data.sources import list_data
-from foveal.errors import DataError, UnknownName
-from foveal.files import sha256_of
+from foveal.errors import DataError, UnknownName, UnreadableImage
 from foveal.measure import look, measure, test_set_key
 from foveal.progress import Progress
 from foveal.ship.predictor import Predictor
@@ -111,8 +112,8 @@ def _test_side(run: Path) -> list[tuple[str, str, str]]:
 
 
 def _hash(path: str) -> str:
-    """SHA-256 of a file's content; empty when it can't be read, which `predict` then says."""
+    """SHA-256 of a picture's content; empty when it can't be read, which `predict` then says."""
     try:
-        return sha256_of(Path(path))
-    except OSError:
+        return hashlib.sha256(read_file(path)).hexdigest()
+    except UnreadableImage:
         return ""

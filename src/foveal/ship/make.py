@@ -9,7 +9,7 @@ from typing import Any
 from foveal import __version__
 from foveal.fit import Candidate, Work
 from foveal.fit.calibration import fit_temperature, set_threshold, softmax
-from foveal.ship.bundle import Bundle, head_bytes
+from foveal.ship.bundle import Bundle, weights_bytes
 from foveal.values import Manifest
 
 
@@ -27,15 +27,16 @@ def make_bundle(candidate: Candidate, work: Work, *, task: str, origin: dict[str
     temperature = fit_temperature(candidate.logits["val"], labels)
     probabilities = softmax(candidate.logits["val"], temperature)
     right = int((probabilities.argmax(axis=1) == labels).sum()) if val else 0
-    backbone = work.extractor.backbone
+    learned = candidate.learned
     manifest = Manifest(
         task=task,
         classes=work.split.classes,
-        backbone=backbone.name,
-        weights_sha256=backbone.weights_sha256,
-        head_sha256=hashlib.sha256(head_bytes(candidate.head)).hexdigest(),
-        preprocess=work.extractor.preprocess,
-        views=candidate.views,
+        backbone=learned.backbone.name if learned.backbone else None,
+        backbone_sha256=learned.backbone.weights_sha256 if learned.backbone else None,
+        weights_sha256=hashlib.sha256(weights_bytes(learned.tensors)).hexdigest(),
+        preprocess=learned.preprocess,
+        views=learned.views,
+        network=learned.network,
         temperature=temperature,
         set_threshold=set_threshold(probabilities, labels),
         provenance={
@@ -47,4 +48,4 @@ def make_bundle(candidate: Candidate, work: Work, *, task: str, origin: dict[str
             **origin,
         },
     )
-    return Bundle(manifest, candidate.head)
+    return Bundle(manifest, learned.tensors)

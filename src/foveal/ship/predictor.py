@@ -6,7 +6,6 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,12 @@ from PIL import Image
 
 from foveal.config import MAX_PIXELS
 from foveal.data.decode import finish, read_file
+from foveal.data.idx import is_idx, read_idx
+from foveal.data.pixels import render_file
 from foveal.data.render import render, shrink_limit
 from foveal.engines import Engine, choose_engine
 from foveal.engines.base import Pixels
 from foveal.errors import BundleError, UnreadableImage, UsageError
-from foveal.features.extract import render_file
 from foveal.features.pipeline import batches
 from foveal.models.backbones import find_backbone
 from foveal.ship.bundle import Bundle, load_bundle
@@ -66,12 +66,12 @@ class Predictor:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, precision: str | None = None) -> Predictor:
-        """From a run folder or a bundle.
+        """From a run folder, a bundle, or `model:NAME`.
 
         Raises:
             BundleError: when there is no usable model in it.
         """
-        return cls(load_bundle(Path(path)), precision=precision)
+        return cls(load_bundle(os.fspath(path)), precision=precision)
 
     def stream(self, pictures: Iterable[Picture], *, topk: int = 5) -> Iterator[Prediction]:
         """Answers in the order of the pictures; a picture that can't be read becomes an answer with `error`.
@@ -87,7 +87,7 @@ class Predictor:
                 if isinstance(found, UnreadableImage):
                     yield Prediction(name, error=f"{found.code}: {found.detail}")
                 else:
-                    yield self._answer(name, self.bundle.probabilities(found[:, None, :])[0], topk)
+                    yield self._answer(name, *self.bundle.probabilities(found[:, None, :]), topk)
 
     def probabilities(self, pictures: Iterable[Picture]) -> NDArray[np.float32]:
         """`(N, K)`, columns as in the bundle's classes.
@@ -100,16 +100,19 @@ class Predictor:
             for _, found in batch:
                 if isinstance(found, UnreadableImage):
                     raise found
-                rows.append(self.bundle.probabilities(found[:, None, :])[0])
+                rows.append(self.bundle.probabilities(found[:, None, :])[0][0])
         return np.stack(rows) if rows else np.zeros((0, len(self.bundle.manifest.classes)), dtype=np.float32)
 
-    def _answer(self, name: str, row: NDArray[np.float32], topk: int) -> Prediction:
-        classes = self.bundle.manifest.classes
+    def _answer(self, name: str, rows: NDArray[np.float32], outside: NDArray[np.float32], topk: int) -> Prediction:
+        classes, row = self.bundle.manifest.classes, rows[0]
         order = np.argsort(-row, kind="stable")
         best = int(order[0])
         likely = tuple((classes[i], float(row[i])) for i in order[:topk].tolist())
         inside = tuple(classes[i] for i in order.tolist() if row[i] >= self.bundle.manifest.set_threshold)
-        return Prediction(name, classes[best], float(row[best]), likely, inside or (classes[best],))
+        unknown = (
+            bool(outside[0] >= self.bundle.manifest.unknown_threshold) if self.bundle.manifest.outside else None
+        )
+        return Prediction(name, classes[best], float(row[best]), likely, inside or (classes[best],), unknown)
 
     def _read(self, numbered: tuple[int, Picture]) -> Pixels:
         number, picture = numbered
@@ -130,16 +133,26 @@ class Predictor:
         """The engine, compiled at the first use."""
         if self._engine is None:
             manifest = self.bundle.manifest
-            backbone = find_backbone(manifest.backbone)
-            if backbone.weights_sha256 != manifest.weights_sha256:
-                raise BundleError(
-                    f"this bundle was trained on other weights of {manifest.backbone}",
-                    hint="install the version of foveal that trained it, or train again",
-                )
-            self._engine = choose_engine(
-                backbone, manifest.preprocess, self._noise, Decisions(), precision=self._precision
-            )
+            self._engine = self._network() if manifest.network is not None else self._trunk()
         return self._engine
+
+    def _network(self) -> Engine:
+        from foveal.engines.torch_engine import TorchEngine
+        from foveal.models.networks import with_weights
+
+        manifest = self.bundle.manifest
+        assert manifest.network is not None
+        return TorchEngine(with_weights(manifest.network, self.bundle.tensors), manifest.preprocess)
+
+    def _trunk(self) -> Engine:
+        manifest = self.bundle.manifest
+        backbone = find_backbone(manifest.backbone or "")
+        if backbone.weights_sha256 != manifest.backbone_sha256:
+            raise BundleError(
+                f"this bundle was trained on other weights of {manifest.backbone}",
+                hint="install the version of foveal that trained it, or train again",
+            )
+        return choose_engine(backbone, manifest.preprocess, self._noise, Decisions(), precision=self._precision)
 
     def _noise(self) -> Pixels:
         """Something to measure engines on when no picture is at hand yet."""
@@ -181,7 +194,15 @@ def find_pictures(patterns: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
 def _found(names: Sequence[str]) -> Iterator[str]:
     for name in names:
         for match in sorted(glob.iglob(name, recursive=True)) if _is_glob(name) else (name,):
-            yield from _below(match) if os.path.isdir(match) else (match,)
+            yield from _below(match) if os.path.isdir(match) else _inside(match)
+
+
+def _inside(file: str) -> Iterator[str]:
+    """A file, or each picture of an IDX file."""
+    if is_idx(file) and os.path.isfile(file):
+        yield from (f"{file}#{i}" for i in range(len(read_idx(file))))
+    else:
+        yield file
 
 
 def _is_glob(name: str) -> bool:

@@ -2,15 +2,72 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from foveal.config import TrainConfig
+from foveal.data import reopen_dataset
 from foveal.errors import BundleError, UsageError
 from foveal.files import read_json, write_json, write_text
+from foveal.machine import versions
+from foveal.values import Dataset, Decisions
+
+#: What a run leaves: its folder, and what stands in its `summary.json`.
+Run = tuple[Path, dict[str, Any]]
+
+
+@dataclass
+class Start:
+    """What a run begins from: data, settings, and what was decided by then if it goes on or is repeated."""
+
+    data: str
+    config: TrainConfig
+    decisions: Decisions = field(default_factory=Decisions)
+    dataset: Dataset | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `config.json`."""
+        data = self.data if self.data.startswith("sample:") else os.path.abspath(self.data)
+        return {**self.config.to_dict(), "data": data, "versions": versions(), "decisions": self.decisions.made}
+
+
+def continued(path: Path) -> tuple[RunFolder, Start]:
+    """A run that was stopped, to go on in its own folder.
+
+    Raises:
+        UsageError: when it is finished already.
+        BundleError: when it is no run, or stopped before its pictures were read.
+    """
+    if (path / "summary.json").exists():
+        raise UsageError(f"{path} is a finished run", hint=f"repeat it with --replay {path}")
+    return RunFolder(path, made=False), _start(path)
+
+
+def repeated(path: Path) -> Start:
+    """A finished run, to be repeated elsewhere.
+
+    Raises:
+        BundleError: when it is no run, or not finished.
+    """
+    if not (path / "summary.json").exists() and (path / "config.json").exists():
+        raise UsageError(f"{path} is not finished", hint=f"go on with it: --resume {path}")
+    return _start(path)
+
+
+def _start(path: Path) -> Start:
+    known = read_run(path, "config.json")
+    names = {f.name for f in fields(TrainConfig)}
+    try:
+        config = TrainConfig(**{k: v for k, v in known.items() if k in names})
+        decisions, data = Decisions(dict(known["decisions"])), str(known["data"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path / 'config.json'}: {error}", hint="was it written by another foveal?") from None
+    return Start(data, config, decisions, reopen_dataset(path))
 
 
 @dataclass(frozen=True)

@@ -3,33 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.clock import Clock
+from foveal.data.pixels import Pixels, load_pixels
+from foveal.data.spool import Spool
+from foveal.errors import UsageError
 from foveal.features import Extractor
-from foveal.fit.head import LinearHead
+from foveal.fit.learned import Learned
 from foveal.progress import Progress
-from foveal.values import Placed, Side, Split
+from foveal.values import Decisions, Placed, Preprocess, Side, Split
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Work:
-    """The job at hand: everything a strategy may use."""
+    """The job at hand: everything a strategy may use.
+
+    Attributes:
+        split: who learns, calibrates and tests.
+        extractor: features of a frozen trunk; None where nothing is to be frozen.
+        clock, seed, progress: of the run.
+        reserve: seconds that belong to evaluation and report.
+        preprocess: how pictures become the input of a network that is trained.
+        spool: what is rendered already.
+        decisions: what earlier choices are obeyed, and new ones written down.
+        checkpoints: the folder for them; None: none are kept.
+    """
 
     split: Split
-    extractor: Extractor
+    extractor: Extractor | None
     clock: Clock
     seed: int
     progress: Progress
-
-    #: Seconds that belong to evaluation and report.
     reserve: float = 4.0
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    spool: Spool | None = None
+    decisions: Decisions = field(default_factory=Decisions)
+    checkpoints: Path | None = None
+    _pixels: dict[Side, Pixels] = field(default_factory=dict, repr=False)
+
+    @property
+    def features(self) -> Extractor:
+        """The extractor, for strategies that can't do without.
+
+        Raises:
+            UsageError: when this run has none.
+        """
+        if self.extractor is None:
+            raise UsageError("these pictures are too small for a frozen trunk", hint="leave --strategy out")
+        return self.extractor
+
+    def pixels(self, side: Side) -> Pixels:
+        """All pictures of a side, rendered, `(N, C, size, size)`; read once.
+
+        Raises:
+            DataError: when pictures changed since they were first read.
+        """
+        if side not in self._pixels:
+            records = [p.record for p in self.split.on(side)]
+            with self.clock.lap("features"), self.progress.stage(f"pictures ({side})", len(records)) as bar:
+                self._pixels[side] = load_pixels(records, self.preprocess, self.spool, on_each=bar)
+        return self._pixels[side]
 
     def labels(self, placed: Sequence[Placed]) -> NDArray[np.int64]:
         """Positions of these pictures' labels in `split.classes`, `(N,)`."""
@@ -44,9 +85,11 @@ class Candidate:
     Attributes:
         strategy: its strategy's name.
         seconds: what it cost.
-        score: cross-validated accuracy inside the training side; None when there was too little to tell.
+        score: accuracy, cross-validated inside the training side (`frozen`) or on the validation side
+            (networks); None when there was too little to tell.
         score_ci95: Wilson's interval of the score.
-        head, views: the model.
+        score_n: pictures that the score stands on.
+        learned: the model.
         logits: side → `(N, K)` on `seen[side]`, not yet calibrated; the training side is not among them.
         seen: side → the pictures it had time for.
         settings: what was chosen on the way, for `decisions`.
@@ -56,8 +99,8 @@ class Candidate:
     seconds: float
     score: float | None
     score_ci95: tuple[float, float] | None
-    head: LinearHead
-    views: tuple[str, ...]
+    score_n: int
+    learned: Learned
     logits: dict[Side, Array]
     seen: dict[Side, list[Placed]]
     settings: dict[str, Any]
@@ -69,8 +112,8 @@ class Candidate:
 
     @property
     def error_and_doubt(self) -> tuple[float, float]:
-        """Cross-validated error rate, and its standard error."""
-        score, n = self.score or 0.0, max(1, len(self.seen["train"]))
+        """Error rate by the score, and its standard error."""
+        score, n = self.score or 0.0, max(1, self.score_n)
         return 1 - score, float(np.sqrt(max(score * (1 - score), 1 / n) / n))
 
 
@@ -80,6 +123,11 @@ class Strategy(Protocol):
     @property
     def name(self) -> str:
         """As in `--strategy NAME`."""
+        ...
+
+    @property
+    def surely_better(self) -> bool:
+        """Whether it is known to beat the rungs before, so that it stays unless it is clearly worse here."""
         ...
 
     def refuse(self, work: Work, so_far: Sequence[Candidate]) -> str | None:

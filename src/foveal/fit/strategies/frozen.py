@@ -17,6 +17,7 @@ import numpy as np
 
 from foveal.errors import DataError, Interrupted
 from foveal.fit.head import DEFAULT_STRENGTH, cross_validate, fit_head
+from foveal.fit.learned import Learned
 from foveal.fit.strategies.base import Array, Candidate, Work
 from foveal.metrics.intervals import wilson
 from foveal.values import SIDES, Placed, Side
@@ -32,13 +33,14 @@ class Frozen:
 
     name: str = "frozen"
     views: tuple[str, ...] = ("plain",)
+    surely_better: bool = False
 
     def refuse(self, work: Work, so_far: Sequence[Candidate]) -> str | None:
         """More views are not worth it when nobody could tell their gain from chance."""
         if not so_far or so_far[-1].score is None:
             return None
         error, doubt = so_far[-1].error_and_doubt
-        gain = USUAL_GAIN * error * (len(self.views) - len(so_far[-1].views))
+        gain = USUAL_GAIN * error * (len(self.views) - len(so_far[-1].learned.views))
         if gain >= doubt:
             return None
         usual, noise = f"{100 * gain:.2f} points", f"{100 * doubt:.2f}"
@@ -48,7 +50,7 @@ class Frozen:
         """As long as the rung before, for each view that is new."""
         if not so_far:
             return 0.0
-        return so_far[-1].seconds * (len(self.views) / len(so_far[-1].views))
+        return so_far[-1].seconds * (len(self.views) / len(so_far[-1].learned.views))
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
         """Features of all sides, strength by cross-validation, head on all of the training side."""
@@ -71,8 +73,8 @@ class Frozen:
             seconds=work.clock.spent() - began,
             score=chosen.accuracy if chosen else None,
             score_ci95=wilson(right, len(labels)) if chosen else None,
-            head=head,
-            views=self.views,
+            score_n=len(labels),
+            learned=Learned.of_head(head, work.features.preprocess, work.features.backbone, self.views),
             logits={side: head.logits(features[side]) for side in ("val", "test")},
             seen=seen,
             settings={"strength": strength, "tried": chosen.tried if chosen else [], "views": self.views},
@@ -86,13 +88,13 @@ class Frozen:
             name = "features" if view == "plain" else f"features ({view})"
             with work.clock.lap("features"), work.progress.stage(name, len(records)) as bar:
                 tables.append(
-                    work.extractor.run(records, view=view, clock=work.clock, reserve=work.reserve, on_each=bar)
+                    work.features.run(records, view=view, clock=work.clock, reserve=work.reserve, on_each=bar)
                 )
         complete = set.intersection(*(set(t.rows) for t in tables))
         seen: dict[Side, list[Placed]] = {
             side: [p for p in work.split.on(side) if p.record.sha256 in complete] for side in SIDES
         }
-        dimension = work.extractor.backbone.dimension
+        dimension = work.features.backbone.dimension
         features: dict[Side, Array] = {
             side: np.stack([t.of([p.record for p in members]) for t in tables])
             if members

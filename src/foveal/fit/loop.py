@@ -1,0 +1,305 @@
+"""The training loop: for everything that learns by gradient.
+
+A step is a pure function of its number: order, augmentation and dropout are drawn from the seed and the
+step. So a run that was killed, or is repeated, ends in the same weights, bit for bit, and a
+checkpoint needs no random state.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from foveal.clock import Clock
+from foveal.errors import BundleError, DataError, Interrupted
+from foveal.fit.checkpoints import Checkpoints
+from foveal.progress import Progress
+
+#: How often a training that went to not-a-number is taken back to its last good state, at half the rate.
+RETRIES = 3
+_EMA = "ema."
+_MODEL = "model."
+_OPTIMIZER = "optimizer."
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to learn. All of it goes into the checkpoint: one with other settings is not continued.
+
+    Attributes:
+        steps: how many.
+        rate: the peak of the learning rate.
+        optimizer: `sgd` (Nesterov, momentum 0.9) or `adamw`.
+        weight_decay: not for norms and biases.
+        warmup: share of the steps in which the rate rises; then it falls to zero along a straight line.
+        smoothing: label smoothing (Szegedy 2016).
+        ema: decay per step of the averaged weights, which are the result; 0: the last weights are.
+        precision: `f32`, or `bf16` autocast.
+        check_every: steps between looks at the loss; what is kept and saved is the state at a look.
+        patience: looks at the score without a better one after which training ends; None: never.
+    """
+
+    steps: int
+    rate: float
+    optimizer: str = "sgd"
+    weight_decay: float = 0.0
+    warmup: float = 0.2
+    smoothing: float = 0.0
+    ema: float = 0.0
+    precision: str = "f32"
+    check_every: int = 50
+    patience: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to learn what.
+
+    Attributes:
+        name: of its bar.
+        module: learns; its weights at the end are the result.
+        batch: step → inputs and targets, always the same for the same step.
+        loss: outputs and targets → a scalar.
+        seed: of what the module itself draws (dropout).
+        score: module → a figure, the higher the better, asked at every look when patience is set.
+        pictures: in a batch, for the bar.
+    """
+
+    name: str
+    module: nn.Module
+    batch: Callable[[int], tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    seed: int = 0
+    score: Callable[[nn.Module], float] | None = None
+    pictures: int = 1
+
+
+@dataclass
+class Outcome:
+    """How it went: the steps done, the mean loss before the last look, seconds, and times taken back."""
+
+    steps: int
+    loss: float
+    seconds: float
+    retries: int
+    scores: list[float] = field(default_factory=list)
+
+
+def train_network(
+    job: Job,
+    settings: Settings,
+    *,
+    clock: Clock,
+    reserve: float = 0.0,
+    progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
+    checkpoint_every: float = 10.0,
+    stop_at: int | None = None,
+) -> Outcome:
+    """Train; the module holds the result (averaged weights, if `ema`) and is in `eval` mode.
+
+    Args:
+        job: what learns what.
+        settings: how.
+        clock: when `reserve` seconds are all that is left, training ends where it is.
+        reserve: seconds.
+        progress: a bar with loss, pictures/s and time left.
+        checkpoints: where to go on from, and to save to.
+        checkpoint_every: seconds.
+        stop_at: a step to end at, as an earlier run did; the rate still aims at `settings.steps`.
+
+    Raises:
+        BundleError: when the checkpoint belongs to another network or other settings.
+        DataError: when the loss went to not-a-number too often.
+        Interrupted: when the clock was told to leave; the checkpoint is saved.
+    """
+    progress, began, end = progress or Progress(), time.monotonic(), stop_at or settings.steps
+    state = _State(job, settings)
+    if checkpoints and (found := checkpoints.load()):
+        state.restore(*found)
+    saved, last_saved = state.step, time.monotonic()
+    state.remember()
+    with progress.stage(job.name, end * job.pictures) as bar:
+        bar(state.step * job.pictures)
+        while state.step < end and not state.patience_over:
+            state.advance()
+            bar(job.pictures)
+            if clock.leaving:
+                _keep(checkpoints, state)
+                raise Interrupted("stopped; the checkpoint is saved: go on with --resume", exit_code=143)
+            over = clock.left(reserve=reserve) <= 0
+            if over or state.step == end or state.step % settings.check_every == 0:
+                bar.tell(step=state.step, **state.look(progress))
+                if over:
+                    break
+                if checkpoints and time.monotonic() - last_saved > checkpoint_every:
+                    _keep(checkpoints, state)
+                    saved, last_saved = state.step, time.monotonic()
+    if checkpoints and saved != state.step:
+        _keep(checkpoints, state)
+    state.finish()
+    return Outcome(state.step, state.loss, time.monotonic() - began, state.retries, state.scores)
+
+
+def _keep(checkpoints: Checkpoints | None, state: _State) -> None:
+    if checkpoints is not None:
+        checkpoints.save(state.kept_step, state.kept, state.kept_facts)
+
+
+class _State:
+    """Everything that changes while a network learns."""
+
+    def __init__(self, job: Job, settings: Settings) -> None:
+        self.job, self.settings = job, settings
+        self.module = job.module.train()
+        self.optimizer = _optimizer(self.module, settings)
+        self.step, self.retries, self.rate_factor = 0, 0, 1.0
+        self.loss = math.nan
+        self.scores: list[float] = []
+        self._losses: list[Tensor] = []
+        self._weights = [t for t in self.module.state_dict().values() if t.is_floating_point()]
+        self._average = [t.detach().clone() for t in self._weights] if settings.ema else []
+        device = next(self.module.parameters()).device
+        self._device = device.type
+        self.kept: dict[str, np.ndarray[Any, Any]] = {}
+        self.kept_step = 0
+        self.kept_facts: dict[str, Any] = {}
+
+    @property
+    def patience_over(self) -> bool:
+        """Whether the score has not risen for long enough."""
+        if self.settings.patience is None or not self.scores:
+            return False
+        return len(self.scores) - 1 - int(np.argmax(self.scores)) >= self.settings.patience
+
+    def advance(self) -> None:
+        """One step of gradient descent."""
+        torch.manual_seed(self.job.seed * 1_000_003 + self.step)
+        inputs, targets = self.job.batch(self.step)
+        rate = self.settings.rate * self.rate_factor * _share(self.step, self.settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self._device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            outputs = self.module(inputs)
+        loss = self.job.loss(outputs.float(), targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self._losses.append(loss.detach())
+        if self._average:
+            decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(self._average, self._weights, 1 - decay)
+        self.step += 1
+
+    def look(self, progress: Progress) -> dict[str, float]:
+        """Is all well? Then this state is kept; otherwise back to the one that was."""
+        mean = float(torch.stack(self._losses).mean()) if self._losses else self.loss
+        self._losses = []
+        if not math.isfinite(mean) or not all(bool(t.isfinite().all()) for t in self._weights):
+            self._back(progress)
+            return {"loss": mean}
+        self.loss = mean
+        if self.settings.patience is not None and self.job.score is not None:
+            self.module.eval()
+            self.scores.append(self.job.score(self.module))
+            self.module.train()
+        self.remember()
+        return {"loss": mean, **({"score": self.scores[-1]} if self.scores else {})}
+
+    def _back(self, progress: Progress) -> None:
+        if self.retries == RETRIES:
+            raise DataError(
+                f"training went to not-a-number {RETRIES + 1} times, the last time before step {self.step}",
+                hint="are there pictures of one colour only, or labels at random? `foveal audit` tells",
+            )
+        failed, retries, factor = self.step, self.retries + 1, self.rate_factor / 2
+        self.restore(self.kept, self.kept_facts)
+        self.retries, self.rate_factor = retries, factor
+        self.remember()
+        progress.say(
+            f"not-a-number before step {failed}: back to step {self.step}, "
+            f"with {factor:g} of the learning rate ({retries} of {RETRIES})"
+        )
+
+    def remember(self) -> None:
+        """Keep a copy of this state in memory: what checkpoints save, and what not-a-number goes back to."""
+        tensors = {_MODEL + k: v for k, v in self.module.state_dict().items()}
+        tensors |= {f"{_EMA}{i:04d}": t for i, t in enumerate(self._average)}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"{_OPTIMIZER}{number}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
+        self.kept = {k: v.detach().cpu().numpy().copy() for k, v in tensors.items()}
+        self.kept_step = self.step
+        self.kept_facts = {
+            "step": self.step,
+            "retries": self.retries,
+            "rate_factor": self.rate_factor,
+            "loss": None if math.isnan(self.loss) else self.loss,
+            "scores": self.scores[:],
+            "settings": asdict(self.settings),
+        }
+
+    def restore(self, tensors: dict[str, np.ndarray[Any, Any]], facts: dict[str, Any]) -> None:
+        """Go back, or on, to a kept state.
+
+        Raises:
+            BundleError: when it is another network's, or other settings'.
+        """
+        if facts["settings"] != asdict(self.settings):
+            other = {k: v for k, v in facts["settings"].items() if v != asdict(self.settings).get(k)}
+            raise BundleError(f"the checkpoint was made with other settings: {other}", hint="train anew")
+        given = {k: torch.from_numpy(np.asarray(v).copy()) for k, v in tensors.items()}
+        try:
+            self.module.load_state_dict(
+                {k.removeprefix(_MODEL): v for k, v in given.items() if k.startswith(_MODEL)}
+            )
+        except RuntimeError as error:
+            raise BundleError(
+                f"the checkpoint belongs to another architecture: {error}"[:300], hint="train anew"
+            ) from None
+        with torch.no_grad():
+            for i, average in enumerate(self._average):
+                average.copy_(given[f"{_EMA}{i:04d}"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in given.items():
+            if key.startswith(_OPTIMIZER):
+                number, _, name = key.removeprefix(_OPTIMIZER).partition(".")
+                moments.setdefault(int(number), {})[name] = value
+        whole = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({**whole, "state": moments})
+        self.step, self.retries = int(facts["step"]), int(facts["retries"])
+        self.rate_factor = float(facts["rate_factor"])
+        self.loss = math.nan if facts["loss"] is None else float(facts["loss"])
+        self.scores = list(facts["scores"])
+        self._losses = []
+
+    def finish(self) -> None:
+        """The averaged weights, if any, become the module's."""
+        if self._average:
+            with torch.no_grad():
+                for weight, average in zip(self._weights, self._average, strict=True):
+                    weight.copy_(average)
+        self.module.eval()
+
+
+def _share(step: int, settings: Settings) -> float:
+    """The rate at a step as a share of its peak: up along a line, down to zero along another."""
+    way = (step + 0.5) / settings.steps
+    return way / settings.warmup if way < settings.warmup else max(0.0, (1 - way) / (1 - settings.warmup))
+
+
+def _optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    decayed = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.99), foreach=True)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.rate, momentum=0.9, nesterov=True, foreach=True)
+    raise ValueError(f"no optimizer is named {settings.optimizer!r}")

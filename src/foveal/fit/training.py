@@ -1,0 +1,179 @@
+"""A recipe at work: speed measured, steps settled, members trained, answers given."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from foveal.data.pixels import Pixels
+from foveal.fit.augment import Augment
+from foveal.fit.batches import Batches, logits_of
+from foveal.fit.checkpoints import Checkpoints
+from foveal.fit.device import Device, choose_device
+from foveal.fit.learned import Learned
+from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.recipes import Recipe
+from foveal.fit.strategies.base import Work
+from foveal.models.networks import build, with_weights
+from foveal.values import Preprocess
+
+#: Share of the time left that training may plan for; the rest is for answers and for noise in the speed.
+_PLANNED = 0.93
+
+
+class Trainer:
+    """One recipe on one job."""
+
+    def __init__(self, recipe: Recipe, work: Work) -> None:
+        self.recipe, self.work = recipe, work
+        classes = work.split.classes
+        self.network = recipe.network(work.preprocess.channels, len(classes))
+        self.preprocess = normalised(work)
+        self.device: Device = choose_device(work.decisions, self.network, self.preprocess)
+        self.augment = Augment(**recipe.augment)  # type: ignore[arg-type]
+        self._labels = work.labels(work.split.on("train"))
+        self._modules: list[nn.Module] = []
+
+    def batches(self, seed: int) -> Batches:
+        """The training side in batches."""
+        return Batches(
+            self.work.pixels("train"),
+            self._labels,
+            self.preprocess,
+            size=self.recipe.batch,
+            augment=self.augment,
+            seed=seed,
+            device=self.device.name,
+        )
+
+    def settings(self, steps: int) -> Settings:
+        """The recipe as the loop takes it."""
+        r = self.recipe
+        return Settings(
+            steps=steps,
+            rate=r.rate,
+            optimizer=r.optimizer,
+            weight_decay=r.weight_decay,
+            warmup=r.warmup,
+            smoothing=r.smoothing,
+            ema=r.ema,
+            precision=self.device.precision,
+        )
+
+    def seconds_an_epoch(self) -> float:
+        """Measured over a few steps; remembered among the decisions, so that a repeated run plans the same."""
+        key = f"{self.recipe.name} seconds an epoch"
+        return float(self.work.decisions.settle(key, lambda: (self._measured(), "measured over five steps")))
+
+    def affordable_steps(self) -> tuple[int, str]:
+        """How many steps fit: all epochs of the recipe, or what the time left allows."""
+        full = max(1, round(self.recipe.epochs * self.batches(0).per_epoch))
+        left = self.work.clock.left(reserve=self.work.reserve) * _PLANNED / self.recipe.members
+        epoch = self.seconds_an_epoch() if left < float("inf") else 0.0
+        fits = int(left / epoch * self.batches(0).per_epoch) if epoch else full
+        if fits >= full:
+            return full, f"all {self.recipe.epochs:g} epochs fit the time"
+        return max(
+            1, fits
+        ), f"{full} would be all; an epoch takes {epoch:.1f} s here, {left:.0f} s are left for each network"
+
+    def train(self, member: int, steps: int) -> dict[str, Any]:
+        """Train one network; returns steps, seconds, loss and retries."""
+        work, name = self.work, f"{self.recipe.name}-{member}"
+        seed = work.seed * 1000 + member
+        torch.manual_seed(seed)
+        module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        batches, settings = self.batches(seed), self.settings(steps)
+
+        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(outputs, targets, label_smoothing=settings.smoothing)
+
+        job = Job(name, module, batches, loss, seed=seed, pictures=batches.size)
+        kept = Checkpoints(work.checkpoints / name, work.progress.say) if work.checkpoints else None
+        stopped = work.decisions.made.get(f"{name} stopped at")
+        with work.clock.lap("fit"):
+            outcome = train_network(
+                job,
+                settings,
+                clock=work.clock,
+                reserve=work.reserve,
+                progress=work.progress,
+                checkpoints=kept,
+                stop_at=stopped["value"] if stopped else None,
+            )
+        if outcome.steps < settings.steps and not stopped:
+            work.decisions.record(f"{name} stopped at", outcome.steps, "the time was up, or someone said stop")
+        self._modules.append(module)
+        return vars(outcome)
+
+    def learned(self) -> Learned:
+        """What the trained networks are as numbers."""
+        spec, module = self.network, self._modules[0]
+        if len(self._modules) > 1:
+            spec = {"architecture": "ensemble", "member": spec, "count": len(self._modules)}
+            module = _gathered(spec, self._modules)
+        tensors = {k: v.detach().cpu().numpy() for k, v in module.state_dict().items()}
+        if self.recipe.shifted:
+            spec = {"architecture": "shifted", "inner": spec, "pixels": self.recipe.shifted}
+            tensors = {f"inner.{k}": v for k, v in tensors.items()}
+        return Learned(tensors, self.preprocess, network=spec)
+
+    def answers(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Logits `(N, K)` of the trained networks."""
+        return answers_of(self.learned(), pixels, device=self.device.name)
+
+    def _measured(self) -> float:
+        module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        batches = self.batches(0)
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
+        began = 0.0
+        for step in range(7):
+            if step == 2:
+                began = time.perf_counter()
+            inputs, targets = batches(step)
+            with torch.autocast(self.device.name, torch.bfloat16, enabled=self.device.precision == "bf16"):
+                outputs = module(inputs)
+            nn.functional.cross_entropy(outputs.float(), targets).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            optimizer.zero_grad()
+        return (time.perf_counter() - began) / 5 * batches.per_epoch
+
+
+def answers_of(learned: Learned, pixels: Pixels, *, device: str = "cpu") -> NDArray[np.float32]:
+    """Logits `(N, K)` of a network on rendered pictures `(N, C, H, W)`."""
+    assert learned.network is not None
+    module = with_weights(learned.network, learned.tensors).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    found = logits_of(module, pixels, learned.preprocess, device)
+    return found if len(pixels) else np.zeros((0, 0), dtype=np.float32)
+
+
+def normalised(work: Work) -> Preprocess:
+    """The run's preprocessing with mean and deviation of the training side, by channel."""
+
+    def measured() -> tuple[dict[str, list[float]], str]:
+        pixels = work.pixels("train")
+        counts = [np.bincount(pixels[:, c].ravel(), minlength=256) for c in range(pixels.shape[1])]
+        levels = np.arange(256)
+        means = [float((levels * n).sum() / n.sum()) for n in counts]
+        deviations = [
+            max(1.0, float(np.sqrt((((levels - m) ** 2) * n).sum() / n.sum())))
+            for m, n in zip(means, counts, strict=True)
+        ]
+        repeat = 3 // len(counts)
+        return {"mean": means * repeat, "std": deviations * repeat}, "of the training side's pixels"
+
+    found = work.decisions.settle("normalisation", measured)
+    return replace(work.preprocess, mean=tuple(found["mean"]), std=tuple(found["std"]))
+
+
+def _gathered(spec: dict[str, Any], modules: list[nn.Module]) -> nn.Module:
+    whole = build(spec)
+    state = {f"members.{i}.{k}": v for i, m in enumerate(modules) for k, v in m.state_dict().items()}
+    whole.load_state_dict(state)
+    return whole

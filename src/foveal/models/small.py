@@ -1,0 +1,127 @@
+"""Convolutional networks for small pictures, up to about 64 pixels: 3 × 3 convolutions in stages, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Convolution(nn.Module):
+    """Convolution, batch normalisation (Ioffe and Szegedy 2015), ReLU: `(N, C, H, W)` to `(N, width, H', W')`."""
+
+    def __init__(self, channels: int, width: int, *, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One layer."""
+        result: Tensor = torch.relu_(self.norm(self.convolution(x)))
+        return result
+
+
+class Residual(nn.Module):
+    """Two convolutions beside an identity (He et al. 2015), without a ReLU on the sum."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(Convolution(width, width), Convolution(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, width, H, W)` to the same shape."""
+        result: Tensor = x + self.inner(x)
+        return result
+
+
+class SmallNet(nn.Module):
+    """Stages of convolutions, a max pooling of 2 between stages, the maximum over all places, a linear layer.
+
+    Args:
+        channels: of the input.
+        classes: outputs.
+        stages: the widths of each stage's convolutions; `[[32, 32], [64, 64]]`.
+        kernel, stride: of the first convolution, which always computes in fp32: with one input channel
+            it is cheap, and half precision is least exact there.
+        residual: a residual block at the end of all stages but the first.
+        dropout: before the linear layer.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        classes: int,
+        stages: Sequence[Sequence[int]],
+        kernel: int = 3,
+        stride: int = 1,
+        residual: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        widths = list(stages[0])
+        self.stem = Convolution(channels, widths[0], kernel=kernel, stride=stride)
+        layers: list[nn.Module] = []
+        before = widths.pop(0)
+        for number, stage in enumerate([widths, *map(list, stages[1:])]):
+            if number:
+                layers.append(nn.MaxPool2d(2))
+            for width in stage:
+                layers.append(Convolution(before, width))
+                before = width
+            if residual and number:
+                layers.append(Residual(before))
+        self.layers = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(before, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Normalised pictures `(N, C, H, W)` to feature maps `(N, D, h, w)`."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = self.stem(x.float())
+        features: Tensor = self.layers(x)
+        return features
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Feature maps to logits `(N, classes)`."""
+        logits: Tensor = self.head(self.dropout(features.amax(dim=(2, 3))))
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised pictures `(N, C, H, W)` to logits `(N, classes)`."""
+        return self.forward_head(self.forward_features(x))
+
+
+class Ensemble(nn.Module):
+    """Several networks whose probabilities are averaged; gives the logarithm of the mean, `(N, classes)`."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised pictures `(N, C, H, W)` to log-probabilities."""
+        each = torch.stack([torch.log_softmax(m(x).float(), dim=1) for m in self.members])
+        return torch.logsumexp(each, dim=0) - torch.log(torch.tensor(float(len(self.members))))
+
+
+class Shifted(nn.Module):
+    """A network's mean answer over small shifts of the picture, `pixels` in each direction and none."""
+
+    def __init__(self, inner: nn.Module, pixels: int) -> None:
+        super().__init__()
+        self.inner, self.pixels = inner, pixels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised pictures `(N, C, H, W)` to log-probabilities `(N, classes)`."""
+        p = self.pixels
+        wide = nn.functional.pad(x, (p, p, p, p), mode="replicate")
+        height, width = x.shape[2:]
+        places = [(p, p), (0, p), (2 * p, p), (p, 0), (p, 2 * p)]
+        looks = torch.cat([wide[:, :, y : y + height, c : c + width] for y, c in places])
+        answers = torch.log_softmax(self.inner(looks).float(), dim=1).view(len(places), len(x), -1)
+        return torch.logsumexp(answers, dim=0) - torch.log(torch.tensor(float(len(places))))

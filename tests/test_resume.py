@@ -1,0 +1,190 @@
+"""Runs that are stopped, resumed and repeated, as a person does it: by the command line, and killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from digits import bars, idx, write_idx
+from foveal import flow
+from foveal.clock import Clock
+from foveal.config import TrainConfig
+from foveal.errors import BundleError, DataError, Interrupted, UsageError
+from foveal.files import read_json
+
+COMMAND = [sys.executable, "-m", "foveal", "train"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """2,400 small pictures to learn from, 300 to test on."""
+    return write_idx(tmp_path_factory.mktemp("bars"))
+
+
+@pytest.fixture(scope="module")
+def finished(small, tmp_path_factory):
+    """(folder, summary) of a run in peace."""
+    config = TrainConfig(time="30s", strategy="scratch-seconds")
+    return flow.train(str(small), config, out=str(tmp_path_factory.mktemp("runs") / "run"))
+
+
+def weights(run):
+    return {k: v.tobytes() for k, v in load_file(run / "model" / "weights.safetensors").items()}
+
+
+def test_small_pictures_train_from_nothing(finished):
+    path, summary = finished
+    assert summary["strategy"]["name"] == "scratch-seconds"
+    assert summary["model"]["backbone"] is None and summary["model"]["input"] == [1, 12, 12]
+    assert summary["engine"].startswith("torch-")
+    assert summary["test"]["n"] == 300 and summary["test"]["accuracy"] > 0.9
+    decisions = read_json(path / "config.json")["decisions"]
+    assert {"route", "device", "normalisation", "scratch-seconds steps"} <= set(decisions)
+    figures = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
+    assert any(f.get("event") == "figures" and "loss" in f for f in figures)
+
+
+def test_the_bundle_answers_as_the_run_measured(finished, small):
+    import foveal
+
+    path, summary = finished
+    model = foveal.load(path)
+    pictures, labels = bars(300, seed=1)
+    answers = model.predict(list(pictures))
+    assert np.mean([int(a) for a in answers] == labels) == pytest.approx(summary["test"]["accuracy"])
+    again = model.evaluate()
+    assert (
+        again["test"]["accuracy"] == summary["test"]["accuracy"]
+        and again["test_looks"] == summary["test_looks"] + 1
+    )
+
+
+def test_replay_gives_the_same_weights(finished, tmp_path):
+    path, summary = finished
+    again, repeated = flow.replay(str(path), out=str(tmp_path / "again"))
+    assert weights(again) == weights(path)
+    assert repeated["test"]["accuracy"] == summary["test"]["accuracy"]
+    assert repeated["test_looks"] > summary["test_looks"]
+
+
+def test_killed_and_resumed_ends_in_the_same_weights(finished, small, tmp_path):
+    """SIGKILL at several moments of one run of the command, which then goes on by --resume."""
+    run = tmp_path / "run"
+    first = [*COMMAND, str(small), "--strategy", "scratch-seconds", "--time", "30s", "--out", str(run)]
+    command, kills = first, 0
+    for delay in (0.0, 0.2, 0.5):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while (
+            process.poll() is None and not list(run.glob("checkpoints/*")) and not (run / "config.json").exists()
+        ):
+            time.sleep(0.01)
+        time.sleep(delay)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        command = [*COMMAND, "--resume", str(run)]
+    assert kills >= 1
+    if not (run / "summary.json").exists():
+        subprocess.run(command, check=True, capture_output=True)
+    assert read_json(run / "summary.json")["status"] == "done"
+    assert weights(run) == weights(finished[0])
+
+
+def test_sigterm_saves_and_leaves_with_143(small, tmp_path):
+    run = tmp_path / "run"
+    command = [*COMMAND, str(small), "--strategy", "scratch-quarter", "--time", "10m", "--out", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and "figures" not in _text(run / "log.jsonl"):
+        time.sleep(0.02)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "--resume" in said and "Traceback" not in said
+    assert list((run / "checkpoints").glob("*/last-*.safetensors")) and not (run / "summary.json").exists()
+
+
+def _text(path):
+    return path.read_text() if path.exists() else ""
+
+
+class Leaves(Clock):
+    """A clock that is told to stop, or to leave, after so many questions."""
+
+    def __init__(self, after, how):
+        super().__init__()
+        self.after, self.how = after, how
+
+    def left(self, *, reserve=0.0):
+        self.after -= 1
+        if self.after == 0:
+            getattr(self, self.how)()
+        return super().left(reserve=reserve)
+
+
+def test_stopped_by_ctrl_c_it_is_finished_and_can_be_repeated(small, tmp_path):
+    config = TrainConfig(strategy="scratch-seconds")
+    path, summary = flow.train(str(small), config, out=str(tmp_path / "a"), clock=Leaves(6, "stop"))
+    assert summary["status"] == "interrupted"
+    assert "scratch-seconds-0 stopped at" in read_json(path / "config.json")["decisions"]
+    again, _ = flow.replay(str(path), out=str(tmp_path / "b"))
+    assert weights(again) == weights(path)
+
+
+@pytest.fixture
+def left(small, tmp_path):
+    """A run that was told to leave in the middle of training, with its own copy of the data."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for file in small.iterdir():
+        (data / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(Interrupted):
+        config = TrainConfig(strategy="scratch-seconds")
+        flow.train(str(data), config, out=str(tmp_path / "run"), clock=Leaves(6, "leave"))
+    return data, tmp_path / "run"
+
+
+def test_a_run_whose_data_changed_is_not_resumed(left):
+    data, run = left
+    images, _ = bars(2400, seed=0)
+    images = images.copy()
+    images[[7, 11]] = 255 - images[[7, 11]]
+    (data / "train-images-idx3-ubyte").write_bytes(idx(images))
+    before = {f: f.read_bytes() for f in run.rglob("*") if f.is_file() and f.name != "log.jsonl"}
+    with pytest.raises(DataError, match=r"no longer what was first read: \S*ubyte#11, \S*ubyte#7$"):
+        flow.resume(str(run))
+    assert {f: f.read_bytes() for f in run.rglob("*") if f.is_file() and f.name != "log.jsonl"} == before
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(left):
+    _, run = left
+    for mark in run.glob("checkpoints/*/*.json"):
+        known = json.loads(mark.read_text())
+        known["facts"]["settings"]["rate"] = 99
+        mark.write_text(json.dumps(known))
+    with pytest.raises(BundleError, match="other settings"):
+        flow.resume(str(run))
+
+
+def test_what_cannot_be_resumed_or_repeated(finished, left, tmp_path):
+    with pytest.raises(UsageError, match="finished run"):
+        flow.resume(str(finished[0]))
+    with pytest.raises(UsageError, match="not finished"):
+        flow.replay(str(left[1]))
+    with pytest.raises(BundleError, match=r"config\.json"):
+        flow.resume(str(tmp_path / "nowhere"))
+    (left[1] / "config.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"config\.json"):
+        flow.resume(str(left[1]))
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["x", "--resume", "y"], ["--resume", "x", "--replay", "y"]], ids=["none", "both", "two"]
+)
+def test_one_of_data_resume_and_replay(arguments):
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, env={**os.environ})
+    assert done.returncode == 2 and "hint: give one of DATA, --resume RUN and --replay RUN" in done.stderr

@@ -1,0 +1,164 @@
+"""Rebuild `model:mnist`: a small network that reads one handwritten digit, and knows what is none.
+
+    python tools/build_mnist_model.py FONTS [--epochs 12]
+
+FONTS is a folder of .ttf files (Debian's `fonts-dejavu`, say). It learns from the training side of
+`sample:mnist`, as it is and as photographs of it brought back to MNIST's form, and from what is no digit:
+printed letters that are unlike any digit, scribbles, several digits in a row, clip art, empty pages.
+The test pictures take no part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from foveal import __version__
+from foveal.clock import Clock
+from foveal.data.decode import decode
+from foveal.data.idx import find_pairs, read_pair
+from foveal.data.render import render
+from foveal.data.samples import unpack
+from foveal.fit.augment import Augment
+from foveal.fit.batches import Batches, logits_of
+from foveal.fit.calibration import fit_temperature, set_threshold, softmax
+from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.recipes import RECIPES
+from foveal.models.networks import build
+from foveal.ship.bundle import Bundle, save_bundle, weights_bytes
+from foveal.values import Manifest, Preprocess
+from photographed import letter, photograph, scribble, side_by_side
+
+TARGET = Path(__file__).parents[1] / "src" / "foveal" / "models" / "shipped" / "mnist"
+#: Left out are those that some hand writes like a digit: O Q D I l S Z B G T b g q z and their like.
+LETTERS = "ACEFHKMNPRUVWXYadefhkmnprtuvwxy&@#%?$+=*"
+PREPROCESS = Preprocess(
+    size=28, resize="digit", channels=1, background=(255, 255, 255), mean=(33.3,) * 3, std=(78.6,) * 3
+)
+OUTSIDE = 10
+HELD_OUT = 1500
+#: Of true digits, photographed, so many may be called "no digit".
+MISSED = 0.01
+
+Pixels = NDArray[np.uint8]
+
+
+def one(task: tuple[int, str, list[str]]) -> tuple[Pixels, int]:
+    """Picture number `seed` of a kind, in MNIST's form, and its class."""
+    seed, kind, fonts = task
+    chance = np.random.default_rng([seed, 7])
+    harsh = float(chance.uniform(0.1, 1.0))
+    images, labels = digits()
+    pick = int(chance.integers(len(images) - HELD_OUT))
+    if kind == "digit":
+        return rendered(photograph(images[pick], chance, harsh=harsh)), int(labels[pick])
+    if kind == "letter":
+        text = "".join(chance.choice(list(LETTERS), 1 if chance.random() < 0.8 else 2))
+        ink = letter(text, chance, str(chance.choice(fonts)))
+    elif kind == "scribble":
+        ink = scribble(chance)
+    elif kind == "row":
+        ink = side_by_side([images[int(i)] for i in chance.integers(0, 58_000, int(chance.integers(2, 5)))])
+    elif kind == "clipart":
+        files = sorted(unpack("clipart").rglob("*.png"))
+        file = files[int(chance.integers(len(files)))]
+        return rendered(decode(file.read_bytes(), str(file))), OUTSIDE
+    else:
+        ink = np.zeros((40, 40), dtype=np.uint8)
+    return rendered(photograph(ink, chance, harsh=harsh)), OUTSIDE
+
+
+def digits() -> tuple[Pixels, NDArray[np.int64]]:
+    """The training side of the sample."""
+    pair = next(p for p in find_pairs(str(unpack("mnist"))) if p.side == "train")
+    images, labels = read_pair(pair)
+    return images, np.array([int(v) for v in labels], dtype=np.int64)
+
+
+def rendered(picture: Image.Image) -> Pixels:
+    """A picture as the bundle will see it."""
+    return render(picture, PREPROCESS)[:, :, 0]
+
+
+def made(fonts: list[str], counts: dict[str, int], first: int) -> tuple[Pixels, NDArray[np.int64]]:
+    """So many pictures of each kind, on all cores."""
+    tasks = [(first + i, kind, fonts) for kind, n in counts.items() for i in range(n)]
+    with ProcessPoolExecutor() as pool:
+        found = list(pool.map(one, tasks, chunksize=50))
+    return np.stack([p for p, _ in found]), np.array([label for _, label in found], dtype=np.int64)
+
+
+def main() -> None:
+    """Make pictures, train, calibrate, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fonts", type=Path)
+    parser.add_argument("--epochs", type=int, default=12)
+    arguments = parser.parse_args()
+    fonts = sorted(str(f) for f in arguments.fonts.rglob("*.ttf"))
+    counts = {"digit": 9000, "letter": 4000, "scribble": 1500, "row": 1500, "clipart": 800, "blank": 500}
+    extra, extra_labels = made(fonts, counts, 0)
+    held, held_labels = made(fonts, {k: n // 10 for k, n in counts.items()}, 1_000_000)
+    images, labels = digits()
+    pixels = np.concatenate([images[:-HELD_OUT], extra])[:, None]
+    targets = np.concatenate([labels[:-HELD_OUT], extra_labels])
+    recipe = replace(RECIPES[1], epochs=arguments.epochs, ema=0.998)
+    network = recipe.network(1, 11)
+    torch.manual_seed(0)
+    module = build(network).to(memory_format=torch.channels_last)
+    augment = Augment(**recipe.augment)  # type: ignore[arg-type]
+    batches = Batches(pixels, targets, PREPROCESS, size=recipe.batch, augment=augment, seed=0, device="cpu")
+    settings = Settings(
+        steps=batches.per_epoch * arguments.epochs,
+        rate=recipe.rate,
+        optimizer=recipe.optimizer,
+        weight_decay=recipe.weight_decay,
+        ema=recipe.ema,
+    )
+    began = time.monotonic()
+    train_network(Job("mnist", module, batches, torch.nn.functional.cross_entropy), settings, clock=Clock())
+    print(f"trained in {time.monotonic() - began:.0f} s")
+
+    plain, photos = (logits_of(module, p[:, None], PREPROCESS, "cpu") for p in (images[-HELD_OUT:], held))
+    real = held_labels != OUTSIDE
+    logits = np.concatenate([plain, photos[real]])
+    truth = np.concatenate([labels[-HELD_OUT:], held_labels[real]])
+    temperature = fit_temperature(logits[:, :-1], truth)
+    outside = softmax(photos)[:, -1]
+    threshold = max(0.5, float(np.quantile(outside[real], 1 - MISSED)))
+    figures = {
+        "held_out_digits": float((plain[:, :-1].argmax(axis=1) == labels[-HELD_OUT:]).mean()),
+        "held_out_photographed": float((photos[real][:, :-1].argmax(axis=1) == held_labels[real]).mean()),
+        "digits_called_unknown": float((outside[real] >= threshold).mean()),
+        "others_called_unknown": float((outside[~real] >= threshold).mean()),
+    }
+    print(figures)
+    tensors = {k: v.detach().numpy() for k, v in module.state_dict().items()}
+    manifest = Manifest(
+        task="classify",
+        classes=tuple("0123456789"),
+        backbone=None,
+        backbone_sha256=None,
+        weights_sha256=hashlib.sha256(weights_bytes(tensors)).hexdigest(),
+        preprocess=PREPROCESS,
+        views=("plain",),
+        temperature=temperature,
+        set_threshold=set_threshold(softmax(logits[:, :-1], temperature), truth),
+        provenance={"foveal": __version__, "data": "mnist", "made_by": "tools/build_mnist_model.py", **figures},
+        network=network,
+        outside=True,
+        unknown_threshold=threshold,
+    )
+    save_bundle(Bundle(manifest, tensors), TARGET)
+
+
+if __name__ == "__main__":
+    main()
