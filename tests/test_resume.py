@@ -188,3 +188,13 @@ def test_what_cannot_be_resumed_or_repeated(finished, left, tmp_path):
 def test_one_of_data_resume_and_replay(arguments):
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, env={**os.environ})
     assert done.returncode == 2 and "hint: give one of DATA, --resume RUN and --replay RUN" in done.stderr
+
+
+def test_mnist_in_seconds(tmp_path, fresh_state):
+    """The small, honest version of `bench/mnist.py`: one seed, all 10,000 test pictures, opened once."""
+    config = TrainConfig(strategy="scratch-seconds", seed=1)
+    _, summary = flow.train("sample:mnist", config, out=str(tmp_path / "run"))
+    assert summary["test"]["n"] == 10_000 and summary["test_looks"] == 1
+    assert summary["split"]["train"] + summary["split"]["val"] == 60_000
+    assert summary["test"]["accuracy"] > 0.985
+    assert summary["data"]["excluded"] == 0

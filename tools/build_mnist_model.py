@@ -1,6 +1,6 @@
 """Rebuild `model:mnist`: a small network that reads one handwritten digit, and knows what is none.
 
-    python tools/build_mnist_model.py FONTS [--epochs 12]
+    python tools/build_mnist_model.py FONTS [--epochs 8]
 
 FONTS is a folder of .ttf files (Debian's `fonts-dejavu`, say). It learns from the training side of
 `sample:mnist`, as it is and as photographs of it brought back to MNIST's form, and from what is no digit:
@@ -101,10 +101,10 @@ def main() -> None:
     """Make pictures, train, calibrate, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fonts", type=Path)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=8)
     arguments = parser.parse_args()
     fonts = sorted(str(f) for f in arguments.fonts.rglob("*.ttf"))
-    counts = {"digit": 9000, "letter": 4000, "scribble": 1500, "row": 1500, "clipart": 800, "blank": 500}
+    counts = {"digit": 5000, "letter": 2400, "scribble": 700, "row": 900, "clipart": 700, "blank": 200}
     extra, extra_labels = made(fonts, counts, 0)
     held, held_labels = made(fonts, {k: n // 10 for k, n in counts.items()}, 1_000_000)
     images, labels = digits()

@@ -60,6 +60,25 @@ def transfer_table() -> str:
     return "\n".join([*lines, "", _machine_line("transfer-scenes8")])
 
 
+def mnist_table() -> str:
+    """MNIST by budget, as Markdown."""
+    lines = [
+        "| budget | test accuracy (n, sd) | without the 15 disputed labels | training, s | whole process, s "
+        "| times less training than Keras |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in (_result("mnist") or {}).get("summary", {}).items():
+        accuracy, rest = row["accuracy"], row.get("undisputed")
+        sd = f"{100 * accuracy['sd']:.3f}" if accuracy["sd"] is not None else "–"
+        without = f"{100 * rest['mean']:.3f} %" if rest else "–"
+        lines.append(
+            f"| {name} | {100 * accuracy['mean']:.3f} % ({accuracy['n']}, {sd}) "
+            f"| {without} | {row['fit_seconds']['mean']:.1f} "
+            f"| {row['wall_seconds']['mean']:.1f} | {row.get('times_less_training_than_keras', 0):.1f} |"
+        )
+    return "\n".join([*lines, "", _machine_line("mnist")])
+
+
 def other_table() -> str:
     """The remaining benches, a line each."""
     lines = ["| what | measured |", "| --- | --- |"]
@@ -85,7 +104,7 @@ def _result(name: str) -> dict[str, Any] | None:
     return content
 
 
-TABLES = {"transfer": transfer_table, "other": other_table}
+TABLES = {"transfer": transfer_table, "mnist": mnist_table, "other": other_table}
 
 
 def dead_links(page: Path, text: str) -> list[str]:

@@ -77,18 +77,19 @@ def _paper(grey: Array) -> Array:
     """The light on the paper: a smooth surface through all but the ink.
 
     A quadratic in both directions is fitted to what is left after each round; ink, on either side,
-    is what lies far off. What a quadratic can't follow is taken up by a wide median of the rest.
+    is what lies far off. What a quadratic can't follow is taken up by a wide mean of the rest. Light
+    is smooth, so every third pixel in each direction tells it.
     """
     from scipy import ndimage
 
-    height, width = grey.shape
+    coarse = ndimage.uniform_filter(grey, 3)[1::3, 1::3] if min(grey.shape) >= 30 else grey
+    height, width = coarse.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
-    values = grey.reshape(-1)
-    inside = np.abs(values - np.median(values)) <= max(
-        20.0, 2.0 * float(np.median(np.abs(values - np.median(values))))
-    )
-    surface = np.full_like(values, np.median(values))
+    values = coarse.reshape(-1)
+    middle = np.median(values)
+    inside = np.abs(values - middle) <= max(20.0, 2.0 * float(np.median(np.abs(values - middle))))
+    surface = np.full_like(values, middle)
     for _ in range(6):
         if inside.sum() < 12:
             break
@@ -96,12 +97,13 @@ def _paper(grey: Array) -> Array:
         surface = terms @ found
         off = np.abs(values - surface)
         inside = off <= max(6.0, 2.5 * float(np.median(off)))
-    rest = np.where(inside, values - surface, 0.0).reshape(grey.shape)
-    weight = inside.reshape(grey.shape).astype(np.float64)
+    rest = np.where(inside, values - surface, 0.0).reshape(coarse.shape)
+    weight = inside.reshape(coarse.shape).astype(np.float64)
     reach = max(height, width) / 10
     smooth = ndimage.gaussian_filter(rest, reach) / np.maximum(ndimage.gaussian_filter(weight, reach), 0.05)
-    result: Array = (surface.reshape(grey.shape) + smooth).astype(np.float32)
-    return result
+    paper = Image.fromarray((surface.reshape(coarse.shape) + smooth).astype(np.float32))
+    whole: Array = np.asarray(paper.resize(grey.shape[::-1], Image.Resampling.BICUBIC), dtype=np.float32)
+    return whole
 
 
 def _strokes(ink: Array) -> Mask | None:
@@ -168,12 +170,13 @@ def _broadened(soft: Array, least: float) -> Array:
 
 
 def _centred(values: Array, size: int) -> NDArray[np.uint8]:
+    """On black, the centre of mass in pixel `size / 2`: that is where MNIST has it (14.0 of 0-27, measured)."""
     height, width = values.shape
     total = max(float(values.sum()), 1e-6)
     y = float((values.sum(axis=1) * np.arange(height)).sum()) / total
     x = float((values.sum(axis=0) * np.arange(width)).sum()) / total
-    top = min(max(round((size - 1) / 2 - y), 0), size - height)
-    left = min(max(round((size - 1) / 2 - x), 0), size - width)
+    top = min(max(round(size / 2 - y), 0), size - height)
+    left = min(max(round(size / 2 - x), 0), size - width)
     result = np.zeros((size, size), dtype=np.uint8)
     result[top : top + height, left : left + width] = np.round(values)
     return result

@@ -68,6 +68,10 @@ def _measured(device: str, network: Mapping[str, Any], preprocess: Preprocess) -
             answers[precision] = outputs.detach().float().cpu()  # waits for a GPU, too
         seconds[precision] = time.perf_counter() - began
     like = float(torch.nn.functional.cosine_similarity(answers["f32"], answers["bf16"]).min())
-    gain = seconds["f32"] / seconds["bf16"]
+    return judged(seconds["f32"] / seconds["bf16"], like)
+
+
+def judged(gain: float, like: float) -> tuple[str, str]:
+    """The precision to take, given how much faster bf16 is and how like its answers are."""
     reason = f"bf16 is {gain:.2f} times as fast as fp32, likeness {like:.4f}"
     return ("bf16" if gain >= GAIN and like >= LIKENESS else "f32"), reason
