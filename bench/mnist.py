@@ -31,7 +31,7 @@ from foveal.ship import Predictor
 
 PEER = Path(__file__).parent / "peers" / "keras_notebook.py"
 #: Budget of each row and how many seeds it is worth.
-BUDGETS = {"seconds": ("20s", 20), "minute": ("75s", 5), "quarter": ("15m", 5), "hour": ("60m", 1)}
+BUDGETS = {"seconds": ("40s", 20), "minute": ("75s", 5), "quarter": ("15m", 5), "hour": ("60m", 1)}
 #: Test pictures whose label is disputed.
 DISPUTED = {947, 1621, 1901, 2462, 2597, 3558, 5937, 6651, 6783, 9729, 2130, 2654, 3520, 8527, 9679}
 HELD_OUT = 5000

@@ -1,6 +1,6 @@
 """Rebuild `model:mnist`: a small network that reads one handwritten digit, and knows what is none.
 
-    python tools/build_mnist_model.py FONTS [--epochs 8]
+    python tools/build_mnist_model.py FONTS [--epochs 6]
 
 FONTS is a folder of .ttf files (Debian's `fonts-dejavu`, say). It learns from the training side of
 `sample:mnist`, as it is and as photographs of it brought back to MNIST's form, and from what is no digit:
@@ -15,12 +15,14 @@ import hashlib
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from foveal import __version__
 from foveal.clock import Clock
@@ -46,6 +48,8 @@ PREPROCESS = Preprocess(
 )
 OUTSIDE = 10
 HELD_OUT = 1500
+#: Ink is drawn up to this size, pixels: it is looked at smaller than that, so larger only takes longer.
+LARGEST = 240
 #: Of true digits, photographed, so many may be called "no digit".
 MISSED = 0.01
 
@@ -60,7 +64,7 @@ def one(task: tuple[int, str, list[str]]) -> tuple[Pixels, int]:
     images, labels = digits()
     pick = int(chance.integers(len(images) - HELD_OUT))
     if kind == "digit":
-        return rendered(photograph(images[pick], chance, harsh=harsh)), int(labels[pick])
+        return rendered(photograph(images[pick], chance, harsh=harsh, largest=LARGEST)), int(labels[pick])
     if kind == "letter":
         text = "".join(chance.choice(list(LETTERS), 1 if chance.random() < 0.8 else 2))
         ink = letter(text, chance, str(chance.choice(fonts)))
@@ -69,19 +73,26 @@ def one(task: tuple[int, str, list[str]]) -> tuple[Pixels, int]:
     elif kind == "row":
         ink = side_by_side([images[int(i)] for i in chance.integers(0, 58_000, int(chance.integers(2, 5)))])
     elif kind == "clipart":
-        files = sorted(unpack("clipart").rglob("*.png"))
+        files = clipart()
         file = files[int(chance.integers(len(files)))]
         return rendered(decode(file.read_bytes(), str(file))), OUTSIDE
     else:
         ink = np.zeros((40, 40), dtype=np.uint8)
-    return rendered(photograph(ink, chance, harsh=harsh)), OUTSIDE
+    return rendered(photograph(ink, chance, harsh=harsh, largest=LARGEST)), OUTSIDE
 
 
+@cache
 def digits() -> tuple[Pixels, NDArray[np.int64]]:
     """The training side of the sample."""
     pair = next(p for p in find_pairs(str(unpack("mnist"))) if p.side == "train")
     images, labels = read_pair(pair)
     return images, np.array([int(v) for v in labels], dtype=np.int64)
+
+
+@cache
+def clipart() -> list[Path]:
+    """The pictures of the other sample."""
+    return sorted(unpack("clipart").rglob("*.png"))
 
 
 def rendered(picture: Image.Image) -> Pixels:
@@ -92,7 +103,7 @@ def rendered(picture: Image.Image) -> Pixels:
 def made(fonts: list[str], counts: dict[str, int], first: int) -> tuple[Pixels, NDArray[np.int64]]:
     """So many pictures of each kind, on all cores."""
     tasks = [(first + i, kind, fonts) for kind, n in counts.items() for i in range(n)]
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(initializer=threadpool_limits, initargs=(1,)) as pool:
         found = list(pool.map(one, tasks, chunksize=50))
     return np.stack([p for p, _ in found]), np.array([label for _, label in found], dtype=np.int64)
 
@@ -101,12 +112,13 @@ def main() -> None:
     """Make pictures, train, calibrate, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fonts", type=Path)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
     fonts = sorted(str(f) for f in arguments.fonts.rglob("*.ttf"))
     counts = {"digit": 5000, "letter": 2400, "scribble": 700, "row": 900, "clipart": 700, "blank": 200}
     extra, extra_labels = made(fonts, counts, 0)
     held, held_labels = made(fonts, {k: n // 10 for k, n in counts.items()}, 1_000_000)
+    print(f"{len(extra)} pictures made", flush=True)
     images, labels = digits()
     pixels = np.concatenate([images[:-HELD_OUT], extra])[:, None]
     targets = np.concatenate([labels[:-HELD_OUT], extra_labels])

@@ -17,15 +17,16 @@ Grey = NDArray[np.uint8]
 Array = NDArray[Any]
 
 
-def photograph(ink: Grey, chance: np.random.Generator, *, harsh: float = 1.0) -> Image.Image:
+def photograph(ink: Grey, chance: np.random.Generator, *, harsh: float = 1.0, largest: int = 700) -> Image.Image:
     """A picture of ink on a ground.
 
     Args:
         ink: `(H, W)`, 255 where the pen was.
         chance: draws everything.
         harsh: 0 is a clean scan, 1 a poor photo.
+        largest: pixels that the ink's long side stays under.
     """
-    side = int(chance.integers(60, 700))
+    side = int(chance.integers(60, largest))
     mask = _enlarged(ink, side)
     mask = _placed(mask, chance, harsh)
     height, width = mask.shape

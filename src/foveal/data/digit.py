@@ -93,8 +93,8 @@ def _paper(grey: Array) -> Array:
     for _ in range(6):
         if inside.sum() < 12:
             break
-        found, *_ = np.linalg.lstsq(terms[inside], values[inside], rcond=None)
-        surface = terms @ found
+        some = terms[inside]
+        surface = terms @ np.linalg.solve(some.T @ some + 1e-6 * np.eye(6), some.T @ values[inside])
         off = np.abs(values - surface)
         inside = off <= max(6.0, 2.5 * float(np.median(off)))
     rest = np.where(inside, values - surface, 0.0).reshape(coarse.shape)
