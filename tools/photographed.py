@@ -66,6 +66,37 @@ def scribble(chance: np.random.Generator, *, size: int = 120) -> Grey:
     return np.asarray(picture)
 
 
+def thing(chance: np.random.Generator) -> Image.Image:
+    """Something that is no writing: soft shapes over each other and over a texture, half of them like a face."""
+    side = int(chance.integers(80, 240))
+    coarse = chance.integers(0, 256, (int(chance.integers(2, 9)), int(chance.integers(2, 9)), 3), dtype=np.uint8)
+    picture = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+    drawing = ImageDraw.Draw(picture)
+
+    def shape(x: float, y: float, w: float, h: float) -> None:
+        colour = tuple(int(v) for v in chance.integers(0, 256, 3))
+        drawing.ellipse([side * (x - w), side * (y - h), side * (x + w), side * (y + h)], fill=colour)
+
+    if chance.random() < 0.5:
+        x, y, r = chance.uniform(0.35, 0.65), chance.uniform(0.4, 0.6), chance.uniform(0.2, 0.4)
+        shape(x, y - 0.35 * r, 1.05 * r, 1.1 * r)  # hair, head, eyes, nose, mouth, shoulders
+        shape(x, y, 0.8 * r, r)
+        for dx, dy, w, h in (
+            (-0.35, -0.2, 0.13, 0.08),
+            (0.35, -0.2, 0.13, 0.08),
+            (0, 0.1, 0.1, 0.2),
+            (0, 0.5, 0.3, 0.1),
+        ):
+            shape(x + dx * r, y + dy * r, w * r, h * r)
+        shape(x, y + 1.8 * r, 1.6 * r, 0.8 * r)
+    else:
+        for _ in range(int(chance.integers(2, 12))):
+            shape(*chance.uniform(0, 1, 2), *chance.uniform(0.03, 0.4, 2))
+    picture = picture.filter(ImageFilter.GaussianBlur(float(chance.uniform(0, 4))))
+    grain = _grain(side, side, chance, 1.5)[:, :, None]
+    return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8))
+
+
 def side_by_side(some: list[Grey]) -> Grey:
     """Several characters in a row."""
     return np.concatenate([np.pad(s, ((0, 0), (0, 2))) for s in some], axis=1)
