@@ -3,7 +3,7 @@
     foveal train DATA --strategy frozen         one look at each picture
     foveal train DATA --strategy frozen-views   the picture and its mirror image
 
-Cost and gain, with n and sd: `bench/results/transfer.json` and the README.
+Cost and gain, with n and sd: `bench/results/transfer-*.json` and the README.
 """
 
 from __future__ import annotations
