@@ -10,12 +10,12 @@ import pytest
 import foveal
 
 SRC = Path(foveal.__file__).parent
-GROUND = {"values", "config", "errors", "clock", "files", "machine", "progress", "prefetch", "__init__"}
-LEAVES = {"engines", "metrics", "models"}
+GROUND = {"values", "plans", "config", "errors", "clock", "files", "machine", "progress", "prefetch", "__init__"}
+LEAVES = {"engines", "metrics", "models", "planner"}
 STAGES = ["data", "features", "fit", "measure", "ship"]
 TOP = {"flow", "tasks", "cli", "estimator", "__main__"}
 #: What each leaf may use besides the ground and itself.
-LEAF_USES = {"engines": {"models"}, "metrics": set(), "models": set()}
+LEAF_USES = {"engines": {"models"}, "metrics": set(), "models": set(), "planner": {"models"}}
 HEAVY = {"torch", "torchvision", "timm", "openvino", "sklearn", "matplotlib", "scipy", "PIL", "numpy"}
 
 
@@ -108,6 +108,8 @@ def test_the_ground_carries_nothing_heavy(name):
 #: Modules made of torch: they import it at their top, so nobody else may import *them* before they are needed.
 OF_TORCH = {
     "foveal.models.small",
+    *(f"foveal.planner.{n}" for n in "ghost layers passes planning receptive remedy shapes signature steps trace".split()),
+    *(n for n in MODULES if n.startswith("foveal.models.zoo.") and n != "foveal.models.zoo.cards"),
     *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "training")),
 }
 

@@ -18,11 +18,13 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
 
     Args:
         network: `{"architecture": "small", …}` with the arguments of `small.SmallNet`; or `"ensemble"` with
-            `member` (such a mapping) and `count`; or `"shifted"` with `inner` and `pixels`.
+            `member` (such a mapping) and `count`; or `"shifted"` with `inner` and `pixels`; or `"tuned"` with
+            `backbone`, `dimension` and `classes`.
 
     Raises:
         BundleError: when the architecture or an argument is unknown.
     """
+    from foveal.models import zoo
     from foveal.models.small import Ensemble, Shifted, SmallNet
 
     given = dict(network)
@@ -34,6 +36,12 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
             return Ensemble([build(given["member"]) for _ in range(given["count"])])
         if name == "shifted":
             return Shifted(build(given["inner"]), given["pixels"])
+        if name == "zoo":
+            return zoo.create(**given)
+        if name == "tuned":
+            from foveal.models.tuned import bare
+
+            return bare(**given)
     except (TypeError, KeyError, ValueError, IndexError) as error:
         raise BundleError(f"a network {name!r} can't be made: {error}", hint="was bundle.json changed?") from None
     raise BundleError(f"no architecture is named {name!r}", hint="was this bundle made by a newer foveal?")

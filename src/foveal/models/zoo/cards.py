@@ -1,0 +1,94 @@
+"""Cards: what each architecture is, where it was published, what it brought. Data, read without torch.
+
+The words stand in `cards/NAME.toml`; the figures in `figures.json`, which `tools/zoo.py` computes.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from foveal.values import Preprocess
+
+
+@dataclass(frozen=True)
+class Card:
+    """One architecture.
+
+    Attributes:
+        name: as in `zoo.create`.
+        title: as the field calls it.
+        year: of the first publication.
+        paper: authors and title.
+        url: where the paper can be read.
+        problem: what stood in the way before.
+        brought: what it brought over its predecessor, in one sentence.
+        story: how, and what became of it.
+        notes: where this one differs from the paper, or the paper from itself.
+        input_size: side of the square it was written for, pixels.
+        channels, classes: as published.
+        preprocess: how a picture becomes its input.
+        parameters: that training changes, as published.
+        macs: multiply-accumulates for one picture of `input_size`; FLOPs are twice as many.
+    """
+
+    name: str
+    title: str
+    year: int
+    paper: str
+    url: str
+    problem: str
+    brought: str
+    story: str
+    notes: tuple[str, ...]
+    input_size: int
+    channels: int
+    classes: int
+    preprocess: Preprocess
+    parameters: int
+    macs: int
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """`(C, H, W)` of the published input."""
+        return self.channels, self.input_size, self.input_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return {**asdict(self), "preprocess": self.preprocess.to_dict(), "notes": list(self.notes)}
+
+
+#: Preprocessing that several share, pixels 0-255.
+_PIXELS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    # ImageNet's mean and deviation as torchvision writes them: (0.485, 0.456, 0.406), (0.229, 0.224, 0.225).
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "mean": ((123.0, 117.0, 104.0), (1.0, 1.0, 1.0)),
+    "unit": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    # Black -0.1 and full strokes 1.175, as LeCun et al. (1998) set them: about mean 0 and variance 1 on MNIST.
+    "lenet": ((20.0, 20.0, 20.0), (200.0, 200.0, 200.0)),
+}
+
+
+@cache
+def read_card(name: str) -> Card:
+    """The card of a network that is in the zoo."""
+    here = resources.files("foveal.models.zoo")
+    words: dict[str, Any] = tomllib.loads(here.joinpath("cards", f"{name}.toml").read_text(encoding="utf-8"))
+    figures = json.loads(here.joinpath("figures.json").read_text(encoding="utf-8")).get(name, {})
+    mean, std = _PIXELS[words.pop("pixels")]
+    grey = words["channels"] == 1
+    preprocess = Preprocess(
+        size=words["input_size"],
+        resize="squash" if grey else "crop",
+        interpolation="bilinear",
+        mean=mean,
+        std=std,
+        channels=1 if grey else 3,
+    )
+    words["notes"] = tuple(words.get("notes", ()))
+    words |= {key: int(figures.get(key, 0)) for key in ("parameters", "macs")}
+    return Card(name=name, preprocess=preprocess, **words)
