@@ -108,9 +108,15 @@ def test_the_ground_carries_nothing_heavy(name):
 #: Modules made of torch: they import it at their top, so nobody else may import *them* before they are needed.
 OF_TORCH = {
     "foveal.models.small",
-    *(f"foveal.planner.{n}" for n in "ghost layers passes planning receptive remedy shapes signature steps trace".split()),
+    "foveal.models.segments",
+    "foveal.models.tuned",
+    *(
+        f"foveal.planner.{name}"
+        for name in ("advise", "candidates", "ghost", "layers", "passes", "planning", "receptive", "remedy")
+    ),
+    *(f"foveal.planner.{name}" for name in ("shapes", "signature", "steps", "trace")),
     *(n for n in MODULES if n.startswith("foveal.models.zoo.") and n != "foveal.models.zoo.cards"),
-    *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "training")),
+    *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "training", "tuning")),
 }
 
 
@@ -149,7 +155,7 @@ def test_only_the_command_line_prints():
 
 
 def test_public_names():
-    assert foveal.__all__ == ["FovealError", "ImageClassifier", "__version__", "audit", "load"]
+    assert foveal.__all__ == ["FovealError", "ImageClassifier", "__version__", "audit", "load", "plan"]
     for name in foveal.__all__:
         assert getattr(foveal, name) is not None
     with pytest.raises(AttributeError):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("train", "audit", "evaluate", "predict", "doctor")
+VERBS = ("train", "audit", "evaluate", "predict", "plan", "doctor")
 
 
 def cli_page() -> str:

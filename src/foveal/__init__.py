@@ -8,15 +8,17 @@ if TYPE_CHECKING:
     from foveal.data import audit
     from foveal.errors import FovealError
     from foveal.estimator import ImageClassifier, load
+    from foveal.planner import plan
 
 __version__ = "0.1.0"
-__all__ = ["FovealError", "ImageClassifier", "__version__", "audit", "load"]
+__all__ = ["FovealError", "ImageClassifier", "__version__", "audit", "load", "plan"]
 
 _HOME = {
     "FovealError": "foveal.errors",
     "ImageClassifier": "foveal.estimator",
     "audit": "foveal.data",
     "load": "foveal.estimator",
+    "plan": "foveal.planner",
 }
 
 

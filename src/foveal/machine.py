@@ -56,6 +56,13 @@ def peak_rss() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def rss() -> int | None:
+    """Memory that this process has resident now, bytes; None where the system does not say."""
+    for line in _lines("/proc/self/statm"):
+        return int(line.split()[1]) * resource.getpagesize()
+    return None
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of what foveal stands on, without importing any of it."""
     found = {"python": platform.python_version(), "system": platform.platform()}

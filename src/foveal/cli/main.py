@@ -19,6 +19,7 @@ from foveal.cli.audit import audit
 from foveal.cli.console import put, say
 from foveal.cli.doctor import doctor
 from foveal.cli.evaluate import evaluate
+from foveal.cli.plan import plan
 from foveal.cli.predict import predict
 from foveal.cli.train import train
 from foveal.errors import FovealError
@@ -53,6 +54,7 @@ app = typer.Typer(
 _PICTURES = "Your pictures"
 for _verb in (train, audit, evaluate, predict):
     app.command(rich_help_panel=_PICTURES)(_verb)
+app.command(rich_help_panel="Understand CNNs")(plan)
 app.command(rich_help_panel="This machine")(doctor)
 
 

@@ -1,0 +1,92 @@
+"""`foveal plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foveal.cli.console import put, put_json, say
+from foveal.errors import UsageError
+from foveal.plans import Plan
+
+
+def plan(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A zoo name, a timm name, model:NAME, a run folder, an .onnx file, package.module:function, "
+            "or a sketch as conv100k3s2-relu-gap-dense10.",
+        ),
+    ],
+    input: Annotated[
+        str | None,
+        typer.Option(metavar="CxHxW", help="One picture; by default what the model says, or 3x224x224."),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Pictures in a training step.")] = 32,
+    classes: Annotated[int, typer.Option(help="Outputs of a network that is made anew.")] = 1000,
+    optimizer: Annotated[str, typer.Option(help="sgd, adamw, adam, rmsprop, sgd-plain, …")] = "sgd",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16 (autocast).")] = "fp32",
+    checkpoint: Annotated[str, typer.Option(help="none, or blocks: compute their activations again.")] = "none",
+    frozen: Annotated[bool, typer.Option("--frozen", help="Only the last layer learns.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, or cuda:24GiB with the memory of the GPU.")] = "cpu",
+    memory: Annotated[str | None, typer.Option(help="A budget, as 8GiB.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the CPU; by default as many as torch uses.")] = None,
+    layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Show the table of layers.")] = True,
+    remedies: Annotated[
+        bool | None,
+        typer.Option("--remedies/--no-remedies", help="Trace remedies; by default when it does not fit."),
+    ] = None,
+    svg: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Draw memory over the step into an SVG file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what a network will cost before it runs, whether it fits, and what to do if not."""
+    from foveal.planner import plan as make_plan
+
+    found = make_plan(
+        model,
+        input=_shape(input),
+        batch=batch,
+        classes=classes,
+        optimizer=optimizer,
+        precision=precision,
+        checkpoint=checkpoint,
+        frozen=frozen,
+        device=device,
+        memory=memory,
+        threads=threads,
+        remedies=remedies,
+    )
+    _show(found, layers=layers, svg=svg, json=json)
+    if not found.fits.ok:
+        raise typer.Exit(1)
+
+
+def _show(found: Plan, *, layers: bool, svg: str | None, json: bool) -> None:
+    from foveal.planner.sheet import plan_text
+    from foveal.planner.timeline import svg_timeline, terminal_timeline
+
+    if svg:
+        from foveal.files import write_text
+
+        write_text(Path(svg), svg_timeline(found.train, f"{found.model}: memory over a training step"))
+        say(f"drawn into {svg}")
+    if json:
+        put_json(found.to_dict())
+    else:
+        put(plan_text(found, layers=layers))
+        put("")
+        put(terminal_timeline(found.train))
+
+
+def _shape(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 3 or not all(p.isdigit() and int(p) for p in parts):
+        raise UsageError(f"--input {text}: not channels, height, width", hint="as in --input 3x224x224")
+    return int(parts[0]), int(parts[1]), int(parts[2])

@@ -1,0 +1,161 @@
+"""The passes that are recorded: one prediction, and one training step in its steady state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from foveal.planner.ghost import ghost_of, refused
+from foveal.planner.layers import Sheet
+from foveal.planner.record import BUFFERS, GRADIENTS, INPUT, OPTIMIZER, PARAMETERS, Recording
+from foveal.planner.replay import Replay
+from foveal.planner.scenario import Scenario
+from foveal.planner.steps import make_optimizer, prepared, train_step
+from foveal.planner.trace import Recorder, recording
+from foveal.planner.workspace import Backend
+
+#: Batch sizes of the two recordings: above one, where batch normalisation and squeezed shapes are special.
+SIZES = (2, 3)
+
+
+def new_fake() -> FakeTensorMode:
+    """The mode that fake tensors of one network live in."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def record_prediction(
+    ghost: nn.Module, fake: FakeTensorMode, scenario: Scenario, batch: int, sheet: Sheet | None = None
+) -> Recorder:
+    """One prediction by a ghost.
+
+    Args:
+        ghost: of the network, see `ghost.ghost_of`.
+        fake: the mode its tensors live in.
+        scenario: input and precision.
+        batch: pictures.
+        sheet: to be written on the way.
+
+    Raises:
+        UsageError: when the network does not take such pictures.
+    """
+    ghost.eval()
+    inputs, _ = _pictures(fake, scenario, batch)
+    with recording(fake, batch) as recorder, torch.no_grad():
+        _hold(recorder, ghost, inputs)
+        recorder.begin("forward")
+        with ExitStack() as around:
+            around.enter_context(_telling(scenario))
+            if sheet is not None:
+                around.enter_context(sheet.watching(recorder, inputs))
+            around.enter_context(_layers(ghost, recorder))
+            around.enter_context(_autocast(scenario))
+            ghost(inputs)
+    return recorder
+
+
+def record_training(module: nn.Module, scenario: Scenario) -> tuple[Recording, Recording]:
+    """A training step at two batch sizes, with the optimizer's state of the steps before.
+
+    Raises:
+        UsageError: when the network does not take such pictures.
+    """
+    fake = new_fake()
+    ghost = prepared(ghost_of(module, fake).train(), scenario)
+    optimizer = make_optimizer(scenario.optimizer, ghost.parameters())
+    _prime(ghost, optimizer, fake)
+    one, two = (_record_step(ghost, optimizer, fake, scenario, batch) for batch in SIZES)
+    return one, two
+
+
+def replay_training(module: nn.Module, scenario: Scenario, backend: Backend) -> Replay:
+    """A training step, ready to be played at any batch size."""
+    one, two = record_training(module, scenario)
+    return Replay(one, two, backend)
+
+
+def _prime(ghost: nn.Module, optimizer: Any, fake: FakeTensorMode) -> None:  # noqa: ANN401
+    """Give the optimizer its state, as after a first step."""
+    with recording(fake, 0):
+        for parameter in ghost.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def _record_step(
+    ghost: nn.Module,
+    optimizer: Any,  # noqa: ANN401
+    fake: FakeTensorMode,
+    scenario: Scenario,
+    batch: int,
+) -> Recording:
+    inputs, targets = _pictures(fake, scenario, batch * scenario.accumulate)
+    with recording(fake, batch) as recorder:
+        _hold(recorder, ghost, inputs, targets)
+        state = (v for s in optimizer.state.values() for v in s.values() if isinstance(v, Tensor))
+        recorder.hold(state, OPTIMIZER)
+
+        def begin(phase: str) -> None:
+            recorder.begin(phase)
+            if phase != "backward":
+                recorder.hold((p.grad for p in ghost.parameters() if p.grad is not None), GRADIENTS)
+
+        with _layers(ghost, recorder), _telling(scenario):
+            train_step(ghost, optimizer, inputs, targets, scenario, begin=begin, parts=2)
+    optimizer.zero_grad(set_to_none=True)
+    return recorder.recording
+
+
+def _pictures(fake: FakeTensorMode, scenario: Scenario, batch: int) -> tuple[Tensor, Tensor]:
+    with fake:
+        inputs = torch.empty(batch, *scenario.input)
+        if scenario.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return inputs, torch.empty(batch, dtype=torch.long)
+
+
+def _hold(recorder: Recorder, ghost: nn.Module, *pictures: Tensor) -> None:
+    recorder.hold(pictures, INPUT)
+    recorder.hold(ghost.parameters(), PARAMETERS)
+    recorder.hold(ghost.buffers(), BUFFERS)
+
+
+def _autocast(scenario: Scenario) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=scenario.precision == "bf16")
+
+
+@contextmanager
+def _telling(scenario: Scenario) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise refused(error, scenario.input) from error
+
+
+@contextmanager
+def _layers(ghost: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """While this is on, operators know the module that they run in."""
+    stack: list[int] = []
+    handles = []
+
+    def enter(name: str, *_: object) -> None:
+        stack.append(recorder.enter(name))
+
+    def leave(*_: object) -> None:
+        recorder.layer = stack.pop()
+
+    for name, module in ghost.named_modules():
+        handles.append(module.register_forward_pre_hook(partial(enter, name)))
+        handles.append(module.register_forward_hook(leave))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

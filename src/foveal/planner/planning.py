@@ -1,0 +1,181 @@
+"""`foveal.plan`: from a MODEL and a scenario to everything that is known before anything runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+from foveal.errors import UsageError
+from foveal.machine import cores
+from foveal.models.resolve import resolve
+from foveal.planner.backends import backend_for
+from foveal.planner.budget import Budget, budget_for, device_of
+from foveal.planner.candidates import Planned
+from foveal.planner.ghost import built, ghost_of, materialised
+from foveal.planner.layers import Sheet
+from foveal.planner.passes import new_fake, record_prediction, replay_training
+from foveal.planner.process import process_bytes
+from foveal.planner.replay import Largest, Played, Replay
+from foveal.planner.scenario import Scenario
+from foveal.planner.workspace import Backend
+from foveal.plans import Fit, LayerPlan, PassPlan, Plan
+
+DEFAULT_INPUT = (3, 224, 224)
+
+
+def plan(
+    model: str | os.PathLike[str] | nn.Module,
+    *,
+    input: tuple[int, int, int] | None = None,
+    batch: int = 32,
+    classes: int = 1000,
+    optimizer: str = "sgd",
+    precision: str = "fp32",
+    checkpoint: str = "none",
+    frozen: bool = False,
+    device: str = "cpu",
+    memory: str | int | None = None,
+    threads: int | None = None,
+    remedies: bool | None = None,
+) -> Plan:
+    """What a network costs before it runs: parameters, shapes, MACs, receptive fields, memory; does it fit.
+
+    Args:
+        model: a MODEL as on the command line, or a module, which is not touched.
+        input: channels, height, width of a picture; by default what the model says, or 3 × 224 × 224.
+        batch: pictures in a training step.
+        classes: outputs of a network that is made anew.
+        optimizer: a key of `planner.scenario.OPTIMIZERS`.
+        precision: `fp32`, or `bf16` autocast.
+        checkpoint: `none`, or `blocks`: activations of blocks are computed again in the backward pass.
+        frozen: only the last layer learns.
+        device: `cpu`, or `cuda:24GiB`.
+        memory: a budget as `8GiB` or bytes, in addition to what the machine has.
+        threads: of a CPU; by default those that torch uses.
+        remedies: trace remedies; by default when it does not fit.
+
+    Raises:
+        UsageError: for a name, size or input that makes no sense, or an input that the network does not take.
+        BundleError: for a folder without a model.
+    """
+    return planned(
+        model, input, classes=classes, device=device, memory=memory, threads=threads, remedies=remedies,
+        scenario={"batch": batch, "optimizer": optimizer, "precision": precision, "checkpoint": checkpoint,
+                  "frozen": frozen},
+    ).plan  # fmt: skip
+
+
+def planned(
+    model: str | os.PathLike[str] | nn.Module,
+    input: tuple[int, int, int] | None,
+    *,
+    classes: int,
+    device: str,
+    memory: str | int | None,
+    threads: int | None,
+    remedies: bool | None,
+    scenario: dict[str, Any],
+) -> Planned:
+    """As `plan`, and everything that it was made from."""
+    name, module, shape = network_for(model, input, classes)
+    chosen = Scenario(input=shape, **scenario)
+    backend = backend_for(
+        device_of(device)[0], threads or (torch.get_num_threads() if device == "cpu" else cores())
+    )
+    budget = budget_for(device, memory)
+    layers, once = _prediction(module, chosen, backend)
+    replay = replay_training(module, chosen, backend)
+    played = replay.play(chosen.batch)
+    fits = _verdict(replay, played, budget)
+    macs = sum(layer.macs for layer in layers)
+    picture = 4 * shape[0] * shape[1] * shape[2]
+    made = Plan(
+        model=name,
+        scenario=_described(chosen, device, backend),
+        parameters=sum(p.numel() for p in module.parameters()),
+        macs=macs,
+        flops=2 * macs,
+        train_flops=replay.flops_at(chosen.batch),
+        input_bytes=picture * chosen.batch,
+        feature_map_bytes=sum(layer.activation_bytes for layer in layers) * chosen.batch,
+        layers=layers,
+        predict=_pass(once),
+        train=_pass(played),
+        rss_bytes=process_bytes(played.peak, backend.threads),
+        fits=fits,
+        notes=_notes(module, chosen, device),
+    )
+    found = Planned(made, module, chosen, backend, replay, budget, model, classes)
+    if remedies or (remedies is None and not fits.ok):
+        from foveal.planner.advise import with_remedies
+
+        found.plan = with_remedies(found)
+    return found
+
+
+def network_for(
+    model: str | os.PathLike[str] | nn.Module, input: tuple[int, int, int] | None, classes: int
+) -> tuple[str, nn.Module, tuple[int, int, int]]:
+    """A MODEL's name, the network without its weights, and the input it is planned with."""
+    if isinstance(model, nn.Module):
+        shape = input or DEFAULT_INPUT
+        return type(model).__name__, materialised(model, shape), shape
+    found = resolve(model, classes=classes)
+    shape = input or found.input or DEFAULT_INPUT
+    if len(shape) != 3:
+        raise UsageError(f"input {shape}: not channels, height, width", hint="as in --input 3x224x224")
+    return found.name, materialised(built(lambda: found.build(shape)), shape), shape
+
+
+def _prediction(module: nn.Module, scenario: Scenario, backend: Backend) -> tuple[tuple[LayerPlan, ...], Played]:
+    fake = new_fake()
+    ghost = ghost_of(module, fake)
+    sheet = Sheet(ghost)
+    recorder = record_prediction(ghost, fake, scenario, 1, sheet)
+    return sheet.rows(recorder), Replay(recorder.recording, None, backend).play(1)
+
+
+def _verdict(replay: Replay, played: Played, budget: Budget) -> Fit:
+    if budget.size is None:
+        return Fit(None, budget.source, True, Largest(replay, 1 << 62).find())
+    return Fit(budget.size, budget.source, played.most <= budget.size, Largest(replay, budget.size).find())
+
+
+def _pass(played: Played) -> PassPlan:
+    return PassPlan(
+        peak_bytes=played.peak,
+        upper_bound_bytes=played.most,
+        breakdown=played.breakdown,
+        peak_layer=played.layer,
+        peak_operator=played.operator,
+        timeline=played.timeline(),
+        phases=played.phases,
+    )
+
+
+def _described(scenario: Scenario, device: str, backend: Backend) -> dict[str, Any]:
+    return {
+        "input": list(scenario.input),
+        "batch": scenario.batch,
+        "optimizer": scenario.optimizer,
+        "precision": scenario.precision,
+        "checkpoint": scenario.checkpoint,
+        "frozen": scenario.frozen,
+        "device": device,
+        "threads": backend.threads,
+        "layers_are_per": "picture",
+    }
+
+
+def _notes(module: nn.Module, scenario: Scenario, device: str) -> tuple[str, ...]:
+    notes = []
+    if device_of(device)[0] == "cuda":
+        notes.append(
+            "the figures for CUDA come from a model of its caching allocator; not validated on CUDA hardware"
+        )
+    if scenario.checkpoint != "none" and not scenario.frozen:
+        notes.append("checkpointed blocks compute batch statistics twice; foveal updates the running ones once")
+    return tuple(notes)

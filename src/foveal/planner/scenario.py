@@ -1,0 +1,65 @@
+"""What is planned: a network's input, how it is trained, and where. Remedies are changes of this value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from foveal.errors import UnknownName, UsageError
+
+Precision = Literal["fp32", "bf16"]
+#: Optimizer → what it is, for people. Each is built by `steps.make_optimizer`.
+OPTIMIZERS = {
+    "sgd": "SGD with momentum 0.9",
+    "sgd-plain": "SGD without momentum",
+    "adamw": "AdamW",
+    "adam": "Adam",
+    "rmsprop": "RMSprop",
+    "sgd-foreach": "SGD with momentum 0.9, all parameters at once",
+    "adamw-foreach": "AdamW, all parameters at once",
+    "sgd-in-backward": "SGD with momentum 0.9, stepping inside the backward pass",
+    "adamw-in-backward": "AdamW, stepping inside the backward pass",
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way of training, or predicting with, a network.
+
+    Attributes:
+        input: channels, height, width of one picture.
+        batch: pictures that are in memory at once.
+        optimizer: a key of `OPTIMIZERS`.
+        precision: `fp32`, or `bf16` autocast.
+        checkpoint: blocks whose activations are computed again in the backward pass: none, all, or those named.
+        frozen: only the last layer with parameters learns.
+        offload: tensors saved for the backward pass lie in the host's memory (a GPU) or on disk (a CPU).
+        accumulate: micro-batches whose gradients are added before a step.
+        devices: replicas that share the batch.
+        channels_last: the memory format of pictures and weights.
+    """
+
+    input: tuple[int, int, int]
+    batch: int = 1
+    optimizer: str = "sgd"
+    precision: Precision = "fp32"
+    checkpoint: Literal["none", "blocks"] | tuple[str, ...] = "none"
+    frozen: bool = False
+    offload: bool = False
+    accumulate: int = 1
+    devices: int = 1
+    channels_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise UnknownName("optimizer", self.optimizer, OPTIMIZERS)
+        if self.precision not in ("fp32", "bf16"):
+            raise UnknownName("precision", self.precision, ("fp32", "bf16"))
+        if self.batch < 1:
+            raise UsageError(f"a batch of {self.batch} pictures", hint="a batch holds 1 picture or more")
+        if len(self.input) != 3 or min(self.input) < 1:
+            raise UsageError(f"input {self.input}: not channels, height, width", hint="as in --input 3x224x224")
+
+    def but(self, **changes: Any) -> Scenario:  # noqa: ANN401
+        """The same with some fields changed."""
+        return replace(self, **changes)
