@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foveal.errors import BundleError
+from foveal.plans import Plan as Plan
 
 SCHEMA = 1
 Side = Literal["train", "val", "test"]
@@ -194,6 +195,7 @@ class Backbone:
         weights_sha256: of the weights' file.
         blob: the hash-checked file of weights.
         graph: a model file that OpenVINO reads without torch, when there is one already.
+        stage_dimension: numbers that pooling every stage in 2 × 2 places adds to the features; 0: unknown stages.
     """
 
     name: str
@@ -202,6 +204,7 @@ class Backbone:
     weights_sha256: str
     blob: Path | None
     graph: Path | None = None
+    stage_dimension: int = 0
 
 
 @dataclass(frozen=True)
