@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from foveal.planner.record import KINDS, Op, Recording, affine
 from foveal.planner.workspace import Backend, need
 
+#: The bound lies this far above what the operators need at most.
+MARGIN = 1.01
+
 Ints = NDArray[np.int64]
 
 
@@ -99,7 +102,7 @@ class Replay:
         before = levels[self._positions]
         tops = before + inner
         at = int(tops.argmax())
-        bound = int(max((before + most).max(), levels.max()))
+        bound = int(max((before + most).max(), levels.max()) * MARGIN)
         op, results = self._ops[at]
         breakdown = self._breakdown(op.position, results, sizes)
         peak = max(int(tops[at]), int(levels.max()))

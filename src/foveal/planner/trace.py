@@ -95,17 +95,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         node: Any = torch._C._current_autograd_node()
         if node is not None:
             return self._layer_of_node.get(node._sequence_nr(), self.layer)
-        self._layer_of_node[torch._C._autograd._get_sequence_nr() - 1] = self.layer
+        self._layer_of_node.setdefault(torch._C._autograd._get_sequence_nr() - 1, self.layer)
         return self.layer
 
     def _run(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:  # noqa: ANN401
         """The operator's result, and its floating-point operations."""
-        if func in SAME and isinstance(args[0], FakeTensor):
+        first = args[0] if args else None
+        if not isinstance(first, FakeTensor) or first.constant is not None:  # counters of optimizers have a value
+            return self._ask(func, args, kwargs)
+        if func in SAME:
             return args[0], 0
-        if func is _DETACH and isinstance(args[0], FakeTensor):
+        if func is _DETACH:
             return self._alias(args[0]), 0
         rule = NEW.get(func)
-        known = rule(*args, **kwargs) if rule and isinstance(args[0], FakeTensor) else None
+        known = rule(*args, **kwargs) if rule else None
         if known is not None:
             fresh = tuple(_fake_like(self._fake, m) for m in known)
             out = fresh if len(func._schema.returns) > 1 else fresh[0]
@@ -185,7 +188,7 @@ def _key(func: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
 
 def _stamp(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Tensor):
-        if not isinstance(value, FakeTensor):
+        if not isinstance(value, FakeTensor) or value.constant is not None:
             raise TypeError
         return tuple(value.shape), value.stride(), value.dtype, value.fake_device
     if isinstance(value, list | tuple):
