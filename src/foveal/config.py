@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from foveal.clock import parse_duration
-from foveal.errors import UsageError
+from foveal.errors import UnknownName, UsageError
 
 #: Pictures over this many pixels are refused, not decoded: a bomb, or a map that wants tiling.
 MAX_PIXELS = 100_000_000
+AUGMENTS = ("auto", "none", "light", "strong")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class TrainConfig:
             joins pictures that must stay on one side of the split.
         split_from: run folder whose split is kept for every picture that it knows.
         strategy: pins one rung of the ladder by name.
+        augment: how much pictures may change while a network is tuned.
         max_pixels: larger pictures are refused.
         cache: whether features are kept on disk between runs.
     """
@@ -37,6 +39,7 @@ class TrainConfig:
     group_by: str | None = None
     split_from: str | None = None
     strategy: str | None = None
+    augment: str = "auto"
     max_pixels: int = MAX_PIXELS
     cache: bool = True
 
@@ -44,6 +47,8 @@ class TrainConfig:
         parse_duration(self.time)
         if self.group_by is not None:
             compile_group_by(self.group_by)
+        if self.augment not in AUGMENTS:
+            raise UnknownName("augmentation", self.augment, AUGMENTS)
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels is {self.max_pixels}", hint="give a positive number of pixels")
 

@@ -79,7 +79,7 @@ def test_the_memory_of_the_probe_may_be_damaged(monkeypatch, fresh_cache):
         def __call__(self, pixels):
             return np.ones((len(pixels), 4), dtype=np.float32)
 
-    monkeypatch.setattr(probe, "_candidates", lambda *_: {"a-f32": Fake, "b-f32": Fake})
+    monkeypatch.setattr(probe, "_candidates", lambda *_, **__: {"a-f32": Fake, "b-f32": Fake})
     for expected in ("likeness 1.0000", "(measured earlier)"):
         decisions = Decisions()
         choose_engine(backbone, Preprocess(), lambda: np.zeros((2, 4, 4, 3), dtype=np.uint8), decisions)
@@ -99,7 +99,7 @@ def test_other_weights_are_measured_anew(monkeypatch, fresh_cache):
         asked.append(1)
         return np.zeros((2, 4, 4, 3), dtype=np.uint8)
 
-    monkeypatch.setattr(probe, "_candidates", lambda *_: {"a-f32": Fake, "b-f32": Fake})
+    monkeypatch.setattr(probe, "_candidates", lambda *_, **__: {"a-f32": Fake, "b-f32": Fake})
     backbone = find_backbone()
     for weights in ("0" * 64, "1" * 64, "0" * 64):
         choose_engine(replace(backbone, weights_sha256=weights), Preprocess(), some, Decisions())

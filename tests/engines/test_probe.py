@@ -32,7 +32,7 @@ def pixels():
 @pytest.mark.parametrize(("noise", "taken"), [(0.01, "fast-bf16"), (200.0, "slow-f32")])
 def test_fast_and_like(monkeypatch, fresh_cache, pixels, noise, taken):
     makers = {"slow-f32": lambda: Fake("slow-f32", 0.05, 0), "fast-bf16": lambda: Fake("fast-bf16", 0.001, noise)}
-    monkeypatch.setattr(probe, "_candidates", lambda *_: makers)
+    monkeypatch.setattr(probe, "_candidates", lambda *_, **__: makers)
     backbone, decisions = find_backbone(), Decisions()
     asked = []
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 
 from foveal.clock import Clock
-from foveal.fit.head import FOLDS, STRENGTHS, _folds, cross_validate
+from foveal.fit.head import FOLDS, STRENGTHS, cross_validate, fold_numbers
 
 
 def noisy(k=3, each=40, width=10, spread=2.0, seed=0):
@@ -29,7 +29,7 @@ def alone(labels):
 def test_no_group_is_torn_over_folds(pictures, seed):
     labels = np.array([label for label, _ in pictures])
     groups = [f"g{g}" for _, g in pictures]
-    folds = _folds(labels, groups, seed)
+    folds = fold_numbers(labels, groups, seed)
     if folds is None:
         return
     for name in set(groups):

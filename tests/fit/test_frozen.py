@@ -21,6 +21,9 @@ from foveal.progress import Progress
 from foveal.values import Backbone, Placed, Preprocess, Split
 from pictures import make_folder, record
 
+VIEWS = next(r for r in RUNGS if r.name == "frozen-views")
+STAGES = next(r for r in RUNGS if r.stages)
+
 PLACED = st.lists(
     st.tuples(st.integers(0, 999), st.sampled_from("abc")), max_size=60, unique_by=lambda p: p[0]
 ).map(lambda rows: [Placed(record(n, label), "train", str(n)) for n, label in rows])
@@ -108,7 +111,7 @@ def candidate(score, n, views=("plain",), seconds=2.0):
 
 
 def test_a_second_view_is_refused_when_its_gain_can_not_be_told_from_chance(split):
-    work, views = work_on(split), RUNGS[1]
+    work, views = work_on(split), VIEWS
     reason = views.refuse(work, [candidate(0.95, 500)])
     assert "standard error" in reason
     assert views.refuse(work, [candidate(0.6, 4000)]) is None
@@ -119,7 +122,7 @@ def test_a_second_view_is_refused_when_its_gain_can_not_be_told_from_chance(spli
 def test_the_estimate_grows_with_the_views(split):
     work = work_on(split)
     assert RUNGS[0].estimate(work, []) == 0
-    assert RUNGS[1].estimate(work, [candidate(0.9, 10, seconds=3.0)]) >= 3.0
+    assert VIEWS.estimate(work, [candidate(0.9, 10, seconds=3.0)]) >= 3.0
 
 
 def test_doubt_is_the_binomial_standard_error():

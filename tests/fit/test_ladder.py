@@ -27,7 +27,11 @@ class Rung:
         self.saw = list(so_far)
         self.then()
         return SimpleNamespace(
-            strategy=self.name, score=self.score, settings={"strength": 4.0}, error_and_doubt=(0.1, 0.02)
+            strategy=self.name,
+            score=self.score,
+            settings={"strength": 4.0},
+            error_and_doubt=(0.1, 0.02),
+            evidence=None,
         )
 
 

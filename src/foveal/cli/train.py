@@ -32,8 +32,12 @@ def train(
         str, typer.Option(help="lite0, or a timm model whose weights are on this machine.")
     ] = "lite0",
     strategy: Annotated[
-        str | None, typer.Option(help="Pin one rung: frozen, frozen-views, scratch-seconds, …")
+        str | None,
+        typer.Option(help="Pin one rung: frozen, frozen-stages, cached-trunk, fine-tune, scratch-seconds, …"),
     ] = None,
+    augment: Annotated[
+        str, typer.Option(help="How much pictures may change while a network is tuned: auto, none, light, strong.")
+    ] = "auto",
     group_by: Annotated[
         str | None,
         typer.Option(help="Regular expression on paths below DATA: what it captures stays on one side."),
@@ -57,6 +61,7 @@ def train(
         seed=seed,
         backbone=backbone,
         strategy=strategy,
+        augment=augment,
         group_by=group_by,
         split_from=split_from,
         max_pixels=max_pixels,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +18,24 @@ from foveal.data.idx import header_of, is_idx, read_idx, split_name
 from foveal.data.render import render, shrink_limit
 from foveal.data.spool import Spool
 from foveal.errors import DataError, UnreadableImage
+from foveal.files import cache_dir
 from foveal.machine import cores
 from foveal.values import ImageRecord, Preprocess
 
 Pixels = NDArray[np.uint8]
+
+#: Arrays over this lie in a file without a name, which the system keeps in memory as far as there is room.
+_IN_MEMORY = 1 << 30
+
+
+def room_for(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """An array of zeros, in memory or, when it is large, on disk until it is forgotten."""
+    if math.prod(shape) * np.dtype(kind).itemsize <= _IN_MEMORY:
+        return np.zeros(shape, dtype=kind)
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype=kind, mode="w+", shape=shape)
 
 
 def render_file(content: bytes, path: str, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -68,7 +85,7 @@ def load_pixels(
         DataError: naming the pictures that are gone or no longer what was read before.
     """
     size, channels = preprocess.size, preprocess.channels
-    result = np.zeros((len(records), channels, size, size), dtype=np.uint8)
+    result: Pixels = room_for((len(records), channels, size, size), np.uint8)
     gone: list[str] = []
     rest: list[int] = []
     for file, members in _by_file(records).items():

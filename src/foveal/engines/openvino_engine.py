@@ -46,15 +46,25 @@ def has_bf16() -> bool:
 
 
 class OpenVinoEngine:
-    """A trunk on the CPU, one stream over all cores, two batches under way."""
+    """A trunk on the CPU, one stream over all cores, two batches under way.
+
+    Args:
+        backbone: the trunk.
+        preprocess: how its input was made.
+        precision: `f32` or `bf16`.
+        stages: whether every stage, pooled, follows the features (see `models.segments.pooled`).
+    """
 
     name = "openvino"
 
-    def __init__(self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "f32") -> None:
+    def __init__(
+        self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "f32", stages: bool = False
+    ) -> None:
         self.precision = precision
         self.version = version()
         self._shape = (preprocess.size, preprocess.size, 3)
-        model = _normalising(_core().read_model(converted(backbone)), preprocess)
+        whole = _core().read_model(converted(backbone))
+        model = _normalising(_outputs(whole, preprocess, stages=stages), preprocess)
         options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
         self._compiled = _core().compile_model(model, "CPU", options)
         self._queue = _openvino().AsyncInferQueue(self._compiled, 2)
@@ -89,12 +99,22 @@ def _deliver(request: Any, userdata: tuple[Future[Features], float]) -> None:  #
         future.set_exception(error)
 
 
+def _outputs(model: Any, preprocess: Preprocess, *, stages: bool) -> Any:  # noqa: ANN401
+    """The model with one output: the features, and behind them, if wanted, every stage in 2 × 2 places."""
+    ov = _openvino()
+    ops = ov.opset13
+    model.reshape([-1, 3, preprocess.size, preprocess.size])
+    features, *maps = [model.get_results()[i].input_value(0) for i in range(len(model.outputs))]
+    places = [ops.adaptive_avg_pool(m, ops.constant([2, 2], dtype="int64")) for m in maps] if stages else []
+    rows = [ops.reshape(p, ops.constant([0, -1], dtype="int64"), special_zero=True) for p in places]
+    return ov.Model([ops.concat([features, *rows], 1) if rows else features], model.get_parameters(), "trunk")
+
+
 def _normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
     """The model with 8-bit `(N, H, W, 3)` pictures as input and the normalisation inside."""
     ov = _openvino()
     from openvino.preprocess import PrePostProcessor
 
-    model.reshape([-1, 3, preprocess.size, preprocess.size])
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     steps.input().model().set_layout(ov.Layout("NCHW"))
@@ -106,7 +126,8 @@ def _normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
 
 def converted(backbone: Backbone) -> Path:
     """The trunk as OpenVINO's own model file in the cache, converted when it is not there or damaged."""
-    key = digest_of([backbone.name, backbone.weights_sha256, version()])
+    graph = sha256_of(backbone.graph) if backbone.graph is not None else None
+    key = digest_of([backbone.name, backbone.weights_sha256, version(), graph, backbone.stage_dimension > 0])
     folder = cache_dir() / "models" / f"{backbone.name.replace('/', '-')}-{key}"
     target = folder / "trunk.xml"
     if _intact(folder):
@@ -151,5 +172,6 @@ def _convert(backbone: Backbone) -> Any:  # noqa: ANN401
     example = torch.zeros(2, 3, size, size)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with torch.no_grad():
-        program = torch.export.export(load_trunk(backbone), (example,), dynamic_shapes=({0: batch},))
+        trunk = load_trunk(backbone, maps=backbone.stage_dimension > 0)
+        program = torch.export.export(trunk, (example,), dynamic_shapes=({0: batch},))
     return _openvino().convert_model(program)

@@ -9,6 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def choose_engine(
     decisions: Decisions,
     *,
     precision: str | None = None,
+    stages: bool = False,
 ) -> Engine:
     """The fastest engine here whose features are like fp32's; the reason goes into `decisions`.
 
@@ -42,11 +44,12 @@ def choose_engine(
         pixels: gives some of the user's pictures, rendered, `(N, size, size, 3)`; asked only when measuring.
         decisions: a choice made earlier is obeyed; otherwise choice and reason are written there.
         precision: pins `f32` or `bf16` without a probe.
+        stages: whether every stage, pooled, is to follow the features.
 
     Raises:
         UsageError: when that precision is not to be had here.
     """
-    makers = _candidates(backbone, preprocess)
+    makers = _candidates(backbone, preprocess, stages=stages)
     key = digest_of([cpu_name(), version(), backbone.weights_sha256, preprocess.to_dict(), sorted(makers)])
     remembered = cache_dir() / "engines.json"
     known = _read(remembered)
@@ -79,20 +82,21 @@ def available() -> list[str]:
     ]
 
 
-def _candidates(backbone: Backbone, preprocess: Preprocess) -> dict[str, _Maker]:
+def _candidates(backbone: Backbone, preprocess: Preprocess, *, stages: bool) -> dict[str, _Maker]:
     """By name, the reference first."""
-    makers: dict[str, _Maker] = {"openvino-f32": lambda: OpenVinoEngine(backbone, preprocess)}
+    openvino = partial(OpenVinoEngine, backbone, preprocess, stages=stages)
+    makers: dict[str, _Maker] = {"openvino-f32": openvino}
     if has_bf16():
-        makers["openvino-bf16"] = lambda: OpenVinoEngine(backbone, preprocess, precision="bf16")
+        makers["openvino-bf16"] = partial(openvino, precision="bf16")
     if _may_have_gpu():
-        makers["torch-f32"] = lambda: _torch(backbone, preprocess)
+        makers["torch-f32"] = lambda: _torch(backbone, preprocess, stages=stages)
     return makers
 
 
-def _torch(backbone: Backbone, preprocess: Preprocess) -> Engine:
+def _torch(backbone: Backbone, preprocess: Preprocess, *, stages: bool) -> Engine:
     from foveal.engines.torch_engine import TorchEngine
 
-    return TorchEngine(backbone, preprocess)
+    return TorchEngine(backbone, preprocess, stages=stages)
 
 
 def _may_have_gpu() -> bool:

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 
 class TorchEngine:
-    """A frozen trunk, or a network with its head, in torch: one worker, two batches under way."""
+    """A frozen trunk, or a network with its head, in torch: one worker, two batches under way.
+
+    Args:
+        network: a backbone, or a network that gives one row a picture.
+        preprocess: how its input was made.
+        precision: `f32` or `bf16`.
+        device: by default the first that is there.
+        stages: whether every stage of a backbone, pooled, follows the features.
+    """
 
     name = "torch"
 
@@ -27,6 +35,7 @@ class TorchEngine:
         *,
         precision: str = "f32",
         device: str | None = None,
+        stages: bool = False,
     ) -> None:
         import torch
 
@@ -34,7 +43,7 @@ class TorchEngine:
         self.device = device or best_device()
         self.version = f"{torch.__version__}-{self.device}"
         self._type = torch.bfloat16 if precision == "bf16" else torch.float32
-        module = network if isinstance(network, torch.nn.Module) else load_trunk(network)
+        module = network if isinstance(network, torch.nn.Module) else load_trunk(network, pooled=stages)
         self._trunk = module.eval().to(self.device, self._type, memory_format=torch.channels_last)  # type: ignore[call-overload]
         channels = preprocess.channels
         self._mean = torch.tensor(preprocess.mean[:channels], device=self.device).view(1, channels, 1, 1)

@@ -41,7 +41,11 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class Extractor:
-    """Everything about *how* features are computed; `run` then takes the pictures."""
+    """Everything about *how* features are computed; `run` then takes the pictures.
+
+    Attributes:
+        stages: whether the engine gives every stage behind the features.
+    """
 
     backbone: Backbone
     preprocess: Preprocess
@@ -49,6 +53,7 @@ class Extractor:
     spool: Spool | None = None
     max_pixels: int = MAX_PIXELS
     cache: bool = True
+    stages: bool = False
 
     def run(
         self,
@@ -74,6 +79,7 @@ class Extractor:
             self.preprocess.to_dict(),
             key_of(self.engine),
             view,
+            self.backbone.stage_dimension if self.stages else 0,
         ]
         cache = FeatureCache(space, enabled=self.cache)
         first = {r.sha256: r for r in reversed(records)}

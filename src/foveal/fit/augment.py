@@ -24,6 +24,8 @@ class Augment:
         elastic: pixels of a smooth random displacement (standard deviation; Simard et al. 2003).
         coarse: points a side at which that displacement is drawn.
         mirror: whether half of the pictures are mirrored.
+        light: share by which brightness and contrast change, each way.
+        tint: share by which each channel changes.
     """
 
     shift: float = 0.0
@@ -33,6 +35,8 @@ class Augment:
     elastic: float = 0.0
     coarse: int = 5
     mirror: bool = False
+    light: float = 0.0
+    tint: float = 0.0
 
     def to_dict(self) -> Mapping[str, Any]:
         """As JSON-able values."""
@@ -50,8 +54,21 @@ def augmented(pictures: Tensor, how: Augment, chance: torch.Generator) -> Tensor
         turned = torch.rand(len(pictures), generator=chance) < 0.5
         pictures = torch.where(turned.to(pictures.device)[:, None, None, None], pictures.flip(3), pictures)
     if how.bends:
-        return _bent(pictures, how, chance)
-    return _shifted(pictures, int(how.shift), chance) if how.shift >= 1 else pictures
+        pictures = _bent(pictures, how, chance)
+    elif how.shift >= 1:
+        pictures = _shifted(pictures, int(how.shift), chance)
+    return _lit(pictures, how, chance) if how.light or how.tint else pictures
+
+
+def _lit(pictures: Tensor, how: Augment, chance: torch.Generator) -> Tensor:
+    """Other brightness, contrast and colours, on normalised values."""
+
+    def draw(channels: int, most: float) -> Tensor:
+        drawn = (2 * torch.rand(len(pictures), channels, 1, 1, generator=chance) - 1) * most
+        return drawn.to(pictures.device)
+
+    gain = 1 + draw(1, how.light) + draw(pictures.shape[1], how.tint)
+    return pictures * gain + draw(1, how.light)
 
 
 def _shifted(pictures: Tensor, most: int, chance: torch.Generator) -> Tensor:
@@ -87,3 +104,12 @@ def _bent(pictures: Tensor, how: Augment, chance: torch.Generator) -> Tensor:
         )
         grid = grid + smooth.permute(0, 2, 3, 1)
     return functional.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+#: What `--augment` names: strengths for photographs and the like, sides being 1. `auto` is `light`, mirrored where
+#: mirrored pictures keep their label; `strong` likewise.
+STRENGTHS = {
+    "none": Augment(),
+    "light": Augment(shift=0.08, rotate=12, scale=0.15, shear=0.05, light=0.2, tint=0.1),
+    "strong": Augment(shift=0.12, rotate=20, scale=0.3, shear=0.1, elastic=0.01, light=0.4, tint=0.2),
+}

@@ -81,7 +81,7 @@ def cross_validate(
     Returns:
         None when there are too few pictures, or too little time, for even one strength.
     """
-    folds = _folds(labels, groups, seed)
+    folds = fold_numbers(labels, groups, seed)
     if folds is None:
         return None
     rotated = _rotated(views)
@@ -176,13 +176,20 @@ def _rotated(views: Array) -> Array:
         return standard
     from scipy.linalg import eigh
 
+    if len(flat) < flat.shape[1]:  # the rows' products have the same directions, and are fewer
+        most = min(_DIRECTIONS, len(flat))
+        sizes, places = eigh(flat @ flat.T, subset_by_index=[len(flat) - most, len(flat) - 1])
+        turned: Array = (places * np.sqrt(np.maximum(sizes, 0.0))).astype(np.float32)
+        return turned.reshape(*views.shape[:2], most)
     top = [flat.shape[1] - _DIRECTIONS, flat.shape[1] - 1]
     _, directions = eigh(flat.T @ flat, subset_by_index=top)
     result: Array = standard @ directions
     return result
 
 
-def _folds(labels: Labels, groups: Sequence[str], seed: int) -> NDArray[np.int64] | None:
+def fold_numbers(
+    labels: Labels, groups: Sequence[str], seed: int, *, most: int = FOLDS
+) -> NDArray[np.int64] | None:
     """Fold numbers `(N,)`, whole groups in one fold, stratified by each group's first label.
 
     None when some class could not be on both sides of any fold.
@@ -192,7 +199,7 @@ def _folds(labels: Labels, groups: Sequence[str], seed: int) -> NDArray[np.int64
     names, first, member_of = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
     leaders = labels[first]
     fewest = int(np.bincount(leaders, minlength=int(labels.max()) + 1).min())
-    count = min(FOLDS, fewest)
+    count = min(most, fewest)
     if count < 2:
         return None
     folds = np.zeros(len(names), dtype=np.int64)

@@ -8,6 +8,7 @@ from functools import partial
 
 from foveal.clock import format_duration
 from foveal.errors import UnknownName
+from foveal.fit.evidence import compare
 from foveal.fit.strategies.base import Candidate, Strategy, Work
 from foveal.values import Decisions
 
@@ -57,7 +58,9 @@ def climb(
             continue
         candidate, reason = rung.fit(work, tried), _ALL
         tried.append(candidate)
-        if best is None or _beats(candidate, best, surely=rung.surely_better):
+        if best is None or decisions.settle(
+            f"keep {rung.name}", partial(_beats, candidate, best, surely=rung.surely_better)
+        ):
             best = candidate
             on_better(candidate)
         work.clock.check()
@@ -68,10 +71,22 @@ def climb(
     return Climb(tried, best, reason)
 
 
-def _beats(candidate: Candidate, best: Candidate, *, surely: bool) -> bool:
-    """By the score; a rung that is known to be better needs only not to be clearly worse."""
+def _beats(candidate: Candidate, best: Candidate, *, surely: bool) -> tuple[bool, str]:
+    """Whether to keep it: by answers to the same pictures where both have given them, by the scores otherwise.
+
+    A rung that is known to be better needs only not to be clearly worse.
+    """
+    if candidate.evidence is not None and best.evidence is not None:
+        found = compare(candidate.evidence, best.evidence)
+        if found.n:
+            return found.sum_of_z > (-2.0 if surely else 0.0), f"beside {best.strategy} {found}"
     slack = candidate.error_and_doubt[1] if surely else 0.0
-    return (candidate.score or 0.0) + slack > (best.score or 0.0)
+    better = (candidate.score or 0.0) + slack > (best.score or 0.0)
+    return better, f"its score is {_score(candidate)}, that of {best.strategy} {_score(best)}"
+
+
+def _score(candidate: Candidate) -> str:
+    return "unknown" if candidate.score is None else f"{candidate.score:.1%}"
 
 
 def _weighed(rung: Strategy, work: Work, so_far: Sequence[Candidate]) -> tuple[str, str]:
@@ -83,10 +98,12 @@ def _weighed(rung: Strategy, work: Work, so_far: Sequence[Candidate]) -> tuple[s
 def _why_not(rung: Strategy, work: Work, so_far: Sequence[Candidate]) -> str | None:
     if work.clock.stopped:
         return "asked to stop"
+    if reason := rung.refuse(work, so_far):  # costs nothing; an estimate may have to import torch
+        return reason
     needed, left = rung.estimate(work, so_far) * MARGIN, work.clock.left(reserve=work.reserve)
     if needed > left:
         return f"it would take about {format_duration(needed)}, {format_duration(left)} are left"
-    return rung.refuse(work, so_far)
+    return None
 
 
 def _unknown(name: str, rungs: Sequence[Strategy]) -> Sequence[Strategy]:

@@ -51,8 +51,9 @@ class Learned:
     def describe(self) -> dict[str, Any]:
         """As `summary.json` shows it."""
         size = self.preprocess.size
+        name = self.backbone.name if self.backbone else (self.network or {}).get("backbone", "network")
         return {
-            "name": self.backbone.name if self.backbone else "network",
+            "name": name,
             "backbone": self.backbone.name if self.backbone else None,
             "backbone_sha256": self.backbone.weights_sha256 if self.backbone else None,
             "network": dict(self.network) if self.network else None,

@@ -20,10 +20,16 @@ from torch import Tensor, nn
 from foveal.clock import Clock
 from foveal.errors import BundleError, DataError, Interrupted
 from foveal.fit.checkpoints import Checkpoints
+from foveal.fit.schedule import Schedule
 from foveal.progress import Progress
 
-#: How often a training that went to not-a-number is taken back to its last good state, at half the rate.
+#: How often a training that went to not-a-number is taken back to its last good state, at half the rate; and how
+#: often one whose loss rises begins again.
 RETRIES = 3
+#: Steps whose mean loss is where a training started from.
+_START = 10
+#: Tensors of zeros would otherwise never move under a relative rate.
+_LEAST_SIZE = 1e-3
 _EMA = "ema."
 _MODEL = "model."
 _OPTIMIZER = "optimizer."
@@ -36,24 +42,32 @@ class Settings:
     Attributes:
         steps: how many.
         rate: the peak of the learning rate.
+        relative: the rate is a share of each tensor's own size, its root mean square before the first step
+            (Shazeer and Stern 2018, "Adafactor"): for networks whose tensors differ in size a hundredfold,
+            as they do once batch normalisation is folded away.
+        cosine: the rate falls along a cosine instead of a line.
         optimizer: `sgd` (Nesterov, momentum 0.9) or `adamw`.
         weight_decay: not for norms and biases.
         warmup: share of the steps in which the rate rises; then it falls to zero along a straight line.
         smoothing: label smoothing (Szegedy 2016).
         ema: decay per step of the averaged weights, which are the result; 0: the last weights are.
         precision: `f32`, or `bf16` autocast.
+        guard: a loss over the one it started from means too high a rate: begin again at half of it.
         check_every: steps between looks at the loss; what is kept and saved is the state at a look.
         patience: looks at the score without a better one after which training ends; None: never.
     """
 
     steps: int
     rate: float
+    relative: bool = False
+    cosine: bool = False
     optimizer: str = "sgd"
     weight_decay: float = 0.0
     warmup: float = 0.2
     smoothing: float = 0.0
     ema: float = 0.0
     precision: str = "f32"
+    guard: bool = False
     check_every: int = 50
     patience: int | None = None
 
@@ -102,6 +116,7 @@ def train_network(
     checkpoints: Checkpoints | None = None,
     checkpoint_every: float = 10.0,
     stop_at: int | None = None,
+    schedule: Schedule | None = None,
 ) -> Outcome:
     """Train; the module holds the result (averaged weights, if `ema`) and is in `eval` mode.
 
@@ -113,64 +128,88 @@ def train_network(
         progress: a bar with loss, pictures/s and time left.
         checkpoints: where to go on from, and to save to.
         checkpoint_every: seconds.
-        stop_at: a step to end at, as an earlier run did; the rate still aims at `settings.steps`.
+        stop_at: a step to end at, as an earlier run did; the rate still aims at the schedule's end.
+        schedule: of the rate, which a stalling machine may shorten; by default a plain one that nothing shortens.
 
     Raises:
         BundleError: when the checkpoint belongs to another network or other settings.
         DataError: when the loss went to not-a-number too often.
         Interrupted: when the clock was told to leave; the checkpoint is saved.
     """
-    progress, began, end = progress or Progress(), time.monotonic(), stop_at or settings.steps
-    state = _State(job, settings)
-    if checkpoints and (found := checkpoints.load()):
-        state.restore(*found)
-    saved, last_saved = state.step, time.monotonic()
-    state.remember()
-    with progress.stage(job.name, end * job.pictures) as bar:
+    progress, began = progress or Progress(), time.monotonic()
+    timed = schedule is not None and stop_at is None and clock.budget < math.inf
+    state = _State(job, settings, schedule or Schedule(settings.steps, settings.warmup, settings.cosine))
+    keeper = _Keeper(state, checkpoints, checkpoint_every)
+    with progress.stage(job.name, (stop_at or state.schedule.end) * job.pictures) as bar:
         bar(state.step * job.pictures)
-        while state.step < end and not state.patience_over:
+        while state.step < (end := stop_at or state.schedule.end) and not state.patience_over:
             state.advance()
             bar(job.pictures)
             if clock.leaving:
-                _keep(checkpoints, state)
+                keeper.save()
                 raise Interrupted("stopped; the checkpoint is saved: go on with --resume", exit_code=143)
             over = clock.left(reserve=reserve) <= 0
             if over or state.step == end or state.step % settings.check_every == 0:
                 bar.tell(step=state.step, **state.look(progress))
                 if over:
                     break
-                if checkpoints and time.monotonic() - last_saved > checkpoint_every:
-                    _keep(checkpoints, state)
-                    saved, last_saved = state.step, time.monotonic()
-    if checkpoints and saved != state.step:
-        _keep(checkpoints, state)
+                if timed:
+                    state.keep_to(clock.left(reserve=reserve), progress)
+                keeper.save_if_due()
+    keeper.save_if_new()
     state.finish()
     return Outcome(state.step, state.loss, time.monotonic() - began, state.retries, state.scores)
 
 
-def _keep(checkpoints: Checkpoints | None, state: _State) -> None:
-    if checkpoints is not None:
-        checkpoints.save(state.kept_step, state.kept, state.kept_facts)
+class _Keeper:
+    """Goes on from the checkpoint that there is, and saves new ones."""
+
+    def __init__(self, state: _State, checkpoints: Checkpoints | None, every: float) -> None:
+        self._state, self._checkpoints, self._every = state, checkpoints, every
+        if checkpoints and (found := checkpoints.load()):
+            state.restore(*found)
+        state.remember()
+        self._saved, self._when = state.step, time.monotonic()
+
+    def save(self) -> None:
+        """The state at the last look."""
+        if self._checkpoints is not None:
+            self._checkpoints.save(self._state.kept_step, self._state.kept, self._state.kept_facts)
+            self._saved, self._when = self._state.step, time.monotonic()
+
+    def save_if_due(self) -> None:
+        """When the last one is long ago."""
+        if time.monotonic() - self._when > self._every:
+            self.save()
+
+    def save_if_new(self) -> None:
+        """When there is something that the last one lacks."""
+        if self._saved != self._state.step:
+            self.save()
 
 
 class _State:
     """Everything that changes while a network learns."""
 
-    def __init__(self, job: Job, settings: Settings) -> None:
-        self.job, self.settings = job, settings
+    def __init__(self, job: Job, settings: Settings, schedule: Schedule) -> None:
+        self.job, self.settings, self.schedule = job, settings, schedule
         self.module = job.module.train()
         self.optimizer = _optimizer(self.module, settings)
         self.step, self.retries, self.rate_factor = 0, 0, 1.0
         self.loss = math.nan
         self.scores: list[float] = []
         self._losses: list[Tensor] = []
+        self._looked: tuple[int, float] | None = None
         self._weights = [t for t in self.module.state_dict().values() if t.is_floating_point()]
         self._average = [t.detach().clone() for t in self._weights] if settings.ema else []
         device = next(self.module.parameters()).device
         self._device = device.type
+        self.start_loss = math.nan
         self.kept: dict[str, np.ndarray[Any, Any]] = {}
         self.kept_step = 0
         self.kept_facts: dict[str, Any] = {}
+        self.remember()
+        self._first = (self.kept, self.kept_facts) if settings.guard else None
 
     @property
     def patience_over(self) -> bool:
@@ -183,9 +222,9 @@ class _State:
         """One step of gradient descent."""
         torch.manual_seed(self.job.seed * 1_000_003 + self.step)
         inputs, targets = self.job.batch(self.step)
-        rate = self.settings.rate * self.rate_factor * _share(self.step, self.settings)
+        rate = self.settings.rate * self.rate_factor * self.schedule.share(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         with torch.autocast(self._device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             outputs = self.module(inputs)
         loss = self.job.loss(outputs.float(), targets)
@@ -201,9 +240,14 @@ class _State:
     def look(self, progress: Progress) -> dict[str, float]:
         """Is all well? Then this state is kept; otherwise back to the one that was."""
         mean = float(torch.stack(self._losses).mean()) if self._losses else self.loss
+        if math.isnan(self.start_loss) and self._losses:
+            self.start_loss = float(torch.stack(self._losses[:_START]).mean())
         self._losses = []
         if not math.isfinite(mean) or not all(bool(t.isfinite().all()) for t in self._weights):
             self._back(progress)
+            return {"loss": mean}
+        if self._first is not None and mean > self.start_loss and self.retries < RETRIES:
+            self._again(mean, self._first, progress)
             return {"loss": mean}
         self.loss = mean
         if self.settings.patience is not None and self.job.score is not None:
@@ -213,20 +257,44 @@ class _State:
         self.remember()
         return {"loss": mean, **({"score": self.scores[-1]} if self.scores else {})}
 
+    def keep_to(self, left: float, progress: Progress) -> None:
+        """Shorten the schedule when the steps since the last look say that it will not fit these seconds."""
+        now, planned, before = time.monotonic(), self.schedule.end, self._looked
+        self._looked = self.step, now
+        if before is None or self.step <= before[0]:
+            return
+        if self.schedule.fit_into(left, self.step, (now - before[1]) / (self.step - before[0])):
+            progress.say(f"slower than planned: {self.job.name} ends at step {self.schedule.end}, not {planned}")
+
     def _back(self, progress: Progress) -> None:
         if self.retries == RETRIES:
             raise DataError(
                 f"training went to not-a-number {RETRIES + 1} times, the last time before step {self.step}",
                 hint="are there pictures of one colour only, or labels at random? `foveal audit` tells",
             )
-        failed, retries, factor = self.step, self.retries + 1, self.rate_factor / 2
-        self.restore(self.kept, self.kept_facts)
-        self.retries, self.rate_factor = retries, factor
-        self.remember()
+        failed = self.step
+        self._halved(self.kept, self.kept_facts)
         progress.say(
             f"not-a-number before step {failed}: back to step {self.step}, "
-            f"with {factor:g} of the learning rate ({retries} of {RETRIES})"
+            f"with {self.rate_factor:g} of the learning rate ({self.retries} of {RETRIES})"
         )
+
+    def _again(
+        self, loss: float, first: tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]], progress: Progress
+    ) -> None:
+        failed, start = self.step, self.start_loss
+        self._halved(*first)
+        progress.say(
+            f"the loss rose from {start:.3g} to {loss:.3g} by step {failed}: from the start again, "
+            f"with {self.rate_factor:g} of the learning rate ({self.retries} of {RETRIES})"
+        )
+
+    def _halved(self, tensors: dict[str, np.ndarray[Any, Any]], facts: dict[str, Any]) -> None:
+        """Back to that state, with half of the rate that led astray."""
+        retries, factor = self.retries + 1, self.rate_factor / 2
+        self.restore(tensors, facts)
+        self.retries, self.rate_factor = retries, factor
+        self.remember()
 
     def remember(self) -> None:
         """Keep a copy of this state in memory: what checkpoints save, and what not-a-number goes back to."""
@@ -240,7 +308,8 @@ class _State:
             "step": self.step,
             "retries": self.retries,
             "rate_factor": self.rate_factor,
-            "loss": None if math.isnan(self.loss) else self.loss,
+            "loss": _or_none(self.loss),
+            "start_loss": _or_none(self.start_loss),
             "scores": self.scores[:],
             "settings": asdict(self.settings),
         }
@@ -275,7 +344,9 @@ class _State:
         self.optimizer.load_state_dict({**whole, "state": moments})
         self.step, self.retries = int(facts["step"]), int(facts["retries"])
         self.rate_factor = float(facts["rate_factor"])
-        self.loss = math.nan if facts["loss"] is None else float(facts["loss"])
+        self.loss, self.start_loss = (
+            float(v) if v is not None else math.nan for v in (facts["loss"], facts["start_loss"])
+        )
         self.scores = list(facts["scores"])
         self._losses = []
 
@@ -288,18 +359,27 @@ class _State:
         self.module.eval()
 
 
-def _share(step: int, settings: Settings) -> float:
-    """The rate at a step as a share of its peak: up along a line, down to zero along another."""
-    way = (step + 0.5) / settings.steps
-    return way / settings.warmup if way < settings.warmup else max(0.0, (1 - way) / (1 - settings.warmup))
+def _or_none(value: float) -> float | None:
+    """JSON knows no not-a-number."""
+    return None if math.isnan(value) else value
 
 
 def _optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    decayed = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = _groups([p for p in module.parameters() if p.requires_grad], settings)
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.99), foreach=True)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.rate, momentum=0.9, nesterov=True, foreach=True)
     raise ValueError(f"no optimizer is named {settings.optimizer!r}")
+
+
+def _groups(parameters: list[nn.Parameter], settings: Settings) -> list[dict[str, Any]]:
+    """Norms and biases without weight decay; with a relative rate each tensor by itself."""
+
+    def group(members: list[nn.Parameter], share: float = 1.0) -> dict[str, Any]:
+        decay = settings.weight_decay if members and members[0].ndim > 1 else 0.0
+        return {"params": members, "weight_decay": decay, "share": share}
+
+    if settings.relative:
+        return [group([p], max(_LEAST_SIZE, float(p.detach().square().mean().sqrt()))) for p in parameters]
+    return [group([p for p in parameters if p.ndim > 1]), group([p for p in parameters if p.ndim <= 1])]

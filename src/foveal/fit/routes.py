@@ -14,7 +14,7 @@ from foveal.data.spool import Spool
 from foveal.engines import choose_engine
 from foveal.errors import UnknownName
 from foveal.features import Extractor
-from foveal.fit.strategies import frozen, scratch
+from foveal.fit.strategies import frozen, scratch, tuned
 from foveal.fit.strategies.base import Strategy, Work
 from foveal.models.backbones import DEFAULT, find_backbone
 from foveal.progress import Progress
@@ -24,6 +24,9 @@ from foveal.values import Backbone, Decisions, Entry, Preprocess, Split
 SMALL = 64
 #: From so many small pictures on, a network of their own does better than a frozen trunk.
 ENOUGH = 2000
+#: With more pictures the stages' features, some 18 kB a picture, are not kept.
+MOST_WITH_STAGES = 20_000
+FROZEN_RUNGS = (*frozen.RUNGS, *tuned.RUNGS)
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,13 @@ class Route:
         """The job with what this way needs for it: a trunk on the engine that a probe chooses, or pixels."""
         extractor = None
         if self.backbone is not None:
-            engine = choose_engine(self.backbone, self.preprocess, lambda: spool.peek(32), decisions)
-            extractor = Extractor(self.backbone, self.preprocess, engine, spool, config.max_pixels, config.cache)
+            stages = self.backbone.stage_dimension > 0 and len(split.placed) <= MOST_WITH_STAGES
+            engine = choose_engine(
+                self.backbone, self.preprocess, lambda: spool.peek(32), decisions, stages=stages
+            )
+            extractor = Extractor(
+                self.backbone, self.preprocess, engine, spool, config.max_pixels, config.cache, stages
+            )
         return Work(
             split,
             extractor,
@@ -66,6 +74,7 @@ class Route:
             spool=spool,
             decisions=decisions,
             checkpoints=checkpoints,
+            augment=config.augment,
         )
 
 
@@ -91,11 +100,16 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
     if chosen["name"] == "scratch":
         return Route(scratch.RUNGS, Preprocess.from_dict(chosen["preprocess"]))
     backbone = find_backbone(config.backbone)
-    return Route(frozen.RUNGS, backbone.preprocess, backbone)
+    return Route(FROZEN_RUNGS, backbone.preprocess, backbone)
 
 
 def _weighed(seen: Glance, config: TrainConfig) -> tuple[str, str]:
-    names = {r.name: way for way, rungs in (("frozen", frozen.RUNGS), ("scratch", scratch.RUNGS)) for r in rungs}
+    names = {
+        r.name: way
+        for way, rungs in (("frozen", FROZEN_RUNGS), ("scratch", scratch.RUNGS))
+        for r in rungs
+        if not isinstance(r, tuned.TuneAll)  # what these begin from, another rung has to find
+    }
     if config.strategy is not None:
         if config.strategy not in names:
             raise UnknownName("strategy", config.strategy, names)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from foveal.fit.device import Device, choose_device
 from foveal.fit.learned import Learned
 from foveal.fit.loop import Job, Settings, train_network
 from foveal.fit.recipes import Recipe
+from foveal.fit.schedule import Schedule
 from foveal.fit.strategies.base import Work
 from foveal.models.networks import build, with_weights
 from foveal.values import Preprocess
@@ -89,28 +91,11 @@ class Trainer:
         seed = work.seed * 1000 + member
         torch.manual_seed(seed)
         module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batches, settings = self.batches(seed), self.settings(steps)
-
-        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-            return nn.functional.cross_entropy(outputs, targets, label_smoothing=settings.smoothing)
-
-        job = Job(name, module, batches, loss, seed=seed, pictures=batches.size)
-        kept = Checkpoints(work.checkpoints / name, work.progress.say) if work.checkpoints else None
-        stopped = work.decisions.made.get(f"{name} stopped at")
-        with work.clock.lap("fit"):
-            outcome = train_network(
-                job,
-                settings,
-                clock=work.clock,
-                reserve=work.reserve,
-                progress=work.progress,
-                checkpoints=kept,
-                stop_at=stopped["value"] if stopped else None,
-            )
-        if outcome.steps < settings.steps and not stopped:
-            work.decisions.record(f"{name} stopped at", outcome.steps, "the time was up, or someone said stop")
+        outcome = run_training(
+            name, module, self.batches(seed), self.settings(steps), work, seed=seed, reserve=work.reserve
+        )
         self._modules.append(module)
-        return vars(outcome)
+        return outcome
 
     def learned(self) -> Learned:
         """What the trained networks are as numbers."""
@@ -131,18 +116,74 @@ class Trainer:
     def _measured(self) -> float:
         module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
         batches = self.batches(0)
-        optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
-        began = 0.0
-        for step in range(7):
-            if step == 2:
-                began = time.perf_counter()
-            inputs, targets = batches(step)
-            with torch.autocast(self.device.name, torch.bfloat16, enabled=self.device.precision == "bf16"):
-                outputs = module(inputs)
-            nn.functional.cross_entropy(outputs.float(), targets).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            optimizer.zero_grad()
-        return (time.perf_counter() - began) / 5 * batches.per_epoch
+        return seconds_a_step(module, batches, self.device) * batches.per_epoch
+
+
+class Steps(Protocol):
+    """Step → inputs and targets."""
+
+    @property
+    def size(self) -> int:
+        """Pictures in a batch."""
+        ...
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step."""
+        ...
+
+
+def run_training(
+    name: str, module: nn.Module, batches: Steps, settings: Settings, work: Work, *, seed: int, reserve: float
+) -> dict[str, Any]:
+    """Train a module by its name, as this run's decisions and checkpoints say; returns how it went.
+
+    Where an earlier run, or the clock, ended or shortened it is among the decisions, and is obeyed.
+    """
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, targets, label_smoothing=settings.smoothing)
+
+    decisions = work.decisions
+    cuts, stopped = decisions.made.get(f"{name} shortened"), decisions.made.get(f"{name} stopped at")
+    schedule = Schedule(
+        settings.steps,
+        settings.warmup,
+        settings.cosine,
+        [(at, end) for at, end in cuts["value"]] if cuts else [],
+        lambda made: decisions.record(f"{name} shortened", [list(c) for c in made], "slower than measured before"),
+    )
+    with work.clock.lap("fit"):
+        outcome = train_network(
+            Job(name, module, batches, loss, seed=seed, pictures=batches.size),
+            settings,
+            clock=work.clock,
+            reserve=reserve,
+            progress=work.progress,
+            checkpoints=Checkpoints(work.checkpoints / name, work.progress.say) if work.checkpoints else None,
+            stop_at=stopped["value"] if stopped else None,
+            schedule=schedule,
+        )
+    if outcome.steps < schedule.end and not stopped:
+        decisions.record(f"{name} stopped at", outcome.steps, "the time was up, or someone said stop")
+    return vars(outcome)
+
+
+def seconds_a_step(module: nn.Module, batch: Callable[[int], tuple[Tensor, Tensor]], device: Device) -> float:
+    """Measured over five steps forth and back, after two that are not counted; the weights stay."""
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
+    began = 0.0
+    for step in range(7):
+        if step == 2:
+            began = time.perf_counter()
+        inputs, targets = batch(step)
+        with torch.autocast(device.name, torch.bfloat16, enabled=device.precision == "bf16"):
+            outputs = module(inputs)
+        loss = nn.functional.cross_entropy(outputs.float(), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+        float(loss.detach())  # waits for a GPU
+    return (time.perf_counter() - began) / 5
 
 
 def answers_of(learned: Learned, pixels: Pixels, *, device: str = "cpu") -> NDArray[np.float32]:

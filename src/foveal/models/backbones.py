@@ -24,6 +24,8 @@ _PACKAGED: dict[str, tuple[str, str, str, str, int]] = {
     ),
 }
 DEFAULT = "lite0"
+#: Channels of its seven stages, each in 2 × 2 places.
+_LITE0_STAGES = 4 * (16 + 24 + 40 + 80 + 112 + 192 + 320)
 
 
 def find_backbone(name: str = DEFAULT) -> Backbone:
@@ -55,10 +57,14 @@ def _packaged(name: str) -> Backbone:
             hint="the file is damaged: install its package again",
         )
     graph = Path(str(resources.files("foveal.models"))) / "graphs" / f"{name}.onnx"
-    return Backbone(name, 1280, Preprocess(size=size), expected, blob, graph if graph.is_file() else None)
+    return Backbone(
+        name, 1280, Preprocess(size=size), expected, blob, graph if graph.is_file() else None, _LITE0_STAGES
+    )
 
 
 def _from_timm(name: str) -> Backbone:
+    from foveal.models.segments import stage_numbers
+
     network, config = _timm_network(name)
     values = {k: v for k, v in network.state_dict().items() if v.ndim}
     weights = digest_of(
@@ -72,33 +78,50 @@ def _from_timm(name: str) -> Backbone:
         mean=tuple(scale * v for v in config["mean"]),
         std=tuple(scale * v for v in config["std"]),
     )
-    return Backbone(name, int(network.num_features), preprocess, weights, None)
+    return Backbone(
+        name, int(network.num_features), preprocess, weights, None, stage_dimension=stage_numbers(network)
+    )
 
 
-def load_trunk(backbone: Backbone) -> torch.nn.Module:
-    """The network in torch: normalised pictures `(N, 3, H, W)` to pooled features `(N, dimension)`."""
+def bare_network(name: str) -> torch.nn.Module:
+    """timm's network without its weights.
+
+    Raises:
+        UnknownName: when timm has no such model.
+    """
+    import timm
+
+    known = _PACKAGED[name][3] if name in _PACKAGED else name.removeprefix("timm/")
+    if not timm.is_model(known.partition(".")[0]):
+        raise UnknownName("backbone", name, [*_PACKAGED, *timm.list_models()])
+    network: torch.nn.Module = timm.create_model(known, pretrained=False)
+    return network.eval()
+
+
+def load_network(backbone: Backbone) -> torch.nn.Module:
+    """timm's network with its weights."""
     import torch
 
-    if backbone.name in _PACKAGED:
-        import timm
+    if backbone.name not in _PACKAGED:
+        return _timm_network(backbone.name)[0]  # type: ignore[no-any-return]
+    network = bare_network(backbone.name)
+    assert backbone.blob is not None
+    stored = torch.load(backbone.blob, weights_only=True, map_location="cpu")
+    network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
+    return network
 
-        network = timm.create_model(_PACKAGED[backbone.name][3], pretrained=False)
-        assert backbone.blob is not None
-        stored = torch.load(backbone.blob, weights_only=True, map_location="cpu")
-        network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
-    else:
-        network, _ = _timm_network(backbone.name)
 
-    class Trunk(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
+def load_trunk(backbone: Backbone, *, maps: bool = False, pooled: bool = False) -> torch.nn.Module:
+    """The network in torch: normalised pictures `(N, 3, H, W)` to pooled features `(N, dimension)`.
 
-        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            features: torch.Tensor = network.forward_head(network.forward_features(pixels), pre_logits=True)
-            return features
+    Args:
+        backbone: which; its stages must be known for what follows.
+        maps: the map of every stage, too, as a tuple behind the features.
+        pooled: every stage in 2 × 2 places behind the features: `(N, dimension + stage_dimension)`.
+    """
+    from foveal.models.segments import Trunk
 
-    return Trunk().eval()
+    return Trunk(load_network(backbone), maps=maps, pool=pooled).eval()
 
 
 def _timm_network(name: str) -> tuple[Any, dict[str, Any]]:

@@ -152,7 +152,10 @@ class Predictor:
                 f"this bundle was trained on other weights of {manifest.backbone}",
                 hint="install the version of foveal that trained it, or train again",
             )
-        return choose_engine(backbone, manifest.preprocess, self._noise, Decisions(), precision=self._precision)
+        stages = self.bundle.head.weight.shape[1] > backbone.dimension
+        return choose_engine(
+            backbone, manifest.preprocess, self._noise, Decisions(), precision=self._precision, stages=stages
+        )
 
     def _noise(self) -> Pixels:
         """Something to measure engines on when no picture is at hand yet."""

@@ -15,6 +15,7 @@ from foveal.data.pixels import Pixels, load_pixels
 from foveal.data.spool import Spool
 from foveal.errors import UsageError
 from foveal.features import Extractor
+from foveal.fit.evidence import Evidence
 from foveal.fit.learned import Learned
 from foveal.progress import Progress
 from foveal.values import Decisions, Placed, Preprocess, Side, Split
@@ -35,6 +36,7 @@ class Work:
         spool: what is rendered already.
         decisions: what earlier choices are obeyed, and new ones written down.
         checkpoints: the folder for them; None: none are kept.
+        augment: how much pictures may change while a network is tuned: `none`, `light`, `strong`, `auto`.
     """
 
     split: Split
@@ -47,6 +49,7 @@ class Work:
     spool: Spool | None = None
     decisions: Decisions = field(default_factory=Decisions)
     checkpoints: Path | None = None
+    augment: str = "auto"
     _pixels: dict[Side, Pixels] = field(default_factory=dict, repr=False)
 
     @property
@@ -72,6 +75,18 @@ class Work:
                 self._pixels[side] = load_pixels(records, self.preprocess, self.spool, on_each=bar)
         return self._pixels[side]
 
+    def rendered(self, placed: Sequence[Placed], preprocess: Preprocess) -> Pixels:
+        """These pictures, `(N, C, size, size)`, read anew.
+
+        Raises:
+            DataError: when pictures changed since they were first read.
+        """
+        with (
+            self.clock.lap("features"),
+            self.progress.stage(f"pictures ({preprocess.size} px)", len(placed)) as bar,
+        ):
+            return load_pixels([p.record for p in placed], preprocess, on_each=bar)
+
     def labels(self, placed: Sequence[Placed]) -> NDArray[np.int64]:
         """Positions of these pictures' labels in `split.classes`, `(N,)`."""
         index = {c: i for i, c in enumerate(self.split.classes)}
@@ -93,6 +108,7 @@ class Candidate:
         logits: side → `(N, K)` on `seen[side]`, not yet calibrated; the training side is not among them.
         seen: side → the pictures it had time for.
         settings: what was chosen on the way, for `decisions`.
+        evidence: answers to training pictures that it had not learned from, to compare it by.
     """
 
     strategy: str
@@ -104,6 +120,7 @@ class Candidate:
     logits: dict[Side, Array]
     seen: dict[Side, list[Placed]]
     settings: dict[str, Any]
+    evidence: Evidence | None = None
 
     def unreached(self, split: Split) -> set[str]:
         """Hashes of the placed pictures that the time did not suffice for."""
@@ -115,6 +132,21 @@ class Candidate:
         """Error rate by the score, and its standard error."""
         score, n = self.score or 0.0, max(1, self.score_n)
         return 1 - score, float(np.sqrt(max(score * (1 - score), 1 / n) / n))
+
+
+def untellable(share: float, before: Candidate) -> str | None:
+    """Why nobody could tell from chance that this share of the errors was saved; None when one could."""
+    error, doubt = before.error_and_doubt
+    if share * error >= doubt:
+        return None
+    usual, noise = f"{100 * share * error:.2f} points", f"{100 * doubt:.2f}"
+    return f"its usual gain here, {usual}, is under the score's standard error, {noise}"
+
+
+def best_of(so_far: Sequence[Candidate], decisions: Decisions) -> Candidate | None:
+    """The last of these that was kept; the first one always is."""
+    kept = [c for c in so_far if decisions.made.get(f"keep {c.strategy}", {"value": True})["value"]]
+    return kept[-1] if kept else None
 
 
 class Strategy(Protocol):

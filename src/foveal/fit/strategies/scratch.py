@@ -18,11 +18,10 @@ import numpy as np
 
 from foveal.fit.recipes import RECIPES, Recipe
 from foveal.fit.strategies.base import Array, Candidate, Work
+from foveal.fit.strategies.mirror import MIRROR_LOSS
 from foveal.metrics.intervals import wilson
 from foveal.values import Side
 
-#: Mirrored pictures keep their label when the first network loses less than this share of its answers on them.
-MIRROR_LOSS = 0.05
 #: A longer recipe must fit with this much to spare before a shorter one steps aside for it.
 _SPARE = 1.15
 

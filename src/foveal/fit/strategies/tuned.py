@@ -1,0 +1,272 @@
+"""A pretrained network goes on learning, in two ways, each first tried on pictures held out of the training side.
+
+    foveal train DATA --strategy fine-tune       all layers learn, at a size that short trials choose
+    foveal train DATA --strategy cached-trunk    frozen below, cached for several augmented views; the rest learns
+
+`NAME-all` is the same on all training pictures, once it is known to be worth it. Cost and gain: `bench/ladder.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveal.fit.evidence import Comparison, Evidence, compare, hold_out
+from foveal.fit.strategies.base import Array, Candidate, Work, best_of, untellable
+from foveal.fit.strategies.mirror import mirror_keeps_label
+from foveal.fit.tunings import CACHED, FULL, Tuning
+from foveal.metrics.intervals import wilson
+from foveal.values import Placed, Side
+
+if TYPE_CHECKING:
+    from foveal.fit.augment import Augment
+    from foveal.fit.tuning import Tuner
+    from foveal.models.tuned import Tuned
+
+#: Sizes that a trial may choose among, from the cheapest.
+SIZES = (96, 128, 160, 224)
+#: Share of the errors that tuning usually saves: with fewer errors left than can show it, it is not tried.
+USUAL_GAIN = 0.5
+#: Share of the time left that trials of sizes may take.
+_TRIALS = 0.25
+#: Passes through the pictures in a trial, and the most pictures it learns from and is asked about.
+_TRIAL_EPOCHS, _TRIAL_PICTURES = 2.0, 1000
+#: Seconds that importing torch and timm and building the network take, roughly.
+_IMPORTS = 15.0
+#: From this sum of two z-values on, a short trial has shown that the whole training will be better.
+_DECISIVE = 3.0
+#: Share of the time left for a training that has to be repeated on all pictures afterwards.
+_FIRST_OF_TWO = 0.42
+
+
+@dataclass(frozen=True)
+class Tune:
+    """One recipe as a rung."""
+
+    how: Tuning
+    surely_better: bool = False
+
+    @property
+    def name(self) -> str:
+        """As in `--strategy NAME`."""
+        return self.how.name
+
+    def refuse(self, work: Work, so_far: Sequence[Candidate]) -> str | None:
+        """Not worth it when nobody could tell its gain from chance."""
+        best = best_of(so_far, work.decisions)
+        return untellable(USUAL_GAIN, best) if best is not None and best.score is not None else None
+
+    def estimate(self, work: Work, so_far: Sequence[Candidate]) -> float:
+        """Seconds for the least that is worth beginning, at the smallest size, and for finding out."""
+        if work.clock.left(reserve=work.reserve) < _IMPORTS:
+            return _IMPORTS
+        train = work.split.on("train")
+        size = _sizes(work)[-1 if self.how.cut else 0]
+        epochs = self.how.epochs * self.how.least / _FIRST_OF_TWO + (0 if self.how.cut else _TRIAL_EPOCHS)
+        return _tuner(self.how, work, size).seconds_an_epoch(train) * epochs
+
+    def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
+        """Choose a size, find out whether it is worth it, train."""
+        began = work.clock.spent()
+        train = work.split.on("train")
+        held = hold_out(train, work.labels(train), work.seed)
+        inside = [p for p, out in zip(train, held, strict=True) if not out]
+        outside = [p for p, out in zip(train, held, strict=True) if out]
+        best = best_of(so_far, work.decisions)
+        trials = _Trials(self.how, work, inside, outside, best.evidence if best else None)
+        size = work.decisions.settle(f"{self.name} size", trials.choose)
+        learns = work.decisions.settle(f"{self.name} learns from", lambda: trials.enough(size))
+        some = train if learns == "all" else inside
+        tuner = _tuner(self.how, work, size)
+        share = 1.0 if learns == "all" else _FIRST_OF_TWO
+        left = work.clock.left(reserve=work.reserve)
+        steps = work.decisions.settle(f"{self.name} steps", lambda: tuner.steps(some, share * left * 0.93))
+        later = (1 - share) * left if left < math.inf else 0.0  # a repeated run has all the time there is
+        network, settings = tuner.train(self.name, some, steps, reserve=work.reserve + later)
+        if learns == "all":
+            evidence = trials.evidence.get(size)
+        else:
+            evidence = Evidence.of(outside, tuner.answers(network, outside), work.labels(outside))
+        return _candidate(self.name, tuner, network, some, evidence, work.clock.spent() - began, settings)
+
+
+@dataclass(frozen=True)
+class TuneAll:
+    """A recipe that has proved itself without the pictures held out, once more with them."""
+
+    how: Tuning
+    surely_better: bool = True
+
+    @property
+    def name(self) -> str:
+        """As in `--strategy NAME`."""
+        return f"{self.how.name}-all"
+
+    def refuse(self, work: Work, so_far: Sequence[Candidate]) -> str | None:
+        """Only after the first training was kept, and had pictures held out."""
+        before = self._before(so_far)
+        if before is None or not work.decisions.made.get(f"keep {self.how.name}", {"value": False})["value"]:
+            return f"{self.how.name} was not kept"
+        if len(before.seen["train"]) == len(work.split.on("train")):
+            return "all training pictures were in it already"
+        return None
+
+    def estimate(self, work: Work, so_far: Sequence[Candidate]) -> float:
+        """As long as the first training took, and what is new in it."""
+        before = self._before(so_far)
+        if before is None:
+            return 0.0
+        seconds = float(before.settings["outcome"]["seconds"])
+        return seconds * len(work.split.on("train")) / max(1, len(before.seen["train"]))
+
+    def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
+        """Train on everything, with the settings of the first training."""
+        before = self._before(so_far)
+        assert before is not None
+        began, train = work.clock.spent(), work.split.on("train")
+        tuner = _tuner(self.how, work, before.settings["size"])
+        first = before.settings["outcome"]["steps"]
+        left = work.clock.left(reserve=work.reserve) * 0.93
+
+        def enough() -> tuple[int, str]:
+            wanted = round(first * len(train) / max(1, len(before.seen["train"])))
+            fits, reason = tuner.steps(train, left)
+            return (wanted, "as many epochs as before") if wanted <= fits else (fits, reason)
+
+        steps = work.decisions.settle(f"{self.name} steps", enough)
+        network, settings = tuner.train(self.name, train, steps, reserve=work.reserve)
+        seconds = work.clock.spent() - began
+        return _candidate(self.name, tuner, network, train, before.evidence, seconds, settings)
+
+    def _before(self, so_far: Sequence[Candidate]) -> Candidate | None:
+        return next((c for c in so_far if c.strategy == self.how.name), None)
+
+
+class _Trials:
+    """Short trainings that choose the size of the pictures, and may already show that tuning is worth it."""
+
+    def __init__(
+        self, how: Tuning, work: Work, inside: Sequence[Placed], outside: Sequence[Placed], old: Evidence | None
+    ) -> None:
+        self.how, self.work, self.old = how, work, old
+        self.inside = _some(inside, _TRIAL_PICTURES, work.seed)
+        self.outside = _some(outside, _TRIAL_PICTURES // 2, work.seed)
+        self.evidence: dict[int, Evidence] = {}
+
+    def choose(self) -> tuple[int, str]:
+        """The size after which a larger one does not do better, as far as the time goes."""
+        sizes = self._affordable()
+        if len(sizes) == 1 or not self.outside:
+            return sizes[0], "the only size that the time suffices for"
+        room = self.work.clock.left(reserve=self.work.reserve) * _TRIALS
+        began, best = self.work.clock.spent(), sizes[0]
+        words: list[str] = []
+        for size in sizes:
+            cost = _tuner(self.how, self.work, size).seconds_an_epoch(self.inside) * (_TRIAL_EPOCHS + 0.5)
+            if words and self.work.clock.spent() - began + cost > room:
+                words.append(f"no time to try {size} px")
+                break
+            self.evidence[size] = self._tried(size)
+            right = self.evidence[size].right
+            words.append(f"{size} px: {right} of {len(self.outside)}")
+            if size != best:
+                if compare(self.evidence[size], self.evidence[best]).sum_of_z <= 0:
+                    break
+                best = size
+        return best, "after a short trial of each: " + ", ".join(words)
+
+    def enough(self, size: int) -> tuple[str, str]:
+        """Whether to learn from all pictures at once, or to hold some out to be sure."""
+        if not self.outside:
+            return "all", "there are too few pictures to hold some out"
+        if self.old is None:
+            return "all", "there is nothing to compare with"
+        if size in self.evidence:
+            found: Comparison = compare(self.evidence[size], self.old)
+            if found.sum_of_z >= _DECISIVE:
+                return "all", f"a short trial was better than the rungs before: {found}"
+        return "the pictures inside", f"{len(self.outside)} are held out to see whether it is worth it"
+
+    def _affordable(self) -> list[int]:
+        """Sizes whose least training takes less than half of the time left; a cached trunk takes the largest."""
+        train = self.work.split.on("train")
+        left = self.work.clock.left(reserve=self.work.reserve)
+        fits: list[int] = []
+        for size in _sizes(self.work):
+            least = _tuner(self.how, self.work, size).seconds_an_epoch(train) * self.how.epochs * self.how.least
+            if fits and least > left * 0.5:
+                break
+            fits.append(size)
+        return fits[-1:] if self.how.cut else fits
+
+    def _tried(self, size: int) -> Evidence:
+        tuner = _tuner(replace(self.how, epochs=_TRIAL_EPOCHS, least_steps=40), self.work, size)
+        steps = max(40, round(_TRIAL_EPOCHS * len(self.inside) / self.how.batch))
+        network, _ = tuner.train(f"{self.how.name}-trial-{size}", self.inside, steps, reserve=self.work.reserve)
+        return Evidence.of(self.outside, tuner.answers(network, self.outside), self.work.labels(self.outside))
+
+
+def _tuner(how: Tuning, work: Work, size: int) -> Tuner:
+    from foveal.fit.tuning import Tuner
+
+    return Tuner(how, work, size, _augment(work))
+
+
+def _augment(work: Work) -> Augment:
+    """As asked for; mirrored where that keeps the label."""
+    from foveal.fit.augment import STRENGTHS
+
+    how = STRENGTHS["light" if work.augment == "auto" else work.augment]
+    if work.augment == "none":
+        return how
+    return replace(how, mirror=bool(work.decisions.settle("mirror", lambda: mirror_keeps_label(work))))
+
+
+def _sizes(work: Work) -> tuple[int, ...]:
+    """What the backbone takes: any where its segments are known; its own where it may be no convolutional one."""
+    backbone = work.features.backbone
+    return SIZES if backbone.stage_dimension else (backbone.preprocess.size,)
+
+
+def _some(placed: Sequence[Placed], most: int, seed: int) -> list[Placed]:
+    order = np.random.default_rng([seed, 5]).permutation(len(placed))[:most]
+    return [placed[i] for i in sorted(order.tolist())]
+
+
+def _candidate(
+    name: str,
+    tuner: Tuner,
+    network: Tuned,
+    learned_from: Sequence[Placed],
+    evidence: Evidence | None,
+    seconds: float,
+    settings: dict[str, Any],
+) -> Candidate:
+    work = tuner.work
+    n = len(evidence.logits) if evidence else 0
+    with work.clock.lap("evaluate"):
+        seen: dict[Side, list[Placed]] = {
+            "train": list(learned_from),
+            "val": work.split.on("val"),
+            "test": work.split.on("test"),
+        }
+        logits: dict[Side, Array] = {side: tuner.answers(network, seen[side]) for side in ("val", "test")}
+    return Candidate(
+        strategy=name,
+        seconds=seconds,
+        score=evidence.right / n if evidence and n else None,
+        score_ci95=wilson(evidence.right, n) if evidence and n else None,
+        score_n=n,
+        learned=tuner.learned(network),
+        logits=logits,
+        seen=seen,
+        settings=settings,
+        evidence=evidence,
+    )
+
+
+RUNGS = (Tune(FULL), TuneAll(FULL), Tune(CACHED), TuneAll(CACHED))

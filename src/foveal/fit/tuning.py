@@ -1,0 +1,247 @@
+"""A pretrained network goes on learning on these pictures, all of it or what lies above a frozen trunk.
+
+Head first, then the rest (LP-FT, Kumar et al. 2022): a random head would spoil the features before it learns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from foveal.data.pixels import Pixels, room_for
+from foveal.fit.augment import Augment, augmented
+from foveal.fit.batches import Batches, logits_of, statistics_of
+from foveal.fit.device import Device, choose_device
+from foveal.fit.head import fit_head
+from foveal.fit.learned import Learned
+from foveal.fit.loop import Settings
+from foveal.fit.strategies.base import Work
+from foveal.fit.training import run_training, seconds_a_step
+from foveal.fit.tunings import Tuning
+from foveal.models.tuned import Tuned, pretrained
+from foveal.values import Placed
+
+Array = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+#: Pictures that the head which comes first is fitted on, at most.
+_HEAD_PICTURES = 3000
+#: Strength of that head: it is a beginning, and should not be sure of anything.
+_HEAD_STRENGTH = 16.0
+#: Steps between looks at the loss: trainings are short.
+_LOOK = 25
+
+
+class Upper(nn.Module):
+    """What is trained: the segments from `cut` on, and the head; the weights are shared with the network."""
+
+    def __init__(self, network: Tuned, cut: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(list(network.segments.parts)[cut:])
+        self.head = network.head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(N, C, H, W)` to logits."""
+        for part in self.parts:
+            x = part(x)
+        logits: Tensor = self.head(x)
+        return logits
+
+
+class Maps:
+    """Step → cached maps of one of several augmented views, and labels; see `Batches` for the order.
+
+    Args:
+        views: `(V, N, C, H, W)`, half precision, perhaps on disk.
+        labels: `(N,)`.
+        size: pictures in a batch.
+        seed: of order and view.
+        device: where to.
+    """
+
+    def __init__(self, views: NDArray[np.float16], labels: Labels, *, size: int, seed: int, device: str) -> None:
+        self.size = min(size, len(labels))
+        self.per_epoch = max(1, len(labels) // self.size)
+        self._views, self._labels = views, torch.from_numpy(labels)
+        self._seed, self._device = seed, device
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step."""
+        epoch, place = divmod(step, self.per_epoch)
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._labels))
+        some = order[place * self.size : (place + 1) * self.size]
+        view = np.random.default_rng([self._seed, 1, step]).integers(0, len(self._views), len(some))
+        maps = torch.from_numpy(self._views[view, some]).to(self._device).float()
+        return maps.contiguous(memory_format=torch.channels_last), self._labels[some].to(self._device)
+
+
+class Tuner:
+    """One way of tuning at one size of picture.
+
+    Args:
+        how: the recipe.
+        work: the job.
+        size: side of the input, pixels.
+        augment: changes that keep the label.
+    """
+
+    def __init__(self, how: Tuning, work: Work, size: int, augment: Augment) -> None:
+        backbone = work.features.backbone
+        self.how, self.work, self.size = how, work, size
+        self.augment = replace(augment, shift=augment.shift * size, elastic=augment.elastic * size)
+        self.preprocess = replace(backbone.preprocess, size=size)
+        self.network = {
+            "architecture": "tuned",
+            "backbone": backbone.name,
+            "dimension": backbone.dimension,
+            "classes": len(work.split.classes),
+        }
+        self.device: Device = choose_device(work.decisions, self.network, self.preprocess)
+
+    def seconds_an_epoch(self, placed: Sequence[Placed]) -> float:
+        """Measured over a few steps on noise, once; remembered among the decisions."""
+        key = f"{self.how.name} at {self.size} px, seconds a picture"
+        return float(self.work.decisions.settle(key, self._measured)) * len(placed)
+
+    def steps(self, placed: Sequence[Placed], left: float) -> tuple[int, str]:
+        """How many steps fit these seconds, at most all epochs of the recipe."""
+        per_epoch = max(1, len(placed) // self.how.batch)
+        full = max(self.how.least_steps, round(self.how.epochs * per_epoch))
+        step = self.seconds_an_epoch(placed) / per_epoch
+        if full * step <= left:
+            return full, f"all {full} steps fit the time, {1000 * step:.0f} ms each"
+        fits = max(1, int(left / step))
+        return fits, f"{full} would be all; a step takes {1000 * step:.0f} ms, {left:.0f} s are left"
+
+    def train(
+        self, name: str, placed: Sequence[Placed], steps: int, *, reserve: float
+    ) -> tuple[Tuned, dict[str, Any]]:
+        """Tune on these pictures; returns the network and how it went."""
+        work, how = self.work, self.how
+        pixels, labels = work.rendered(placed, self.preprocess), work.labels(placed)
+        torch.manual_seed(work.seed)
+        network = self._with_head(pixels, labels)
+        batches = self._batches(network, pixels, labels, steps)
+        settings = Settings(
+            steps,
+            how.rate,
+            relative=True,
+            cosine=True,
+            optimizer="adamw",
+            weight_decay=how.weight_decay,
+            warmup=how.warmup,
+            smoothing=how.smoothing,
+            ema=how.ema,
+            precision=self.device.precision,
+            guard=True,
+            check_every=_LOOK,
+        )
+        outcome = run_training(
+            name, Upper(network, how.cut), batches, settings, work, seed=work.seed, reserve=reserve
+        )
+        return network.eval(), {
+            **asdict(how),
+            "size": self.size,
+            "augment": self.augment.to_dict(),
+            "outcome": outcome,
+        }
+
+    def answers(self, network: Tuned, placed: Sequence[Placed]) -> Array:
+        """Logits `(N, K)`."""
+        if not placed:
+            return np.zeros((0, len(self.work.split.classes)), dtype=np.float32)
+        pixels = self.work.rendered(placed, self.preprocess)
+        return logits_of(network, pixels, self.preprocess, self.device.name, at_once=64)
+
+    def learned(self, network: Tuned) -> Learned:
+        """The network as numbers."""
+        tensors = {k: v.detach().cpu().numpy() for k, v in network.state_dict().items()}
+        return Learned(tensors, self.preprocess, network=self.network)
+
+    def _fresh(self) -> Tuned:
+        network = pretrained(self.work.features.backbone, len(self.work.split.classes))
+        return network.to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _with_head(self, pixels: Pixels, labels: Labels) -> Tuned:
+        """The pretrained network with a head fitted on its features at this size."""
+        network = self._fresh()
+        some = np.random.default_rng(self.work.seed).permutation(len(pixels))[:_HEAD_PICTURES]
+        if len(np.unique(labels[some])) < len(self.work.split.classes):
+            return network
+
+        class Features(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return network.forward_features(x)
+
+        with self.work.clock.lap("features"):
+            rows = logits_of(Features(), pixels[some], self.preprocess, self.device.name, at_once=64)
+        with self.work.clock.lap("fit"):
+            head = fit_head(rows[None], labels[some], _HEAD_STRENGTH)
+        with torch.no_grad():
+            network.head.weight.copy_(torch.from_numpy(head.weight))
+            network.head.bias.copy_(torch.from_numpy(head.bias))
+        return network
+
+    def _batches(self, network: Tuned, pixels: Pixels, labels: Labels, steps: int) -> Batches | Maps:
+        size, seed, device = self.how.batch, self.work.seed, self.device.name
+        if not self.how.cut:
+            return Batches(
+                pixels, labels, self.preprocess, size=size, augment=self.augment, seed=seed, device=device
+            )
+        epochs = steps * min(size, len(labels)) / max(1, len(labels))
+        views = self._cached(network, pixels, max(1, min(self.how.views, round(epochs))))
+        return Maps(views, labels, size=size, seed=seed, device=device)
+
+    def _cached(self, network: Tuned, pixels: Pixels, count: int) -> NDArray[np.float16]:
+        """What the frozen trunk makes of every picture, looked at `count` times, `(V, N, C, H, W)`."""
+        mean, std = statistics_of(self.preprocess, self.device.name)
+        views: NDArray[np.float16] | None = None
+        at_once = 64
+        with (
+            torch.inference_mode(),
+            self.work.clock.lap("features"),
+            self.work.progress.stage("views of the trunk", count * len(pixels)) as bar,
+        ):
+            for view in range(count):
+                for start in range(0, len(pixels), at_once):
+                    batch = torch.from_numpy(np.array(pixels[start : start + at_once])).to(self.device.name)
+                    chance = torch.Generator().manual_seed((self.work.seed * 1009 + view) * 1_000_003 + start)
+                    seen = augmented((batch.float() - mean) / std, self.augment, chance)
+                    maps = network.lower(seen.contiguous(memory_format=torch.channels_last), self.how.cut)
+                    if views is None:
+                        views = room_for((count, len(pixels), *maps.shape[1:]), np.float16)
+                    views[view, start : start + at_once] = maps.cpu().numpy()
+                    bar(len(batch))
+        assert views is not None
+        return views
+
+    def _measured(self) -> tuple[float, str]:
+        """Seconds a picture and epoch, with its share of the cached views."""
+        n, size = self.how.batch, self.size
+        pixels = np.random.default_rng(0).integers(0, 256, (n, 3, size, size), dtype=np.uint8)
+        labels = np.zeros(n, dtype=np.int64)
+        network = self._fresh()
+        shown = Batches(
+            pixels, labels, self.preprocess, size=n, augment=self.augment, seed=0, device=self.device.name
+        )
+        if not self.how.cut:
+            return seconds_a_step(network, shown, self.device) / n, "measured over a few steps"
+        lower, zeros = [], torch.zeros(n, dtype=torch.long, device=self.device.name)
+        with torch.no_grad():
+            for turn in range(3):
+                began = time.perf_counter()
+                maps = network.lower(shown(turn)[0], self.how.cut)
+                float(maps.sum())  # waits for a GPU
+                lower.append(time.perf_counter() - began)
+        upper = seconds_a_step(Upper(network, self.how.cut), lambda _: (maps, zeros), self.device)
+        share = self.how.views / self.how.epochs
+        return (
+            upper + min(lower) * share
+        ) / n, f"measured: trunk {1000 * min(lower) / n:.1f} ms, above it {1000 * upper / n:.1f} ms"

@@ -1,0 +1,38 @@
+"""Recipes for tuning a pretrained network: how much of it learns, for how long, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One recipe; chosen on the training sides of four sets of 100 pictures a class (`bench/ladder.py`).
+
+    Attributes:
+        name: as in `--strategy NAME`.
+        cut: segments below it are frozen, and what they make of the pictures is cached.
+        views: augmented looks at each picture that are cached.
+        epochs: passes through the pictures when there is time for all.
+        least: share of the epochs under which it is not worth beginning.
+        least_steps: however few pictures there are.
+        rate: of each tensor's own size, see `loop.Settings.relative`.
+        batch, weight_decay, warmup, smoothing, ema: see `loop.Settings`.
+    """
+
+    name: str
+    cut: int = 0
+    views: int = 0
+    epochs: float = 10
+    least: float = 0.4
+    least_steps: int = 150
+    rate: float = 0.01
+    batch: int = 32
+    weight_decay: float = 0.02
+    warmup: float = 0.1
+    smoothing: float = 0.1
+    ema: float = 0.99
+
+
+FULL = Tuning("fine-tune")
+CACHED = Tuning("cached-trunk", cut=5, views=6, epochs=12)

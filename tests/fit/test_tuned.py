@@ -1,0 +1,147 @@
+"""Tuning a pretrained network: it learns what frozen features do not show, by the clock, and can be repeated."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from foveal.clock import Clock
+from foveal.config import TrainConfig
+from foveal.errors import UnknownName
+from foveal.fit.augment import STRENGTHS, Augment, augmented
+from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.strategies import tuned
+from foveal.fit.tunings import CACHED, FULL
+from foveal.flow import replay, train
+from foveal.ship.bundle import load_bundle
+from foveal.ship.predictor import Predictor
+
+
+def shapes(folder, each=24):
+    """Left or right: a small arrow somewhere on noise, which a mirror turns into the other class."""
+    chance = np.random.default_rng(0)
+    for label, direction in (("left", -1), ("right", 1)):
+        (folder / label).mkdir(parents=True)
+        for i in range(each):
+            picture = Image.fromarray(chance.integers(90, 170, (72, 72, 3), dtype=np.uint8))
+            x, y, r = *chance.integers(24, 48, 2).tolist(), int(chance.integers(10, 18))
+            corners = [(x + direction * r, y), (x - direction * r, y - r), (x - direction * r, y + r)]
+            ImageDraw.Draw(picture).polygon(corners, fill=tuple(chance.integers(0, 60, 3).tolist()))
+            picture.save(folder / label / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def arrows(tmp_path_factory):
+    return shapes(tmp_path_factory.mktemp("arrows"))
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """The same recipes with few steps, for a test's time."""
+    from dataclasses import replace
+
+    few = {"epochs": 2, "least_steps": 12, "batch": 8}
+    full, cached = (replace(how, **few) for how in (FULL, CACHED))
+    rungs = tuple(replace(r, how=full if r.how is FULL else replace(cached, views=2)) for r in tuned.RUNGS)
+    monkeypatch.setattr("foveal.fit.routes.FROZEN_RUNGS", rungs)
+    monkeypatch.setattr(tuned, "SIZES", (64,))
+
+
+@pytest.mark.parametrize("name", ["fine-tune", "cached-trunk"])
+def test_a_tuned_network_is_a_usable_bundle_and_repeats_to_the_same_weights(name, arrows, tmp_path, short):
+    config = TrainConfig(strategy=name, time="5m")
+    path, summary = train(arrows, config, out=str(tmp_path / "run"))
+    assert summary["strategy"]["name"] == name and summary["model"]["name"] == "lite0"
+    assert summary["model"]["input"] == [3, 64, 64]
+    decisions = json.loads((path / "config.json").read_text())["decisions"]
+    assert decisions["mirror"]["value"] is False  # an arrow's mirror image points the other way
+    assert decisions[f"{name} steps"]["value"] >= 12
+    files = sorted(str(f) for f in arrows.rglob("*.png"))
+    answers = list(Predictor.load(path).stream(files))
+    assert all(a.error is None and a.label in ("left", "right") for a in answers)
+    again, _ = replay(str(path), out=str(tmp_path / "again"))
+    first, second = (load_bundle(p).tensors for p in (path, again))
+    assert all(np.array_equal(first[k], second[k]) for k in first)
+
+
+def test_an_unknown_augmentation_and_what_can_not_be_pinned(arrows, tmp_path):
+    with pytest.raises(UnknownName, match="stong"):
+        TrainConfig(augment="stong")
+    with pytest.raises(UnknownName, match="fine-tune-all"):
+        train(arrows, TrainConfig(strategy="fine-tune-all"), out=str(tmp_path / "run"))
+
+
+def test_light_changes_every_picture_in_its_own_way_and_none_does_nothing():
+    pictures = torch.zeros(4, 3, 8, 8) + 0.5
+    assert torch.equal(augmented(pictures, STRENGTHS["none"], torch.Generator().manual_seed(0)), pictures)
+    lit = augmented(pictures, Augment(light=0.2, tint=0.1), torch.Generator().manual_seed(0))
+    assert lit.flatten(2).std(dim=2).max() < 1e-6  # a change of light is the same everywhere
+    assert len({round(float(v), 4) for v in lit[:, 0, 0, 0]}) == 4
+    assert (lit - 0.5).abs().max() <= 0.2 + 0.5 * 0.3 + 1e-6
+    assert not torch.equal(lit[:, 0], lit[:, 1])
+
+
+class Valley(torch.nn.Module):
+    """A loss that a large step only climbs."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((1, 1), 1.0))
+
+    def forward(self, x):
+        return self.weight * x
+
+
+def steep(rate, said=lambda _: None, guard=True):
+    from foveal.progress import Progress
+
+    class Heard(Progress):
+        def say(self, text):
+            said(text)
+
+    module = Valley()
+    job = Job(
+        "valley", module, lambda _: (torch.ones(1, 1), torch.zeros(1, 1)), lambda o, t: (20 * (o - t) ** 2).sum()
+    )
+    settings = Settings(60, rate, optimizer="sgd", warmup=0.0, guard=guard, check_every=10)
+    return train_network(job, settings, clock=Clock(), progress=Heard()), module
+
+
+def test_a_rate_that_lets_the_loss_rise_is_halved_and_the_training_begun_again():
+    said = []
+    outcome, module = steep(0.06, said.append)
+    assert outcome.retries >= 1 and "from the start again" in said[0]
+    assert outcome.steps == 60 and abs(float(module.weight.detach())) < 0.1
+    calm, _ = steep(0.004)
+    assert calm.retries == 0
+
+
+def test_with_a_relative_rate_every_tensor_moves_by_the_same_share():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4, bias=False), torch.nn.Linear(4, 4, bias=False))
+    with torch.no_grad():
+        module[0].weight.mul_(100)
+    before = [p.detach().clone() for p in module.parameters()]
+    job = Job(
+        "two",
+        module,
+        lambda _: (torch.randn(8, 4), torch.zeros(8, dtype=torch.long)),
+        torch.nn.functional.cross_entropy,
+    )
+    train_network(job, Settings(1, 0.01, relative=True, optimizer="adamw", warmup=0.0), clock=Clock())
+    moved = [
+        float((p.detach() - b).abs().mean() / b.square().mean().sqrt())
+        for p, b in zip(module.parameters(), before, strict=True)
+    ]
+    assert moved == pytest.approx([0.005, 0.005], rel=0.1)  # half of the rate in the one step of a line to zero
+
+
+def test_nothing_is_left_in_the_users_folder(arrows, tmp_path, short):
+    before = sorted(str(f) for f in arrows.rglob("*"))
+    train(arrows, TrainConfig(strategy="cached-trunk", time="5m"), out=str(tmp_path / "run"))
+    assert sorted(str(f) for f in arrows.rglob("*")) == before
+    shutil.rmtree(tmp_path / "run")
