@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from foveal.machine import instruction_sets
-from foveal.planner.workspace import Backend
+from foveal.planner.convolution import Backend
 
 
 def backend_for(device: str, threads: int) -> Backend:

@@ -12,12 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from foveal.errors import FovealError
 from foveal.models.resolve import resolve
 from foveal.planner.budget import Budget
+from foveal.planner.convolution import Backend
 from foveal.planner.ghost import built, materialised
 from foveal.planner.passes import replay_training
 from foveal.planner.remedy import blocks_of
 from foveal.planner.replay import Largest, Replay
 from foveal.planner.scenario import Scenario
-from foveal.planner.workspace import Backend
 from foveal.plans import Plan
 
 

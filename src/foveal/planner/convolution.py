@@ -152,7 +152,7 @@ class Convolution:
 
     @property
     def all_columns(self) -> int:
-        """Unrolled columns of the whole batch, as torch itself makes them; none where input and columns are the same."""
+        """Unrolled columns of the whole batch, as torch makes them; none where they are the input itself."""
         simple = self.point and set(self.stride) == {1} and set(self.padding) == {0}
         return 0 if simple else self.columns * self.xs[0]
 
@@ -214,8 +214,8 @@ def _weight_gradient(c: Convolution, held: int) -> int:
 def _point_sums(c: Convolution) -> int:
     """What the threads of a 1 × 1 convolution's gradient of the weight add up, each in a buffer of its own.
 
-    oneDNN's `reduce_balancer_t` with the blocking of `jit_avx2_1x1_conv`: jobs are tiles of the weight; where there
-    are not enough of them for all threads, threads share one, over the places of the batch.
+    oneDNN's `reduce_balancer_t` with the blocking of `jit_avx2_1x1_conv`: jobs are tiles of the weight; where
+    there are not enough of them for all threads, threads share one, over the places of the batch.
     """
     if c.backend.threads == 1:
         return 0

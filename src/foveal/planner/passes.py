@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from foveal.planner.convolution import Backend
 from foveal.planner.ghost import ghost_of, refused
 from foveal.planner.layers import Sheet
 from foveal.planner.record import BUFFERS, GRADIENTS, INPUT, OPTIMIZER, PARAMETERS, Recording
@@ -18,7 +19,6 @@ from foveal.planner.replay import Replay
 from foveal.planner.scenario import Scenario
 from foveal.planner.steps import make_optimizer, prepared, train_step
 from foveal.planner.trace import Recorder, recording
-from foveal.planner.workspace import Backend
 
 #: Batch sizes of the two recordings: above one, where batch normalisation and squeezed shapes are special.
 SIZES = (2, 3)

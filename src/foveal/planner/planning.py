@@ -14,13 +14,13 @@ from foveal.models.resolve import resolve
 from foveal.planner.backends import backend_for
 from foveal.planner.budget import Budget, budget_for, device_of
 from foveal.planner.candidates import Planned
+from foveal.planner.convolution import Backend
 from foveal.planner.ghost import built, ghost_of, materialised
 from foveal.planner.layers import Sheet
 from foveal.planner.passes import new_fake, record_prediction, replay_training
 from foveal.planner.process import process_bytes
 from foveal.planner.replay import Largest, Played, Replay
 from foveal.planner.scenario import Scenario
-from foveal.planner.workspace import Backend
 from foveal.plans import Fit, LayerPlan, PassPlan, Plan
 
 DEFAULT_INPUT = (3, 224, 224)

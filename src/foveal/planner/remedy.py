@@ -77,10 +77,18 @@ def checkpoint_blocks(module: nn.Module, names: Collection[str] | None = None) -
 
 
 def _in_pieces(sequence: nn.Sequential) -> list[Callable[..., Any]]:
-    """A sequence as about √n pieces, so that neither their number nor their length costs most."""
+    """A sequence as about √n pieces, so that neither their number nor their length costs most.
+
+    No piece begins with a layer that works in place: what goes into a piece has to be there for the second time.
+    """
     layers = list(sequence)
     length = max(2, round(len(layers) ** 0.5))
-    return [partial(_run, layers[at : at + length]) for at in range(0, len(layers), length)]
+    pieces: list[list[nn.Module]] = [[]]
+    for layer in layers:
+        if len(pieces[-1]) >= length and not getattr(layer, "inplace", False):
+            pieces.append([])
+        pieces[-1].append(layer)
+    return [partial(_run, piece) for piece in pieces]
 
 
 def _run(layers: list[nn.Module], value: Any) -> Any:  # noqa: ANN401
@@ -96,6 +104,7 @@ def _checkpointed(block: nn.Module, pieces: list[Callable[..., Any]], *args: Any
             result = piece(result)
         return result
     contexts = partial(_contexts, block)
+    args = tuple(list(a) if isinstance(a, list) else a for a in args)  # DenseNet's lists grow after the call
     result = checkpoint(pieces[0], *args, use_reentrant=False, context_fn=contexts, **kwargs)
     for piece in pieces[1:]:
         result = checkpoint(piece, result, use_reentrant=False, context_fn=contexts)

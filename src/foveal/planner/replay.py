@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.planner.convolution import Backend
 from foveal.planner.record import KINDS, Op, Recording, affine
-from foveal.planner.workspace import Backend, need
+from foveal.planner.workspace import need
 
 #: The bound lies this far above what the operators need at most.
 MARGIN = 1.01

@@ -101,3 +101,12 @@ SAME = {
         ("uniform_", "default"),
     )
 }  # fmt: skip
+#: Operators that look at the same memory in another form: torch's own, on the content that is not there.
+VIEWS = {
+    getattr(getattr(_aten, name), overload)
+    for name, overload in (
+        ("detach", "default"), ("view", "default"), ("_unsafe_view", "default"), ("t", "default"),
+        ("transpose", "int"), ("permute", "default"), ("slice", "Tensor"), ("select", "int"),
+        ("expand", "default"), ("unsqueeze", "default"), ("squeeze", "dim"), ("alias", "default"),
+    )
+}  # fmt: skip

@@ -19,10 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from foveal.planner.record import ACTIVATIONS, Block, Op, Recording
-from foveal.planner.shapes import NEW, SAME
+from foveal.planner.shapes import NEW, SAME, VIEWS
 from foveal.planner.signature import work_of
 
-_DETACH = torch.ops.aten.detach.default
 
 #: Results of operators that make new tensors, by operator and arguments: (shape, stride, dtype) of each result.
 _Made = tuple[tuple[tuple[int, ...], tuple[int, ...], torch.dtype] | None, ...]
@@ -105,8 +104,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._ask(func, args, kwargs)
         if func in SAME:
             return args[0], 0
-        if func is _DETACH:
-            return self._alias(args[0]), 0
+        if func in VIEWS:
+            return self._view(func, args, kwargs), 0
         rule = NEW.get(func)
         known = rule(*args, **kwargs) if rule else None
         if known is not None:
@@ -115,10 +114,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return out, _flops(func, args, kwargs, out)
         return self._ask(func, args, kwargs)
 
-    def _alias(self, tensor: FakeTensor) -> Tensor:
+    def _view(self, func: Any, args: Any, kwargs: Any) -> Tensor:  # noqa: ANN401
         with in_kernel_invocation_manager(self._fake):
-            content = _DETACH(tensor)
-        return FakeTensor(self._fake, content, tensor.fake_device)
+            content = func(*args, **kwargs)
+        return FakeTensor(self._fake, content, args[0].fake_device)
 
     def _ask(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:  # noqa: ANN401
         """The result as torch's own shape functions give it, remembered where it depends on forms alone."""
