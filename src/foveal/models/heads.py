@@ -1,0 +1,400 @@
+"""Rewrites what stands between the last feature map and the logits, operator by operator.
+
+The head is traced (torch.fx) with the trunk as one opaque step. Each value of the head is followed as what it was
+in training: a map, or a vector that was flattened from a map; the rewritten head keeps all of them as maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional
+
+from foveal.models.space import mixers
+
+_Place = tuple[int, int]
+
+
+class Untranslatable(Exception):
+    """A step of the head that has no equal on a larger map; says which."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What a value was in training, at one place of the rewritten head.
+
+    Attributes:
+        channels: of the map.
+        window: places of the map that make up one answer, `(h, w)`; `(1, 1)` after pooling or a dense layer.
+        flat: it was a vector `(N, channels · h · w)`, not a map.
+        target: an adaptive average pooling to this size is still to be done, by the next dense layer.
+    """
+
+    channels: int
+    window: _Place
+    flat: bool = False
+    target: _Place | None = None
+
+
+def translate(classifier: nn.Module, pictures: Tensor) -> nn.Module:
+    """A module that gives maps of logits `(N, K, h, w)` with the classifier's weights.
+
+    Args:
+        classifier: in evaluation mode.
+        pictures: two of the training size.
+
+    Raises:
+        Untranslatable: naming the step.
+    """
+    if hasattr(classifier, "forward_features") and hasattr(classifier, "forward_head"):
+        contract: Any = classifier
+        maps = contract.forward_features(pictures)
+        if not isinstance(maps, Tensor) or maps.ndim != 4:
+            shape = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+            raise Untranslatable(f"forward_features gives {shape}, not feature maps (N, C, H, W)")
+        return Joined(classifier, _rewritten(_Head(classifier), maps))
+    return _rewritten(classifier, pictures)
+
+
+class _Head(nn.Module):
+    def __init__(self, network: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.network = network
+
+    def forward(self, maps: Tensor) -> Any:  # noqa: ANN401
+        return self.network.forward_head(maps)
+
+
+class Joined(nn.Module):
+    """The trunk as it was, and the rewritten head."""
+
+    def __init__(self, network: Any, head: nn.Module) -> None:  # noqa: ANN401
+        super().__init__()
+        self.network, self.head = network, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, H, W)` to `(N, K, h, w)`."""
+        maps: Tensor = self.head(self.network.forward_features(x))
+        return maps
+
+
+class _Tracer(fx.Tracer):
+    """Opens only what turns maps into something else: everything else stays one step."""
+
+    def __init__(self, opaque: set[nn.Module]) -> None:
+        super().__init__()
+        self._opaque = opaque
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        known = isinstance(m, _KNOWN) or getattr(m, "pointwise", False)  # subclasses too: timm has its own
+        return m in self._opaque or known or super().is_leaf_module(m, module_qualified_name)
+
+
+def _rewritten(root: nn.Module, value: Tensor) -> fx.GraphModule:
+    opaque = _opaque(root, value)
+    try:
+        graph = _Tracer(opaque).trace(root)
+    except (fx.proxy.TraceError, TypeError, RuntimeError, AttributeError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Untranslatable(f"its forward can't be followed: {first}") from None
+    module = fx.GraphModule(root, graph)
+    ShapeProp(module).propagate(value)
+    _Rewriter(module).run()
+    return module
+
+
+def _opaque(root: nn.Module, value: Tensor) -> set[nn.Module]:
+    """Modules that take maps and give maps, and whose insides are of no concern; found by running once."""
+    shapes: dict[nn.Module, list[tuple[Any, Any]]] = {}
+
+    def note(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:  # noqa: ANN401
+        sizes = [tuple(v.shape) if isinstance(v, Tensor) else None for v in (given[0] if given else None, out)]
+        shapes.setdefault(module, []).append((sizes[0], sizes[1]))
+
+    handles = [m.register_forward_hook(note) for m in root.modules() if m is not root]
+    try:
+        root(value)
+    finally:
+        for handle in handles:
+            handle.remove()
+    mixing = {root.get_submodule(path) for path in mixers(root, value)}
+    return {m for m, calls in shapes.items() if all(_stays_a_map(m, *call, mixes=m in mixing) for call in calls)}
+
+
+def _stays_a_map(module: nn.Module, given: Any, out: Any, *, mixes: bool) -> bool:  # noqa: ANN401
+    """Whether a module gives maps for maps, and does not end in a pooling over all places or to k × k.
+
+    A chain that ends in a single place is opened in any case: its first layer may follow such a pooling.
+    """
+    if given is None or out is None or len(given) != 4 or len(out) != 4:
+        return False
+    smaller = out[2] < given[2] or out[3] < given[3]
+    single = out[2:] == (1, 1)
+    if smaller and single and isinstance(module, nn.Sequential):
+        return False
+    return not (mixes and smaller and (single or out[1] == given[1]))
+
+
+#: Steps that work on each number alone, by kind of call.
+_ELEMENTWISE_MODULES = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh,
+    nn.Sigmoid, nn.Tanh, nn.Softplus,
+)  # fmt: skip
+_NOTHING_MODULES = (nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.Identity)
+_KNOWN = (nn.Linear, nn.LayerNorm, nn.BatchNorm1d, nn.Conv2d, *_ELEMENTWISE_MODULES, *_NOTHING_MODULES)
+_NOTHING = {"dropout", "alpha_dropout", "contiguous", "clone", "float", "detach", "to", "type_as"}
+_ELEMENTWISE = {
+    "relu", "relu_", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "hardswish", "hardsigmoid", "hardtanh",
+    "sigmoid", "tanh", "softplus", "clamp", "abs", "neg", "exp", "log", "square", "sqrt",
+}  # fmt: skip
+_BINARY = {"add", "add_", "iadd", "sub", "mul", "mul_", "imul", "truediv", "div", "cat", "maximum"}
+_FLATTEN = {"flatten", "view", "reshape", "squeeze", "unsqueeze"}
+_SOFTMAX = {"softmax", "log_softmax"}
+_AVERAGE = {"mean", "adaptive_avg_pool2d"}
+_MAXIMUM = {"amax", "adaptive_max_pool2d"}
+
+
+class _Rewriter:
+    """Walks through the traced head once, in order, and replaces what has to be replaced."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        self.module, self.graph = module, module.graph
+        self.forms: dict[fx.Node, _Form] = {}
+        self._made = 0
+
+    def run(self) -> None:
+        for node in list(self.graph.nodes):
+            if node.op == "placeholder":
+                self.forms[node] = self._map(node)
+            elif node.op == "output":
+                self._check_output(node)
+            elif node.op in ("call_module", "call_function", "call_method"):
+                self._step(node)
+        self.graph.eliminate_dead_code()
+        self.module.delete_all_unused_submodules()
+        self.module.recompile()
+
+    def _step(self, node: fx.Node) -> None:
+        inputs = [n for n in node.all_input_nodes if n in self.forms]
+        if not inputs:
+            return
+        shape = _shape(node)
+        if shape is None or len(shape) < 2:  # x.size(0), x.shape: whoever uses them for a view is replaced
+            return
+        layer = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        name = _name(node)
+        form = self.forms[inputs[0]]
+        if isinstance(layer, nn.Linear):
+            self._dense(node, layer, form)
+        elif isinstance(layer, nn.AdaptiveAvgPool2d) or (layer is None and name in _AVERAGE):
+            self._pool(node, form, nn.AvgPool2d)
+        elif isinstance(layer, nn.AdaptiveMaxPool2d) or (layer is None and name in _MAXIMUM):
+            self._pool(node, form, nn.MaxPool2d)
+        elif isinstance(layer, nn.Flatten | nn.Unflatten) or (layer is None and name in _FLATTEN):
+            self._flatten(node, form)
+        elif isinstance(layer, _NOTHING_MODULES) or (layer is None and name in _NOTHING):
+            self.forms[node] = form
+        elif isinstance(layer, nn.BatchNorm1d | nn.LayerNorm) and form.flat:
+            self._norm(node, layer, form)
+        elif isinstance(layer, nn.Softmax | nn.LogSoftmax) or (layer is None and name in _SOFTMAX):
+            self._softmax(node, layer, form)
+        elif isinstance(layer, _ELEMENTWISE_MODULES) or (layer is None and name in _ELEMENTWISE):
+            self._refuse_pending(node, form)
+            self.forms[node] = form
+        elif layer is None:
+            self._function(node, name, [self.forms[n] for n in inputs])
+        else:
+            self._layer(node, layer, [self.forms[n] for n in inputs])
+
+    def _dense(self, node: fx.Node, layer: nn.Linear, form: _Form) -> None:
+        """A dense layer on a vector that was a map: a convolution with the map's own size as its kernel."""
+        size = form.target or form.window
+        if not form.flat or layer.in_features != form.channels * size[0] * size[1]:
+            raise self._untranslatable(node, "a dense layer that does not see a flattened map")
+        kernel = layer.weight.view(layer.out_features, form.channels, *size)
+        self._become(node, _convolution(_folded(kernel, form), layer.bias))
+        self.forms[node] = _Form(layer.out_features, (1, 1), flat=True)
+
+    def _pool(self, node: fx.Node, form: _Form, kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> None:
+        """Pooling over all places slides; an adaptive one to several waits for the dense layer behind it."""
+        self._refuse_pending(node, form)
+        shape = _shape(node)
+        assert shape is not None
+        if form.flat or shape[:2] != (2, form.channels) or len(shape) not in (2, 4):
+            raise self._untranslatable(node, "pooling over something else than the places of a map")
+        out = (shape[2], shape[3]) if len(shape) == 4 else (1, 1)
+        if out == form.window:
+            self._vanish(node)
+            self.forms[node] = replace(form, flat=len(shape) == 2)
+        elif out == (1, 1):
+            self._become(node, kind(form.window, stride=1))
+            self.forms[node] = _Form(form.channels, (1, 1), flat=len(shape) == 2)
+        elif kind is nn.AvgPool2d:
+            self._vanish(node)
+            self.forms[node] = replace(form, target=out)
+        else:
+            raise self._untranslatable(node, f"maxima over {out[0]} × {out[1]} uneven parts of the map")
+
+    def _flatten(self, node: fx.Node, form: _Form) -> None:
+        shape = _shape(node)
+        h, w = form.target or form.window
+        if shape == (2, form.channels * h * w):
+            flat = True
+        elif shape == (2, form.channels, h, w):
+            flat = False
+        else:
+            raise self._untranslatable(
+                node, f"a new shape {shape} that is neither the map nor the map as a vector"
+            )
+        self._vanish(node)
+        self.forms[node] = replace(form, flat=flat)
+
+    def _norm(self, node: fx.Node, layer: nn.BatchNorm1d | nn.LayerNorm, form: _Form) -> None:
+        self._refuse_pending(node, form)
+        if form.window != (1, 1):
+            raise self._untranslatable(node, "a normalisation with its own numbers for each place of the map")
+        self._become(node, _ChannelNorm(layer) if isinstance(layer, nn.LayerNorm) else _batch_norm(layer))
+        self.forms[node] = form
+
+    def _softmax(self, node: fx.Node, layer: nn.Module | None, form: _Form) -> None:
+        logarithm = isinstance(layer, nn.LogSoftmax) or _name(node) == "log_softmax"
+        if not form.flat or form.window != (1, 1):
+            raise self._untranslatable(node, "a softmax over places")
+        self._become(node, nn.LogSoftmax(dim=1) if logarithm else nn.Softmax(dim=1))
+        self.forms[node] = form
+
+    def _function(self, node: fx.Node, name: str, forms: list[_Form]) -> None:
+        shape = _shape(node)
+        for form in forms:
+            self._refuse_pending(node, form)
+        if name not in _BINARY or len({(f.window, f.flat) for f in forms}) != 1 or shape is None:
+            raise self._untranslatable(node, f"`{name}` on what is no longer the whole map")
+        if name == "cat" and node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0) != 1:
+            raise self._untranslatable(node, "joining along places")
+        h, w = forms[0].window
+        channels = shape[1] // (h * w) if forms[0].flat else shape[1]
+        if forms[0].flat and name == "cat" and (h, w) != (1, 1):
+            raise self._untranslatable(node, "joining vectors that were flattened from maps")
+        self.forms[node] = replace(forms[0], channels=channels)
+
+    def _layer(self, node: fx.Node, layer: nn.Module, forms: list[_Form]) -> None:
+        """Any other layer: right on a map as it is; on what was pooled, only when it looks at one place."""
+        form = forms[0]
+        if isinstance(layer, nn.Conv2d) and form.target is not None and _covers(layer, form.target):
+            self._become(node, _convolution(_folded(layer.weight, form), layer.bias))
+            self.forms[node] = _Form(layer.out_channels, (1, 1))
+            return
+        self._refuse_pending(node, form)
+        shape = _shape(node)
+        assert shape is not None
+        if getattr(layer, "pointwise", False):
+            self.forms[node] = replace(form, channels=shape[1])
+        elif form.flat or any(f.flat for f in forms) or len(shape) != 4:
+            raise self._untranslatable(node, "a layer on vectors that is not known to work on each place alone")
+        else:
+            self.forms[node] = self._map(node)
+
+    def _check_output(self, node: fx.Node) -> None:
+        result = node.args[0]
+        form = self.forms.get(result) if isinstance(result, fx.Node) else None
+        if form is None or form.window != (1, 1) or form.target is not None:
+            raise Untranslatable("its output is no vector of logits")
+
+    def _map(self, node: fx.Node) -> _Form:
+        shape = _shape(node)
+        if shape is None or len(shape) != 4:
+            raise self._untranslatable(node, f"shape {shape}, where a map (N, C, H, W) was expected")
+        return _Form(shape[1], (shape[2], shape[3]))
+
+    def _become(self, node: fx.Node, layer: nn.Module) -> None:
+        """The step is done by this layer from now on, on the same input."""
+        name = f"converted_{self._made}"
+        self._made += 1
+        self.module.add_submodule(name, layer.eval())
+        given = node.all_input_nodes[0]
+        node.op, node.target, node.args, node.kwargs = "call_module", name, (given,), {}
+
+    def _vanish(self, node: fx.Node) -> None:
+        """The step hands on what it was given."""
+        self._become(node, nn.Identity())
+
+    def _refuse_pending(self, node: fx.Node, form: _Form) -> None:
+        if form.target is not None:
+            h, w = form.window
+            raise self._untranslatable(
+                node, f"it follows a pooling of {h} × {w} places to {form.target[0]} × {form.target[1]}"
+            )
+
+    def _untranslatable(self, node: fx.Node, why: str) -> Untranslatable:
+        stack = node.meta.get("nn_module_stack") or {}
+        path = str(node.target) if node.op == "call_module" else (list(stack)[-1] if stack else "")
+        where = path.removeprefix("network.") or "forward"
+        layer = f" ({type(self.module.get_submodule(path)).__name__})" if node.op == "call_module" else ""
+        return Untranslatable(f"{where}{layer}: {why}")
+
+
+class _ChannelNorm(nn.Module):
+    """A layer normalisation of vectors, at each place of a map."""
+
+    def __init__(self, layer: nn.LayerNorm) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return normed
+
+
+def _batch_norm(layer: nn.BatchNorm1d) -> nn.BatchNorm2d:
+    wide = nn.BatchNorm2d(
+        layer.num_features, layer.eps, affine=layer.affine, track_running_stats=layer.track_running_stats
+    )
+    wide.load_state_dict(layer.state_dict())
+    return wide
+
+
+def _convolution(kernel: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """A convolution without padding that has these weights, not a copy."""
+    k, c, h, w = kernel.shape
+    with torch.device("meta"):
+        layer = nn.Conv2d(c, k, (h, w), bias=bias is not None)
+    layer.weight = nn.Parameter(kernel.detach(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    return layer
+
+
+def _covers(layer: nn.Conv2d, size: _Place) -> bool:
+    padding = layer.padding if isinstance(layer.padding, tuple) else (1, 1)
+    return tuple(layer.kernel_size) == size and padding == (0, 0) and layer.groups == 1
+
+
+def _folded(kernel: Tensor, form: _Form) -> Tensor:
+    """A kernel for a pooled map as the kernel for the map before it was pooled.
+
+    Both are linear: `Σ_t kernel[t] · pooled[t]` with `pooled[t] = Σ_s P[t, s] · map[s]`.
+    """
+    if form.target is None:
+        return kernel
+    down, across = (_shares(size, to) for size, to in zip(form.window, form.target, strict=True))
+    return torch.einsum("kctu,th,uw->kchw", kernel.detach(), down.to(kernel.dtype), across.to(kernel.dtype))
+
+
+def _shares(size: int, to: int) -> Tensor:
+    """`(to, size)`: the share of each place in each mean of an adaptive average pooling along one side."""
+    return functional.adaptive_avg_pool1d(torch.eye(size, dtype=torch.float64)[:, None], to)[:, 0].T
+
+
+def _shape(node: fx.Node) -> tuple[int, ...] | None:
+    found: Any = node.meta.get("tensor_meta")
+    return tuple(found.shape) if hasattr(found, "shape") else None
+
+
+def _name(node: fx.Node) -> str:
+    target: str | Callable[..., Any] = node.target
+    return target if isinstance(target, str) else target.__name__
