@@ -117,7 +117,7 @@ OF_TORCH = {
     ),
     *(f"foveal.planner.{name}" for name in ("shapes", "signature", "steps", "trace")),
     *(n for n in MODULES if n.startswith("foveal.models.zoo.") and n != "foveal.models.zoo.cards"),
-    *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "training", "tuning")),
+    *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "memory", "training", "tuning")),
 }
 
 

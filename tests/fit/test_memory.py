@@ -1,0 +1,174 @@
+"""Memory that runs out: training goes on, and the result is the same."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch import nn
+
+from foveal.fit.memory import Choice, Kept, Pieces, choose, gentle_norms, out_of_memory
+from foveal.machine import rss
+from foveal.planner.scenario import Scenario
+
+
+class Failing(nn.Module):
+    """A layer that runs out of memory at chosen calls, as torch's CPU allocator says it."""
+
+    def __init__(self, at=()):
+        super().__init__()
+        self.at, self.calls = set(at), 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls in self.at:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return x
+
+
+def network(at=(), norm=False):
+    torch.manual_seed(3)
+    norms = [nn.BatchNorm2d(8)] if norm else []
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)]
+    return nn.Sequential(nn.Conv2d(3, 8, 3), *norms, nn.ReLU(), Failing(at), *head)
+
+
+def trained(module, steps=6, pieces=None):
+    """The weights after some steps, and the losses."""
+    pieces = pieces or Pieces()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    losses = []
+
+    def compute(inputs, targets, weight):
+        loss = nn.functional.cross_entropy(module(inputs), targets)
+        (weight * loss).backward()
+        return loss
+
+    for step in range(steps):
+        torch.manual_seed(step)
+        inputs, targets = torch.randn(12, 3, 8, 8), torch.randint(0, 4, (12,))
+        losses.append(float(pieces.gradients(module, inputs, targets, compute)))
+        optimizer.step()
+    return torch.cat([p.detach().flatten() for p in module.parameters()]), losses
+
+
+@pytest.mark.parametrize("at", [{1}, {4}, {2, 3}, {1, 2, 4}, {3, 9}])
+def test_a_failure_at_any_step_leaves_the_same_weights(at):
+    expected, losses = trained(network())
+    pieces = Pieces()
+    found, others = trained(network(at), pieces=pieces)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(others, losses, rtol=1e-5, atol=1e-6)
+    assert pieces.rises == [2**n for n in range(1, len(at) + 1)]
+
+
+def test_buffers_and_random_state_are_put_back():
+    module = network(norm=True)
+    kept, before = Kept.of(module), {k: v.clone() for k, v in module.state_dict().items()}
+    expected = torch.rand(3)
+    module(torch.randn(4, 3, 8, 8))
+    kept.restore(module)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_failed_pass_counts_no_statistics():
+    """The second convolution's failure comes after the batch normalisation has seen the whole batch."""
+    failed, never = network({1}, norm=True), network(norm=True)
+    pieces = Pieces(count=2)
+    trained(failed, steps=1)
+    trained(never, steps=1, pieces=pieces)
+    for (name, found), expected in zip(failed.state_dict().items(), never.state_dict().values(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_pieces_move_running_statistics_as_far_as_a_batch():
+    module = nn.BatchNorm2d(3, momentum=0.1)
+    picture = torch.randn(4, 3, 5, 5) + 7
+    with gentle_norms(module, 4):
+        for _ in range(4):
+            module(picture)
+    expected = 0.1 * picture.mean((0, 2, 3))
+    torch.testing.assert_close(module.running_mean, expected)
+    assert module.momentum == 0.1
+
+
+def test_other_errors_and_single_pictures_are_not_swallowed():
+    def wrong(*_):
+        raise RuntimeError("shape mismatch")
+
+    def hopeless(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    inputs, targets = torch.zeros(3, 3, 8, 8), torch.zeros(3, dtype=torch.long)
+    with pytest.raises(RuntimeError, match="mismatch"):
+        Pieces().gradients(network(), inputs, targets, wrong)
+    with pytest.raises(RuntimeError, match="allocate"):
+        Pieces().gradients(network(), inputs, targets, hopeless)
+
+
+def test_what_torch_really_says():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 56, dtype=torch.uint8)
+    assert out_of_memory(caught.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not out_of_memory(ValueError("DefaultCPUAllocator"))
+
+
+def test_batches_are_cut_before_the_limit():
+    said = []
+    tight, ample = Pieces(budget=rss(), say=said.append), Pieces(budget=rss() * 100)
+    trained(network(), steps=1, pieces=tight)
+    trained(network(), steps=1, pieces=ample)
+    assert tight.count == 2
+    assert ample.count == 1
+    assert "2 pieces" in said[0]
+
+
+UNDER_A_LIMIT = """
+    import resource, sys, torch
+    sys.path.insert(0, "tests/fit")
+    from torch import nn
+    from foveal.fit.memory import Pieces
+    torch.set_num_threads(1)
+    net = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
+                        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 2))
+    def compute(x, y, weight):
+        loss = nn.functional.cross_entropy(net(x), y)
+        (weight * loss).backward()
+        return loss
+    inputs, targets = torch.randn(64, 3, 128, 128), torch.zeros(64, dtype=torch.long)
+    compute(inputs[:2], targets[:2], 1.0)
+    used = [int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize")][0]
+    resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20, -1))
+    pieces = Pieces()
+    pieces.gradients(net, inputs, targets, compute)
+    print(pieces.count)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
+def test_training_goes_on_under_a_real_limit():
+    """64 pictures need 4 maps of 128 MiB; 200 MiB are allowed."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(UNDER_A_LIMIT)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) >= 4
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_the_choice_keeps_to_the_budget(norm):
+    layers = [part for _ in range(8) for part in (nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())]
+    if not norm:
+        layers = [part for part in layers if not isinstance(part, nn.BatchNorm2d)]
+    module = nn.Sequential(nn.Conv2d(3, 16, 3), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
+    scenario = Scenario(input=(3, 64, 64), batch=32)
+    whole = choose(module, scenario, 1 << 40, beside=0)
+    assert whole == Choice(1, False, whole.planned_bytes, whole.room_bytes, True, "a whole batch fits")
+    half = choose(module, scenario, int(whole.planned_bytes * 0.8) + 2**27, beside=2**26)
+    assert half.fits
+    assert half.checkpoint is norm
+    assert (half.pieces > 1) is not norm
+    assert half.planned_bytes <= half.room_bytes < whole.planned_bytes
