@@ -107,7 +107,10 @@ def test_the_ground_carries_nothing_heavy(name):
 
 #: Modules made of torch: they import it at their top, so nobody else may import *them* before they are needed.
 OF_TORCH = {
-    *(f"foveal.models.{name}" for name in ("agreement", "fully_convolutional", "heads", "space", "tiling")),
+    *(
+        f"foveal.models.{name}"
+        for name in ("agreement", "frozen", "fully_convolutional", "heads", "sliding", "space", "tiling")
+    ),
     "foveal.models.small",
     "foveal.models.segments",
     "foveal.models.tuned",

@@ -11,8 +11,11 @@ from torch import nn
 from foveal.errors import UsageError
 from foveal.models import zoo
 from foveal.models.agreement import compare_with_crops
+from foveal.models.backbones import find_backbone, load_network
+from foveal.models.frozen import frozen
 from foveal.models.fully_convolutional import convert
 from foveal.models.networks import build
+from foveal.models.segments import segmented
 from foveal.models.tiling import answer_in_tiles
 
 tv = torchvision.models
@@ -362,3 +365,38 @@ def test_weights_are_shared_not_copied():
     converted = convert(network, size=size)
     owned = {p.untyped_storage().data_ptr() for p in network.parameters()}
     assert {p.untyped_storage().data_ptr() for p in converted.parameters()} == owned
+
+
+@pytest.mark.parametrize("stages", [False, True])
+@torch.inference_mode()
+def test_a_head_on_a_frozen_trunk(stages):
+    """Lite0 with its packaged weights; with stages, each slides over its own map. Pictures that differ by a shift of
+    the whole network's stride, far from any border, get the same answers."""
+    backbone = find_backbone()
+    generator = torch.Generator().manual_seed(0)
+    width = backbone.dimension + (backbone.stage_dimension if stages else 0)
+    head = (torch.randn(4, width, generator=generator).numpy() / 40, torch.randn(4, generator=generator).numpy())
+    network = frozen(load_network(backbone), head, backbone.dimension)
+    x = picture(224, 224, count=2)
+    maps = segmented(load_network(backbone)).maps(x)
+    features = torch.cat([maps[0], *(nn.functional.adaptive_avg_pool2d(m, 2).flatten(1) for m in maps[1:])], dim=1)
+    expected = features[:, :width] @ torch.from_numpy(head[0]).T + torch.from_numpy(head[1])
+    converted = convert(network, size=224)
+    assert converted.stride == 32
+    assert (converted(x)[:, :, 0, 0] - expected).abs().max() <= 1e-5 * expected.abs().max()
+    side = 224 + 2 * 448  # answers 14 and 15 see nothing of a border
+    large = picture(224, side)
+    answers = converted(large)
+    shifted = converted(large[..., 32:])
+    assert (answers[..., 15] - shifted[..., 14]).abs().max() <= 1e-4 * answers.abs().max()
+    measured = compare_with_crops(network, converted, large[..., : 224 + 3 * 32])
+    assert measured.places == 4 and measured.relative > 0
+
+
+@torch.inference_mode()
+def test_a_tuned_network():
+    torch.manual_seed(0)
+    network = alive(build({"architecture": "tuned", "backbone": "lite0", "dimension": 1280, "classes": 4}))
+    x = picture(96, 96, count=2)
+    expected = network(x)
+    assert (convert(network, size=96)(x)[:, :, 0, 0] - expected).abs().max() <= 1e-5 * expected.abs().max()

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.errors import UsageError
+from foveal.models.frozen import Frozen, translate_stages
 from foveal.models.heads import Joined, Untranslatable, translate
 from foveal.models.small import Ensemble, Shifted
 from foveal.models.space import Space, look_at
@@ -139,6 +140,8 @@ def _translated(classifier: nn.Module, pictures: Tensor) -> nn.Module:
     if isinstance(classifier, Ensemble):
         return Ensemble([_translated(_bare(member)[0], pictures) for member in classifier.members]).eval()
     try:
+        if isinstance(classifier, Frozen) and classifier.segments is not None:
+            return translate_stages(classifier, pictures)
         return translate(classifier, pictures)
     except Untranslatable as problem:
         raise UsageError(

@@ -10,14 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
-from torch.nn import functional
 
+from foveal.models.sliding import ChannelNorm, Place, convolution_of, covers, folded, wide_batch_norm
 from foveal.models.space import mixers
-
-_Place = tuple[int, int]
 
 
 class Untranslatable(Exception):
@@ -36,9 +33,9 @@ class _Form:
     """
 
     channels: int
-    window: _Place
+    window: Place
     flat: bool = False
-    target: _Place | None = None
+    target: Place | None = None
 
 
 def translate(classifier: nn.Module, pictures: Tensor) -> nn.Module:
@@ -54,11 +51,12 @@ def translate(classifier: nn.Module, pictures: Tensor) -> nn.Module:
     if hasattr(classifier, "forward_features") and hasattr(classifier, "forward_head"):
         contract: Any = classifier
         maps = contract.forward_features(pictures)
-        if not isinstance(maps, Tensor) or maps.ndim != 4:
+        if isinstance(maps, Tensor) and maps.ndim == 4:
+            return Joined(classifier, rewritten(_Head(classifier), maps))
+        if not isinstance(maps, Tensor) or maps.ndim != 2:
             shape = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
             raise Untranslatable(f"forward_features gives {shape}, not feature maps (N, C, H, W)")
-        return Joined(classifier, _rewritten(_Head(classifier), maps))
-    return _rewritten(classifier, pictures)
+    return rewritten(classifier, pictures)
 
 
 class _Head(nn.Module):
@@ -95,7 +93,8 @@ class _Tracer(fx.Tracer):
         return m in self._opaque or known or super().is_leaf_module(m, module_qualified_name)
 
 
-def _rewritten(root: nn.Module, value: Tensor) -> fx.GraphModule:
+def rewritten(root: nn.Module, value: Tensor) -> fx.GraphModule:
+    """`root`, which gives a vector for `value`, as a module that gives maps. Raises as `translate` does."""
     opaque = _opaque(root, value)
     try:
         graph = _Tracer(opaque).trace(root)
@@ -217,7 +216,7 @@ class _Rewriter:
         if not form.flat or layer.in_features != form.channels * size[0] * size[1]:
             raise self._untranslatable(node, "a dense layer that does not see a flattened map")
         kernel = layer.weight.view(layer.out_features, form.channels, *size)
-        self._become(node, _convolution(_folded(kernel, form), layer.bias))
+        self._become(node, convolution_of(folded(kernel, form.window, form.target), layer.bias))
         self.forms[node] = _Form(layer.out_features, (1, 1), flat=True)
 
     def _pool(self, node: fx.Node, form: _Form, kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> None:
@@ -258,7 +257,7 @@ class _Rewriter:
         self._refuse_pending(node, form)
         if form.window != (1, 1):
             raise self._untranslatable(node, "a normalisation with its own numbers for each place of the map")
-        self._become(node, _ChannelNorm(layer) if isinstance(layer, nn.LayerNorm) else _batch_norm(layer))
+        self._become(node, ChannelNorm(layer) if isinstance(layer, nn.LayerNorm) else wide_batch_norm(layer))
         self.forms[node] = form
 
     def _softmax(self, node: fx.Node, layer: nn.Module | None, form: _Form) -> None:
@@ -285,8 +284,8 @@ class _Rewriter:
     def _layer(self, node: fx.Node, layer: nn.Module, forms: list[_Form]) -> None:
         """Any other layer: right on a map as it is; on what was pooled, only when it looks at one place."""
         form = forms[0]
-        if isinstance(layer, nn.Conv2d) and form.target is not None and _covers(layer, form.target):
-            self._become(node, _convolution(_folded(layer.weight, form), layer.bias))
+        if isinstance(layer, nn.Conv2d) and form.target is not None and covers(layer, form.target):
+            self._become(node, convolution_of(folded(layer.weight, form.window, form.target), layer.bias))
             self.forms[node] = _Form(layer.out_channels, (1, 1))
             return
         self._refuse_pending(node, form)
@@ -336,58 +335,6 @@ class _Rewriter:
         where = path.removeprefix("network.") or "forward"
         layer = f" ({type(self.module.get_submodule(path)).__name__})" if node.op == "call_module" else ""
         return Untranslatable(f"{where}{layer}: {why}")
-
-
-class _ChannelNorm(nn.Module):
-    """A layer normalisation of vectors, at each place of a map."""
-
-    def __init__(self, layer: nn.LayerNorm) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed: Tensor = self.layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return normed
-
-
-def _batch_norm(layer: nn.BatchNorm1d) -> nn.BatchNorm2d:
-    wide = nn.BatchNorm2d(
-        layer.num_features, layer.eps, affine=layer.affine, track_running_stats=layer.track_running_stats
-    )
-    wide.load_state_dict(layer.state_dict())
-    return wide
-
-
-def _convolution(kernel: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    """A convolution without padding that has these weights, not a copy."""
-    k, c, h, w = kernel.shape
-    with torch.device("meta"):
-        layer = nn.Conv2d(c, k, (h, w), bias=bias is not None)
-    layer.weight = nn.Parameter(kernel.detach(), requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias.detach(), requires_grad=False)
-    return layer
-
-
-def _covers(layer: nn.Conv2d, size: _Place) -> bool:
-    padding = layer.padding if isinstance(layer.padding, tuple) else (1, 1)
-    return tuple(layer.kernel_size) == size and padding == (0, 0) and layer.groups == 1
-
-
-def _folded(kernel: Tensor, form: _Form) -> Tensor:
-    """A kernel for a pooled map as the kernel for the map before it was pooled.
-
-    Both are linear: `Σ_t kernel[t] · pooled[t]` with `pooled[t] = Σ_s P[t, s] · map[s]`.
-    """
-    if form.target is None:
-        return kernel
-    down, across = (_shares(size, to) for size, to in zip(form.window, form.target, strict=True))
-    return torch.einsum("kctu,th,uw->kchw", kernel.detach(), down.to(kernel.dtype), across.to(kernel.dtype))
-
-
-def _shares(size: int, to: int) -> Tensor:
-    """`(to, size)`: the share of each place in each mean of an adaptive average pooling along one side."""
-    return functional.adaptive_avg_pool1d(torch.eye(size, dtype=torch.float64)[:, None], to)[:, 0].T
 
 
 def _shape(node: fx.Node) -> tuple[int, ...] | None:
