@@ -72,7 +72,7 @@ def pooled(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Accuracy over several test sides together, with Wilson's interval."""
     right, total = sum(round(r["accuracy"] * r["n"]) for r in rows), sum(r["n"] for r in rows)
     return {
-        "splits": len({r["split"] for r in rows}),
+        "splits": len({r.get("split", r.get("seed")) for r in rows}),
         "n": total,
         "accuracy": right / total,
         "ci95": wilson(right, total),

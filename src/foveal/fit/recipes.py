@@ -20,6 +20,7 @@ class Recipe:
         stages, kernel, stride, residual, dropout: see `models.small.SmallNet`.
         epochs: passes through the training side when the time allows all of them; the steps are settled
             beforehand from the speed measured on this machine.
+        least_steps: however few pictures there are.
         least: under this share of the epochs a shorter recipe does better.
         batch, rate, weight_decay, optimizer, warmup, smoothing, ema: see `loop.Settings`.
         augment: see `augment.Augment`; `mirror` is added where mirrored pictures keep their label.
@@ -33,6 +34,7 @@ class Recipe:
     rate: float
     batch: int = 128
     least: float = 0.5
+    least_steps: int = 200
     kernel: int = 3
     stride: int = 1
     residual: bool = False

@@ -23,7 +23,7 @@ from foveal.values import Backbone, Decisions, Entry, Preprocess, Split
 #: Up to this long side pictures are small: a frozen trunk, made for 224 pixels, sees little in them.
 SMALL = 64
 #: From so many small pictures on, a network of their own does better than a frozen trunk.
-ENOUGH = 2000
+ENOUGH = 5000
 #: With more pictures the stages' features, some 18 kB a picture, are not kept.
 MOST_WITH_STAGES = 20_000
 FROZEN_RUNGS = (*frozen.RUNGS, *tuned.RUNGS)

@@ -75,12 +75,12 @@ class Trainer:
 
     def affordable_steps(self) -> tuple[int, str]:
         """How many steps fit: all epochs of the recipe, or what the time left allows."""
-        full = max(1, round(self.recipe.epochs * self.batches(0).per_epoch))
+        full = max(self.recipe.least_steps, round(self.recipe.epochs * self.batches(0).per_epoch))
         left = self.work.clock.left(reserve=self.work.reserve) * _PLANNED / self.recipe.members
         epoch = self.seconds_an_epoch() if left < float("inf") else 0.0
         fits = int(left / epoch * self.batches(0).per_epoch) if epoch else full
         if fits >= full:
-            return full, f"all {self.recipe.epochs:g} epochs fit the time"
+            return full, f"all {full} steps fit the time"
         return max(
             1, fits
         ), f"{full} would be all; an epoch takes {epoch:.1f} s here, {left:.0f} s are left for each network"

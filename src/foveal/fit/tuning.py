@@ -35,6 +35,8 @@ Labels = NDArray[np.int64]
 _HEAD_PICTURES = 3000
 #: Strength of that head: it is a beginning, and should not be sure of anything.
 _HEAD_STRENGTH = 16.0
+#: Share of a step's time that its way forth takes, with room for noise; seconds to read a picture.
+_FORTH, _READING = 0.4, 0.004
 #: Steps between looks at the loss: trainings are short.
 _LOOK = 25
 
@@ -105,10 +107,14 @@ class Tuner:
         }
         self.device: Device = choose_device(work.decisions, self.network, self.preprocess)
 
-    def seconds_an_epoch(self, placed: Sequence[Placed]) -> float:
-        """Measured over a few steps on noise, once; remembered among the decisions."""
+    def seconds_a_picture(self) -> float:
+        """To learn from it once: measured over a few steps on noise, and remembered among the decisions."""
         key = f"{self.how.name} at {self.size} px, seconds a picture"
-        return float(self.work.decisions.settle(key, self._measured)) * len(placed)
+        return float(self.work.decisions.settle(key, self._measured))
+
+    def seconds_an_epoch(self, placed: Sequence[Placed]) -> float:
+        """To learn once from each of these."""
+        return self.seconds_a_picture() * len(placed)
 
     def steps(self, placed: Sequence[Placed], left: float) -> tuple[int, str]:
         """How many steps fit these seconds, at most all epochs of the recipe."""
@@ -119,6 +125,11 @@ class Tuner:
             return full, f"all {full} steps fit the time, {1000 * step:.0f} ms each"
         fits = max(1, int(left / step))
         return fits, f"{full} would be all; a step takes {1000 * step:.0f} ms, {left:.0f} s are left"
+
+    def overhead(self, learning: Sequence[Placed], answering: int) -> float:
+        """Seconds beside the steps: reading, the head that comes first, and so many answers at the end."""
+        forth = self.seconds_a_picture() * (1.0 if self.how.cut else _FORTH)
+        return (_READING + forth) * (min(len(learning), _HEAD_PICTURES) + answering) + _READING * len(learning)
 
     def train(
         self, name: str, placed: Sequence[Placed], steps: int, *, reserve: float

@@ -93,8 +93,8 @@ def _mirror_keeps_label(work: Work, first: Candidate) -> tuple[bool, str]:
     from foveal.fit.training import answers_of
 
     labels = work.labels(work.split.on("val"))
-    if not len(labels) or first.score is None:
-        return False, "nothing to ask it on"
+    if not len(labels) or first.score is None or first.score < 1.5 / len(work.split.classes):
+        return False, "nothing to ask it on, or nobody who would know"
     mirrored = answers_of(first.learned, np.ascontiguousarray(work.pixels("val")[:, :, :, ::-1]))
     score = float((mirrored.argmax(axis=1) == labels).mean())
     words = f"{first.strategy} is right on {first.score:.1%} of the validation side, mirrored on {score:.1%}"

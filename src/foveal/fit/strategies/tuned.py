@@ -39,6 +39,10 @@ _TRIAL_EPOCHS, _TRIAL_PICTURES = 2.0, 1000
 _IMPORTS = 15.0
 #: From this sum of two z-values on, a short trial has shown that the whole training will be better.
 _DECISIVE = 3.0
+#: Share of the first training's steps with which a second one on all pictures is still worth it.
+_SHORTER = 0.7
+#: Share of the time left that a training may plan for; the rest is for noise in the speed.
+_PLANNED = 0.93
 #: Share of the time left for a training that has to be repeated on all pictures afterwards.
 _FIRST_OF_TWO = 0.42
 
@@ -83,10 +87,14 @@ class Tune:
         some = train if learns == "all" else inside
         tuner = _tuner(self.how, work, size)
         share = 1.0 if learns == "all" else _FIRST_OF_TWO
-        left = work.clock.left(reserve=work.reserve)
-        steps = work.decisions.settle(f"{self.name} steps", lambda: tuner.steps(some, share * left * 0.93))
+        left, answers = work.clock.left(reserve=work.reserve), _answers(work, len(train) - len(some))
+        around = tuner.overhead(some, answers)
+        steps = work.decisions.settle(
+            f"{self.name} steps", lambda: tuner.steps(some, (share * left - around) * _PLANNED)
+        )
         later = (1 - share) * left if left < math.inf else 0.0  # a repeated run has all the time there is
-        network, settings = tuner.train(self.name, some, steps, reserve=work.reserve + later)
+        reserve = work.reserve + later + tuner.overhead([], answers)
+        network, settings = tuner.train(self.name, some, steps, reserve=reserve)
         if learns == "all":
             evidence = trials.evidence.get(size)
         else:
@@ -120,8 +128,8 @@ class TuneAll:
         before = self._before(so_far)
         if before is None:
             return 0.0
-        seconds = float(before.settings["outcome"]["seconds"])
-        return seconds * len(work.split.on("train")) / max(1, len(before.seen["train"]))
+        whole = before.seconds * len(work.split.on("train")) / max(1, len(before.seen["train"]))
+        return whole * _SHORTER
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
         """Train on everything, with the settings of the first training."""
@@ -130,15 +138,17 @@ class TuneAll:
         began, train = work.clock.spent(), work.split.on("train")
         tuner = _tuner(self.how, work, before.settings["size"])
         first = before.settings["outcome"]["steps"]
-        left = work.clock.left(reserve=work.reserve) * 0.93
+        answers = _answers(work)
+        left = work.clock.left(reserve=work.reserve) - tuner.overhead(train, answers)
 
         def enough() -> tuple[int, str]:
             wanted = round(first * len(train) / max(1, len(before.seen["train"])))
-            fits, reason = tuner.steps(train, left)
+            fits, reason = tuner.steps(train, left * _PLANNED)
             return (wanted, "as many epochs as before") if wanted <= fits else (fits, reason)
 
         steps = work.decisions.settle(f"{self.name} steps", enough)
-        network, settings = tuner.train(self.name, train, steps, reserve=work.reserve)
+        reserve = work.reserve + tuner.overhead([], answers)
+        network, settings = tuner.train(self.name, train, steps, reserve=reserve)
         seconds = work.clock.spent() - began
         return _candidate(self.name, tuner, network, train, before.evidence, seconds, settings)
 
@@ -208,6 +218,11 @@ class _Trials:
         steps = max(40, round(_TRIAL_EPOCHS * len(self.inside) / self.how.batch))
         network, _ = tuner.train(f"{self.how.name}-trial-{size}", self.inside, steps, reserve=self.work.reserve)
         return Evidence.of(self.outside, tuner.answers(network, self.outside), self.work.labels(self.outside))
+
+
+def _answers(work: Work, more: int = 0) -> int:
+    """How many pictures a trained network is asked about."""
+    return len(work.split.on("val")) + len(work.split.on("test")) + more
 
 
 def _tuner(how: Tuning, work: Work, size: int) -> Tuner:
