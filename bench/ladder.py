@@ -1,11 +1,11 @@
-"""What each rung of the ladder is worth, and whether the ladder chooses well: each rung pinned, and the ladder itself.
+"""What each rung of the ladder is worth, and whether the ladder chooses well: each pinned, and the ladder itself.
 
     uv run python bench/ladder.py FONTS --scenes FOLDER --time 8m
     uv run python bench/ladder.py FONTS --small --time 4m
 
 FONTS is a folder of .ttf files (Debian's `fonts-dejavu` and `fonts-liberation`, say). The tasks are made here:
-letters as photographed, MNIST's digits as small PNG files, and, with `--small`, ten small ones. 100 pictures a class
-to learn from (`--small`: 40), the rest to test on. Rows are kept: a bench goes on where it stopped.
+letters as photographed, MNIST's digits as small PNG files, and, with `--small`, ten small ones. 100 pictures a
+class to learn from (`--small`: 40), 50 to test on. Rows are kept: a bench goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """The Python door behaves as a user of scikit-learn expects."""
 
+import csv
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -43,6 +46,32 @@ def test_predict_takes_every_form(fitted, photos):
     batch = np.stack([np.asarray(p.convert("RGB").resize((64, 64))) for p in pictures])
     assert fitted.predict(batch).shape == (3,) and fitted.predict(batch[0]).shape == (1,)
     assert fitted.predict(pictures[0])[0] == fitted.predict(files[0])[0]
+
+
+def test_an_array_of_names_is_taken_for_names(fitted, photos):
+    files = [str(f) for f in sorted((photos / "bee").iterdir())[:2]]
+    assert np.array_equal(fitted.predict_proba(np.array(files)), fitted.predict_proba(files))
+    assert np.array_equal(fitted.predict_proba(np.array(files, dtype=object)), fitted.predict_proba(files))
+
+
+def test_paths_are_shown_and_grouped_from_their_own_common_folder(fitted, photos, tmp_path):
+    assert fitted.summary_["data"]["root"] == str(photos.resolve())
+    odd = tmp_path / " with spaces "
+    names = [str(shutil.copy(f, odd / f"{k % 10} {f.name} ")) for k, f in _made(odd, photos)]
+    model = ImageClassifier(time="1m", out=str(tmp_path / "run"), group_by=r"^(\d) ", strategy="frozen")
+    model.fit(names, ["even" if int(n.rpartition("/")[2][0]) % 2 else "odd" for n in names])
+    rows = list(csv.DictReader((tmp_path / "run" / "split.csv").read_text().splitlines()))
+    assert {r["path"] for r in rows} == set(names)
+    sides = {}
+    for row in rows:
+        if row["split"] in ("train", "val", "test"):
+            sides.setdefault(row["path"].rpartition("/")[2][0], set()).add(row["split"])
+    assert len(sides) == 10 and all(len(s) == 1 for s in sides.values())
+
+
+def _made(folder, photos):
+    folder.mkdir()
+    return list(enumerate(sorted(photos.rglob("*.*"))[:60]))
 
 
 def test_score_and_evaluate(fitted, photos):

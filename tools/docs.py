@@ -79,6 +79,22 @@ def mnist_table() -> str:
     return "\n".join([*lines, "", _machine_line("mnist")])
 
 
+def ladder_table() -> str:
+    """Each rung on each task, as Markdown."""
+    lines = [
+        "| pictures | rung | budget | seconds (runs) | test accuracy, 95 % interval (pictures) |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name in ("ladder", "ladder-small"):
+        for row in (_result(name) or {}).get("summary", []):
+            low, high = row["ci95"]
+            lines.append(
+                f"| {row['task']} | {row['rung']} | {row['budget']} | {row['seconds']:.0f} ({row['runs']}) "
+                f"| {100 * row['accuracy']:.1f} %, {100 * low:.1f}–{100 * high:.1f} % ({row['n']}) |"
+            )
+    return "\n".join([*lines, "", _machine_line("ladder")])
+
+
 def other_table() -> str:
     """The remaining benches, a line each."""
     lines = ["| what | measured |", "| --- | --- |"]
@@ -104,7 +120,7 @@ def _result(name: str) -> dict[str, Any] | None:
     return content
 
 
-TABLES = {"transfer": transfer_table, "mnist": mnist_table, "other": other_table}
+TABLES = {"transfer": transfer_table, "mnist": mnist_table, "other": other_table, "ladder": ladder_table}
 
 
 def dead_links(page: Path, text: str) -> list[str]:

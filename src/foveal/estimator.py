@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -10,16 +11,16 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import FovealError, UsageError
-from foveal.files import CsvWriter
 from foveal.ship import Predictor, find_pictures, load_bundle, save_bundle
 from foveal.ship.evaluate import evaluate
 from foveal.ship.predictor import Picture
 
-_PARAMETERS = ("time", "seed", "backbone", "group_by", "strategy", "out")
+_PARAMETERS = ("time", "seed", "backbone", "group_by", "strategy", "augment", "out")
 
 
 class NotFitted(FovealError, ValueError, AttributeError):
@@ -35,6 +36,7 @@ class ImageClassifier:
         backbone: `lite0`, or a timm model whose weights are on this machine.
         group_by: regular expression on paths; what it captures stays on one side of the split.
         strategy: pins a rung of the ladder.
+        augment: how much pictures may change while a network is tuned: `auto`, `none`, `light`, `strong`.
         out: the run folder; by default one under `runs/`.
 
     Attributes:
@@ -51,6 +53,7 @@ class ImageClassifier:
         backbone: str = "lite0",
         group_by: str | None = None,
         strategy: str | None = None,
+        augment: str = "auto",
         out: str | None = None,
     ) -> None:
         self.time = time
@@ -58,6 +61,7 @@ class ImageClassifier:
         self.backbone = backbone
         self.group_by = group_by
         self.strategy = strategy
+        self.augment = augment
         self.out = out
         self._predictor: Predictor | None = None
 
@@ -79,6 +83,7 @@ class ImageClassifier:
             backbone=self.backbone,
             group_by=self.group_by,
             strategy=self.strategy,
+            augment=self.augment,
         )
         clock = Clock(config.budget)
         if labels is None:
@@ -89,7 +94,7 @@ class ImageClassifier:
             if isinstance(data, str | os.PathLike):
                 raise UsageError("labels for one path", hint="fit(folder), or fit([path, ...], [label, ...])")
             with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
-                table = _as_table(list(data), list(labels), Path(folder) / "data.csv")
+                table = _as_table(list(data), list(labels), Path(folder) / "data.jsonl")
                 self.run_, self.summary_ = train(table, config, out=self.out, clock=clock)
         self._predictor = Predictor.load(self.run_)
         return self
@@ -172,16 +177,17 @@ def _each(pictures: Picture | Sequence[Picture]) -> Iterable[Picture]:
     if isinstance(pictures, str | os.PathLike):
         return find_pictures([pictures])
     if isinstance(pictures, np.ndarray):
+        if pictures.dtype.kind in "UO":  # names, not pixels
+            return [p if isinstance(p, str | os.PathLike | Image.Image) else str(p) for p in pictures.ravel()]
         return pictures if pictures.ndim == 4 else [pictures]
     return pictures if isinstance(pictures, list | tuple) else [pictures]  # type: ignore[list-item]
 
 
 def _as_table(paths: list[str | os.PathLike[str]], labels: list[object], table: Path) -> Path:
+    """As JSON lines, which keep every character of a name."""
     if len(paths) != len(labels):
         raise UsageError(f"{len(paths)} paths and {len(labels)} labels", hint="give one label a path")
-    with table.open("w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
-        writer = CsvWriter(handle)
-        writer.writerow(["path", "label"])
-        for path, label in zip(paths, labels, strict=True):
-            writer.writerow([os.path.abspath(os.fspath(path)), str(label)])
+    rows = [{"path": os.path.abspath(os.fspath(p)), "label": str(x)} for p, x in zip(paths, labels, strict=True)]
+    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    table.write_text(text, encoding="utf-8", errors="surrogateescape")
     return table

@@ -7,6 +7,7 @@ form, or one such file · `sample:NAME`.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -218,21 +219,30 @@ def _list_table(path: Path) -> Listing:
         _json_rows(path, text) if path.suffix.lower() in (".jsonl", ".ndjson", ".json") else _csv_rows(path, text)
     )
     for number, row in rows:
-        where = row.get("path", "").strip()
-        label, split, group = (row.get(k, "").strip() for k in ("label", "split", "group"))
-        if not where:
+        where, label, split, group = (row.get(k, "") for k in ("path", "label", "split", "group"))
+        if not where.strip():
             raise DataError(f"{path}:{number}: this row has no path", hint="every row needs path and label")
         full = os.path.normpath(os.path.join(listing.root, where))
+        split = split.strip()
         if split and split.lower() not in _SPLITS:
             raise DataError(
                 f"{path}:{number}: split {split!r} is none of train, val, test",
                 hint="leave it empty to let foveal split",
             )
-        if not label:
+        if not label.strip():
             listing.skip(full, "no_label", f"row {number} has no label")
         else:
             listing.entries.append(Entry(full, label, _SPLITS[split.lower()] if split else None, group or None))
+    _move_root(listing)
     return listing
+
+
+def _move_root(listing: Listing) -> None:
+    """A table that lies apart from its pictures says nothing about them: their own common folder does."""
+    inside = os.path.join(listing.root, "")
+    if listing.entries and not any(e.path.startswith(inside) for e in listing.entries):
+        with contextlib.suppress(ValueError):  # no common folder: drives of Windows
+            listing.root = os.path.commonpath([os.path.dirname(e.path) for e in listing.entries])
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -252,7 +262,10 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
     reader.fieldnames = names
     try:
         for row in reader:
-            yield reader.line_num, {k: v or "" for k, v in row.items() if isinstance(v, str) or v is None}
+            yield (
+                reader.line_num,
+                {k: (v or "").strip() for k, v in row.items() if isinstance(v, str) or v is None},
+            )
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: {error}", hint="is this a CSV file?") from None
 
