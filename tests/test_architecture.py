@@ -159,7 +159,8 @@ def test_only_the_command_line_prints():
 
 
 def test_public_names():
-    assert foveal.__all__ == ["FovealError", "ImageClassifier", "__version__", "audit", "load", "plan"]
+    public = ["FovealError", "ImageClassifier", "__version__", "audit", "load", "plan", "to_fully_convolutional"]
+    assert foveal.__all__ == public
     for name in foveal.__all__:
         assert getattr(foveal, name) is not None
     with pytest.raises(AttributeError):

@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from foveal.errors import FovealError
     from foveal.estimator import ImageClassifier, load
     from foveal.planner import plan
+    from foveal.ship.maps import to_fully_convolutional
 
 __version__ = "0.1.0"
-__all__ = ["FovealError", "ImageClassifier", "__version__", "audit", "load", "plan"]
+__all__ = ["FovealError", "ImageClassifier", "__version__", "audit", "load", "plan", "to_fully_convolutional"]
 
 _HOME = {
     "FovealError": "foveal.errors",
@@ -19,6 +20,7 @@ _HOME = {
     "audit": "foveal.data",
     "load": "foveal.estimator",
     "plan": "foveal.planner",
+    "to_fully_convolutional": "foveal.ship.maps",
 }
 
 

@@ -370,8 +370,8 @@ def test_weights_are_shared_not_copied():
 @pytest.mark.parametrize("stages", [False, True])
 @torch.inference_mode()
 def test_a_head_on_a_frozen_trunk(stages):
-    """Lite0 with its packaged weights; with stages, each slides over its own map. Pictures that differ by a shift of
-    the whole network's stride, far from any border, get the same answers."""
+    """Lite0 with its packaged weights; with stages, each slides over its own map. Pictures that differ by a shift
+    of the whole stride get the same answers, far from any border."""
     backbone = find_backbone()
     generator = torch.Generator().manual_seed(0)
     width = backbone.dimension + (backbone.stage_dimension if stages else 0)

@@ -22,6 +22,7 @@ from foveal.cli.evaluate import evaluate
 from foveal.cli.plan import plan
 from foveal.cli.predict import predict
 from foveal.cli.train import train
+from foveal.cli.zoo import zoo
 from foveal.errors import FovealError
 
 
@@ -54,7 +55,8 @@ app = typer.Typer(
 _PICTURES = "Your pictures"
 for _verb in (train, audit, evaluate, predict):
     app.command(rich_help_panel=_PICTURES)(_verb)
-app.command(rich_help_panel="Understand CNNs")(plan)
+for _verb in (plan, zoo):
+    app.command(rich_help_panel="Understand CNNs")(_verb)
 app.command(rich_help_panel="This machine")(doctor)
 
 

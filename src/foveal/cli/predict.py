@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from foveal.cli.console import Terminal, counted, say
+from foveal.cli.console import Terminal, counted, put, put_json, say
 
 
 def predict(
@@ -20,9 +20,20 @@ def predict(
     ] = None,
     format: Annotated[str | None, typer.Option(help="csv, parquet or json, when the name does not tell.")] = None,
     precision: Annotated[str | None, typer.Option(help="Pin f32 or bf16.")] = None,
+    map: Annotated[
+        bool, typer.Option("--map", help="Answers all over each picture, as overlays and arrays, into --out DIR.")
+    ] = False,
+    window: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="What each answer of a map sees; by default the network's input."),
+    ] = None,
+    memory: Annotated[str | None, typer.Option(help="That a map may take, as 2GiB.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Name what is on pictures. A file that can't be read becomes a row with its reason."""
+    if map:
+        _map(run, pictures, out, window, memory, json)
+        return
     from foveal.errors import UsageError
     from foveal.ship import Predictor, find_pictures
     from foveal.ship.tables import format_of, write_csv, write_file, write_json
@@ -43,3 +54,45 @@ def predict(
         else:
             sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
             write_csv(answers, sys.stdout, topk=topk)
+
+
+def _map(
+    run: str, pictures: list[str], out: Path | None, window: int | None, memory: str | None, json: bool
+) -> None:
+    """A map of answers over each picture."""
+    from foveal.errors import UnreadableImage, UsageError
+    from foveal.planner.budget import bytes_of
+    from foveal.ship import find_pictures
+    from foveal.ship.maps import Mapper
+    from foveal.ship.overlay import write_maps
+
+    if out is None:
+        raise UsageError("a map is a set of files", hint="say where: --map --out DIR")
+    mapper = Mapper.load(run, window=window, memory=bytes_of(memory) if memory else None)
+    network = mapper.network
+    written, refused = [], []
+    with Terminal().stage("map") as bar:
+        for path in counted(find_pictures(pictures), bar):
+            try:
+                written.append(write_maps(mapper(path), out))
+            except UnreadableImage as refusal:
+                refused.append({"path": refusal.path, "error": f"{refusal.code}: {refusal.detail}"})
+                say(f"{refusal.path}: {refusal.detail}")
+    if json:
+        about = {"padded": network.padded, "mixing": network.mixing, "remarks": network.remarks}
+        put_json({"schema": 1, "maps": written, "refused": refused, "network": about})
+        return
+    for record in written:
+        _, h, w = record["shape"]
+        put(f"{record['overlay']}  {h} × {w} answers in {record['seconds']:.1f} s, {record['array']}")
+    if network.mixing:
+        say(
+            f"note: {len(network.mixing)} layers see the whole picture ({network.mixing[0]} …): "
+            "each answer depends on all of it"
+        )
+    if written and written[0]["agreement"]:
+        found = written[0]["agreement"]
+        say(
+            f"checked at {found['places']} places against the network on that window alone: same class in "
+            f"{100 * found['same']:.0f} %, probabilities {found['mean']:.3f} apart, at most {found['largest']:.3f}"
+        )

@@ -34,7 +34,13 @@ class Agreement:
 
 
 def compare_with_crops(
-    classifier: nn.Module, network: FullyConvolutional, picture: Tensor, *, places: int = 64, batch: int = 16
+    classifier: nn.Module,
+    network: FullyConvolutional,
+    picture: Tensor,
+    *,
+    places: int = 64,
+    batch: int = 16,
+    answers: Tensor | None = None,
 ) -> Agreement:
     """Ask the classifier itself about the windows at evenly spread places of one picture.
 
@@ -44,18 +50,19 @@ def compare_with_crops(
         picture: normalised, `(1, C, H, W)`.
         places: at most so many; all, where there are not more.
         batch: crops at once.
+        answers: what `network` said of the picture, where it was asked already.
     """
     with torch.inference_mode():
-        answers = network(picture)[0].flatten(1).T
+        rows = (network(picture) if answers is None else answers)[0].flatten(1).T
         width = network.answers(int(picture.shape[3]))
-        count = min(places, len(answers))
-        chosen = torch.linspace(0, len(answers) - 1, count).round().long()
+        count = min(places, len(rows))
+        chosen = torch.linspace(0, len(rows) - 1, count).round().long()
         crops = []
         for i in chosen.tolist():
             y, x = network.stride * (i // width), network.stride * (i % width)
             crops.append(picture[0, :, y : y + network.window, x : x + network.window])
         alone = torch.cat([classifier(torch.stack(crops[i : i + batch])) for i in range(0, len(crops), batch)])
-    found = answers[chosen]
+    found = rows[chosen]
     apart = (found.softmax(1) - alone.softmax(1)).abs().amax(dim=1)
     return Agreement(
         places=len(chosen),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from foveal.plans import PassPlan, Plan
+from foveal.plans import LayerPlan, PassPlan, Plan
 
 
 def size_text(size: int) -> str:
@@ -21,7 +21,7 @@ def plan_text(plan: Plan, *, layers: bool = True) -> str:
     """All that a plan says, for a terminal."""
     parts = [_headline(plan)]
     if layers:
-        parts.append(_table(_HEAD, [_row(layer) for layer in plan.layers]))
+        parts.append(layers_text(plan.layers))
     parts += [_totals(plan), _memory(plan), _verdict(plan)]
     if plan.remedies:
         parts.append(_remedies(plan))
@@ -29,13 +29,15 @@ def plan_text(plan: Plan, *, layers: bool = True) -> str:
     return "\n\n".join(parts)
 
 
+def layers_text(layers: Sequence[LayerPlan]) -> str:
+    """The sheet of layers alone."""
+    return _table(_HEAD, [_row(layer) for layer in layers])
+
+
 _HEAD = ("layer", "kind", "output", "parameters", "MACs", "activations", "sees")
 
 
-def _row(layer: object) -> tuple[str, ...]:
-    from foveal.plans import LayerPlan
-
-    assert isinstance(layer, LayerPlan)
+def _row(layer: LayerPlan) -> tuple[str, ...]:
     seen = layer.receptive_field_hw
     sees = "" if seen is None else f"{seen[0]}" if seen[0] == seen[1] else f"{seen[0]}×{seen[1]}"
     return (

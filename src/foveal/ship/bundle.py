@@ -44,7 +44,12 @@ class Bundle:
             Probabilities of the classes `(N, K)`, and of "none of them" `(N,)`: not a number where the model
             can't tell.
         """
-        logits = views.mean(axis=0) if self.manifest.network is not None else self.head.logits(views)
+        return self.calibrated(
+            views.mean(axis=0) if self.manifest.network is not None else self.head.logits(views)
+        )
+
+    def calibrated(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits `(N, outputs)` to what `probabilities` returns."""
         if not self.manifest.outside:
             return softmax(logits, self.manifest.temperature), np.full(len(logits), np.nan, dtype=np.float32)
         outside = softmax(logits)[:, -1]

@@ -1,6 +1,6 @@
 """Cards: what each architecture is, where it was published, what it brought. Data, read without torch.
 
-The words stand in `cards/NAME.toml`; the figures in `figures.json`, which `tools/zoo.py` computes.
+The words stand in `cards/NAME.toml`; the figures in `figures.json`, which `tools/zoo_pages.py` computes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,15 @@ from importlib import resources
 from typing import Any
 
 from foveal.values import Preprocess
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of an architecture: its name, its kind (a key of `diagram.COLOURS`), the shape it puts out."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,9 @@ class Card:
         preprocess: how a picture becomes its input.
         parameters: that training changes, as published.
         macs: multiply-accumulates for one picture of `input_size`; FLOPs are twice as many.
+        activation_bytes: all that its layers put out for one picture, in fp32.
+        receptive_field: side of the square of the input that a place of the last map sees, pixels.
+        steps: from the input to the classes.
     """
 
     name: str
@@ -51,6 +63,9 @@ class Card:
     preprocess: Preprocess
     parameters: int
     macs: int
+    activation_bytes: int
+    receptive_field: int
+    steps: tuple[Step, ...]
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -59,7 +74,7 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
-        return {**asdict(self), "preprocess": self.preprocess.to_dict(), "notes": list(self.notes)}
+        return {**asdict(self), "preprocess": self.preprocess.to_dict()}
 
 
 #: Preprocessing that several share, pixels 0-255.
@@ -90,5 +105,7 @@ def read_card(name: str) -> Card:
         channels=1 if grey else 3,
     )
     words["notes"] = tuple(words.get("notes", ()))
-    words |= {key: int(figures.get(key, 0)) for key in ("parameters", "macs")}
+    counted = ("parameters", "macs", "activation_bytes", "receptive_field")
+    words |= {key: int(figures.get(key, 0)) for key in counted}
+    words["steps"] = tuple(Step(n, kind, tuple(shape)) for n, kind, shape in figures.get("steps", ()))
     return Card(name=name, preprocess=preprocess, **words)

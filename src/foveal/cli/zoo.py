@@ -1,0 +1,74 @@
+"""`foveal zoo`."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foveal.cli.console import put, put_json, say
+
+_WIDTH = 100
+
+
+def zoo(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One of them; without, the table of all.")
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it into an SVG file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show the architectures that made the field: what each brought, what it costs, how it is built."""
+    from foveal.errors import UsageError
+    from foveal.models import zoo as animals
+
+    if name is None:
+        if svg is not None:
+            raise UsageError("which of them should be drawn?", hint="foveal zoo alexnet --svg alexnet.svg")
+        _all([animals.card(n) for n in animals.names()], json)
+    else:
+        _one(animals.card(name), svg, json)
+
+
+def _all(cards: list[Any], json: bool) -> None:
+    if json:
+        put_json({"schema": 1, "architectures": [_row(c) for c in cards]})
+        return
+    put(f"{'name':<15} year {'parameters':>13} {'MACs':>15}  what it brought")
+    for c in cards:
+        brought = textwrap.shorten(c.brought, 70, placeholder=" …")
+        put(f"{c.name:<15} {c.year} {c.parameters:>13,} {c.macs:>15,}  {brought}")
+
+
+def _row(card: Any) -> dict[str, Any]:  # noqa: ANN401
+    keys = ("name", "year", "parameters", "macs", "paper", "brought")
+    return {key: getattr(card, key) for key in keys}
+
+
+def _one(card: Any, svg: Path | None, json: bool) -> None:  # noqa: ANN401
+    from foveal.planner import plan
+
+    if svg is not None:
+        from foveal.files import write_text
+        from foveal.models.zoo.diagram import draw
+
+        write_text(svg, draw(card))
+        say(f"drawn into {svg}")
+    planned = plan(card.name, input=card.input_shape, batch=1, remedies=False)
+    if json:
+        from dataclasses import asdict
+
+        put_json({"schema": 1, **card.to_dict(), "layers": [asdict(layer) for layer in planned.layers]})
+        return
+    from foveal.planner.sheet import layers_text
+
+    put(f"{card.title} ({card.year})\n{card.paper}\n{card.url}\n")
+    for heading, words in (("met", card.problem), ("brought", card.brought), ("how", card.story)):
+        put(textwrap.fill(words, _WIDTH, initial_indent=f"{heading:<9}", subsequent_indent=" " * 9))
+    for note in card.notes:
+        put(textwrap.fill(note, _WIDTH, initial_indent="to know  ", subsequent_indent=" " * 9))
+    shape = "×".join(map(str, card.input_shape))
+    put(f"\n{card.parameters:,} parameters, {card.macs:,} MACs for one picture of {shape}\n")
+    put(layers_text(planned.layers))
