@@ -26,6 +26,8 @@ from foveal.progress import Progress
 #: How often a training that went to not-a-number is taken back to its last good state, at half the rate; and how
 #: often one whose loss rises begins again.
 RETRIES = 3
+#: From this share of the steps on a loss over this share of the guard's is that of a network that learns nothing.
+_LATE, _KNOWS = 1 / 3, 0.97
 #: Steps whose mean loss is where a training started from.
 _START = 10
 #: Tensors of zeros would otherwise never move under a relative rate.
@@ -52,7 +54,8 @@ class Settings:
         smoothing: label smoothing (Szegedy 2016).
         ema: decay per step of the averaged weights, which are the result; 0: the last weights are.
         precision: `f32`, or `bf16` autocast.
-        guard: a loss over the one it started from means too high a rate: begin again at half of it.
+        guard: the loss of a network that knows nothing, or 0 for no guard: a loss over the one it started from,
+            or near this one when a third of the steps are done, means too high a rate: begin again at half of it.
         check_every: steps between looks at the loss; what is kept and saved is the state at a look.
         patience: looks at the score without a better one after which training ends; None: never.
     """
@@ -67,7 +70,7 @@ class Settings:
     smoothing: float = 0.0
     ema: float = 0.0
     precision: str = "f32"
-    guard: bool = False
+    guard: float = 0.0
     check_every: int = 50
     patience: int | None = None
 
@@ -246,7 +249,7 @@ class _State:
         if not math.isfinite(mean) or not all(bool(t.isfinite().all()) for t in self._weights):
             self._back(progress)
             return {"loss": mean}
-        if self._first is not None and mean > self.start_loss and self.retries < RETRIES:
+        if self._first is not None and self._astray(mean) and self.retries < RETRIES:
             self._again(mean, self._first, progress)
             return {"loss": mean}
         self.loss = mean
@@ -279,13 +282,18 @@ class _State:
             f"with {self.rate_factor:g} of the learning rate ({self.retries} of {RETRIES})"
         )
 
+    def _astray(self, loss: float) -> bool:
+        """Whether this loss says that the rate was too high: it rose, or the network has died."""
+        late = self.step >= _LATE * self.schedule.end
+        return loss > self.start_loss or (late and loss > _KNOWS * self.settings.guard)
+
     def _again(
         self, loss: float, first: tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]], progress: Progress
     ) -> None:
         failed, start = self.step, self.start_loss
         self._halved(*first)
         progress.say(
-            f"the loss rose from {start:.3g} to {loss:.3g} by step {failed}: from the start again, "
+            f"the loss went from {start:.3g} to {loss:.3g} by step {failed}: from the start again, "
             f"with {self.rate_factor:g} of the learning rate ({self.retries} of {RETRIES})"
         )
 

@@ -5,6 +5,7 @@ Head first, then the rest (LP-FT, Kumar et al. 2022): a random head would spoil 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -34,7 +35,7 @@ Labels = NDArray[np.int64]
 #: Pictures that the head which comes first is fitted on, at most.
 _HEAD_PICTURES = 3000
 #: Strength of that head: it is a beginning, and should not be sure of anything.
-_HEAD_STRENGTH = 16.0
+_HEAD_STRENGTH = 4.0
 #: Share of a step's time that its way forth takes, with room for noise; seconds to read a picture.
 _FORTH, _READING = 0.4, 0.004
 #: Steps between looks at the loss: trainings are short.
@@ -151,7 +152,7 @@ class Tuner:
             smoothing=how.smoothing,
             ema=how.ema,
             precision=self.device.precision,
-            guard=True,
+            guard=math.log(len(work.split.classes)),
             check_every=_LOOK,
         )
         outcome = run_training(

@@ -26,7 +26,7 @@ class Tuning:
     epochs: float = 10
     least: float = 0.4
     least_steps: int = 150
-    rate: float = 0.01
+    rate: float = 0.004
     batch: int = 32
     weight_decay: float = 0.02
     warmup: float = 0.1
