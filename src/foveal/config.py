@@ -27,6 +27,7 @@ class TrainConfig:
             joins pictures that must stay on one side of the split.
         split_from: run folder whose split is kept for every picture that it knows.
         strategy: pins one rung of the ladder by name.
+        from_scratch: an architecture of the zoo, trained from nothing.
         augment: how much pictures may change while a network is tuned.
         max_pixels: larger pictures are refused.
         cache: whether features are kept on disk between runs.
@@ -39,6 +40,7 @@ class TrainConfig:
     group_by: str | None = None
     split_from: str | None = None
     strategy: str | None = None
+    from_scratch: str | None = None
     augment: str = "auto"
     max_pixels: int = MAX_PIXELS
     cache: bool = True
@@ -47,6 +49,8 @@ class TrainConfig:
         parse_duration(self.time)
         if self.group_by is not None:
             compile_group_by(self.group_by)
+        if self.from_scratch is not None and self.strategy is not None:
+            raise UsageError("--from-scratch and --strategy both say how to learn", hint="give one of them")
         if self.augment not in AUGMENTS:
             raise UnknownName("augmentation", self.augment, AUGMENTS)
         if self.max_pixels < 1:

@@ -35,6 +35,9 @@ def train(
         str | None,
         typer.Option(help="Pin one rung: frozen, frozen-stages, cached-trunk, fine-tune, scratch-seconds, …"),
     ] = None,
+    from_scratch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Train an architecture of `foveal zoo` from nothing.")
+    ] = None,
     augment: Annotated[
         str, typer.Option(help="How much pictures may change while a network is tuned: auto, none, light, strong.")
     ] = "auto",
@@ -61,6 +64,7 @@ def train(
         seed=seed,
         backbone=backbone,
         strategy=strategy,
+        from_scratch=from_scratch,
         augment=augment,
         group_by=group_by,
         split_from=split_from,

@@ -51,7 +51,7 @@ class Learned:
     def describe(self) -> dict[str, Any]:
         """As `summary.json` shows it."""
         size = self.preprocess.size
-        name = self.backbone.name if self.backbone else (self.network or {}).get("backbone", "network")
+        name = self.backbone.name if self.backbone else _name_of(self.network or {})
         return {
             "name": name,
             "backbone": self.backbone.name if self.backbone else None,
@@ -61,3 +61,8 @@ class Learned:
             "views": list(self.views),
             "parameters": self.parameters,
         }
+
+
+def _name_of(network: Mapping[str, Any]) -> str:
+    """A tuned backbone's name, or the zoo's."""
+    return str(network.get("backbone") or network.get("name") or "network")

@@ -26,6 +26,7 @@ class Recipe:
         augment: see `augment.Augment`; `mirror` is added where mirrored pictures keep their label.
         members: networks whose probabilities are averaged.
         shifted: pixels of the small shifts that answers are averaged over; 0: none.
+        zoo: an architecture of the zoo, instead of one made of `stages`.
     """
 
     name: str
@@ -47,9 +48,12 @@ class Recipe:
     augment: Mapping[str, float] = field(default_factory=dict)
     members: int = 1
     shifted: int = 0
+    zoo: str = ""
 
     def network(self, channels: int, classes: int) -> dict[str, Any]:
         """What `models.networks.build` makes one member of."""
+        if self.zoo:
+            return {"architecture": "zoo", "name": self.zoo, "channels": channels, "classes": classes}
         return {
             "architecture": "small",
             "channels": channels,
@@ -103,3 +107,20 @@ RECIPES = (
     _QUARTER,
     replace(_QUARTER, name="scratch-hour", epochs=15, members=5),
 )
+
+
+def for_zoo(architecture: str, size: int) -> Recipe:
+    """A plain recipe that trains any network of the zoo, for pictures of this side."""
+    return Recipe(
+        f"from-scratch-{architecture}",
+        (),
+        epochs=30,
+        rate=1e-3,
+        batch=64,
+        least=0.01,
+        weight_decay=0.05,
+        smoothing=0.1,
+        ema=0.99,
+        augment={"shift": 0.06 * size, "rotate": 8, "scale": 0.1},
+        zoo=architecture,
+    )

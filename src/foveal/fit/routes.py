@@ -14,8 +14,10 @@ from foveal.data.spool import Spool
 from foveal.engines import choose_engine
 from foveal.errors import UnknownName
 from foveal.features import Extractor
+from foveal.fit.recipes import for_zoo
 from foveal.fit.strategies import frozen, scratch, tuned
 from foveal.fit.strategies.base import Strategy, Work
+from foveal.models import zoo
 from foveal.models.backbones import DEFAULT, find_backbone
 from foveal.progress import Progress
 from foveal.values import Backbone, Decisions, Entry, Preprocess, Split
@@ -93,12 +95,18 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
 
     def choose() -> tuple[dict[str, Any], str]:
         seen = glance(entries)
+        if config.from_scratch is not None:
+            reason = f"--from-scratch {config.from_scratch}"
+            return {"name": "zoo", "preprocess": _for_zoo(seen, config.from_scratch).to_dict()}, reason
         name, reason = _weighed(seen, config)
         return {"name": name, "preprocess": _small(seen).to_dict() if name == "scratch" else None}, reason
 
     chosen = decisions.settle("route", choose)
-    if chosen["name"] == "scratch":
-        return Route(scratch.RUNGS, Preprocess.from_dict(chosen["preprocess"]))
+    if chosen["preprocess"] is not None:
+        preprocess = Preprocess.from_dict(chosen["preprocess"])
+        if chosen["name"] == "scratch":
+            return Route(scratch.RUNGS, preprocess)
+        return Route((scratch.Scratch(for_zoo(str(config.from_scratch), preprocess.size)),), preprocess)
     backbone = find_backbone(config.backbone)
     return Route(FROZEN_RUNGS, backbone.preprocess, backbone)
 
@@ -121,6 +129,17 @@ def _weighed(seen: Glance, config: TrainConfig) -> tuple[str, str]:
     if 0 < seen.side <= SMALL:
         return "frozen", f"small pictures, {seen.side} pixels, but {seen.count} are too few to learn from nothing"
     return "frozen", f"pictures of about {seen.side} pixels: what a trunk knows from ImageNet carries over"
+
+
+def _for_zoo(seen: Glance, architecture: str) -> Preprocess:
+    """The input that a network was written for, grey where the pictures are.
+
+    Raises:
+        UnknownName: with the nearest known architecture.
+    """
+    written_for = zoo.card(architecture)
+    plain = Preprocess(size=written_for.input_size, resize="pad", interpolation="bilinear")
+    return replace(plain, channels=1 if seen.grey else 3, background=seen.background)
 
 
 def _small(seen: Glance) -> Preprocess:
