@@ -118,7 +118,7 @@ OF_TORCH = {
         f"foveal.planner.{name}"
         for name in ("advise", "candidates", "ghost", "layers", "passes", "planning", "receptive", "remedy")
     ),
-    *(f"foveal.planner.{name}" for name in ("shapes", "signature", "steps", "trace")),
+    *(f"foveal.planner.{name}" for name in ("prediction", "shapes", "signature", "steps", "trace")),
     *(n for n in MODULES if n.startswith("foveal.models.zoo.") and n != "foveal.models.zoo.cards"),
     *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "memory", "training", "tuning")),
 }

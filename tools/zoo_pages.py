@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def figures(name: str) -> dict[str, Any]:
     from foveal.planner import plan
 
     card = read_card(name)
-    planned = plan(name, input=card.input_shape, batch=1, remedies=False, threads=1)
+    planned = plan(name, input=card.input_shape, batch=1, classes=card.classes, remedies=False, threads=1)
     with torch.device("meta"):
         network = zoo.create(name).eval()
     last = network.feature_info[-1].module
@@ -115,14 +116,14 @@ def index(cards: list[Card]) -> str:
     ]
     return (
         "# The zoo\n\nThe architectures that made the field, each true to its paper: parameters counted, answers "
-        "held against\ntorchvision's and timm's. Made by `tools/zoo_pages.py`; the figures are the planner's. How a "
+        "held against\ntorchvision's and timm's. Made by `tools/zoo_pages.py`, the figures by the planner. How a "
         "classifier answers\nall over a larger picture: [fully convolutional](../fully_convolutional.md).\n\n"
         + _table(["network", "year", "parameters", "MACs", "what it brought"], rows)
         + "\n"
     )
 
 
-def _table(heading: list[str], rows: list[tuple[str, ...]]) -> str:
+def _table(heading: list[str], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [heading, ["---"] * len(heading), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -55,8 +55,8 @@ app = typer.Typer(
 _PICTURES = "Your pictures"
 for _verb in (train, audit, evaluate, predict):
     app.command(rich_help_panel=_PICTURES)(_verb)
-for _verb in (plan, zoo):
-    app.command(rich_help_panel="Understand CNNs")(_verb)
+app.command(rich_help_panel="Understand CNNs")(plan)
+app.command(rich_help_panel="Understand CNNs")(zoo)
 app.command(rich_help_panel="This machine")(doctor)
 
 

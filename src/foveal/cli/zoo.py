@@ -56,7 +56,7 @@ def _one(card: Any, svg: Path | None, json: bool) -> None:  # noqa: ANN401
 
         write_text(svg, draw(card))
         say(f"drawn into {svg}")
-    planned = plan(card.name, input=card.input_shape, batch=1, remedies=False)
+    planned = plan(card.name, input=card.input_shape, batch=1, classes=card.classes, remedies=False)
     if json:
         from dataclasses import asdict
 
