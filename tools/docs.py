@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("train", "audit", "evaluate", "predict", "plan", "doctor")
+VERBS = ("train", "audit", "evaluate", "predict", "plan", "zoo", "doctor")
 
 
 def cli_page() -> str:
@@ -104,6 +104,19 @@ def other_table() -> str:
     return "\n".join([*lines, "", _machine_line("features")])
 
 
+def planner_table() -> str:
+    """Planned peaks against the profiler's, as Markdown."""
+    lines = ["| who, cases | n | mean error | worst | bound |", "| --- | --- | --- | --- | --- |"]
+    for name, row in (_result("planner") or {}).get("summary", {}).items():
+        if "mean_absolute_error" not in row:
+            continue
+        who = f"foveal, {name}" if "lowest_bound" in row else f"{name}, fp32"
+        bounds = [f"{100 * row[side]:+.1f} %" for side in ("lowest_bound", "highest_bound") if side in row]
+        mean, worst = row["mean_absolute_error"], row["worst_absolute_error"]
+        lines.append(f"| {who} | {row['n']} | {100 * mean:.2f} % | {100 * worst:.2f} % | {' to '.join(bounds)} |")
+    return "\n".join([*lines, "", _machine_line("planner")])
+
+
 def _machine_line(name: str) -> str:
     found = _result(name)
     if not found:
@@ -120,7 +133,19 @@ def _result(name: str) -> dict[str, Any] | None:
     return content
 
 
-TABLES = {"transfer": transfer_table, "mnist": mnist_table, "other": other_table, "ladder": ladder_table}
+TABLES = {
+    "transfer": transfer_table,
+    "mnist": mnist_table,
+    "other": other_table,
+    "ladder": ladder_table,
+    "planner": planner_table,
+}
+    "transfer": transfer_table,
+    "mnist": mnist_table,
+    "other": other_table,
+    "ladder": ladder_table,
+    "planner": planner_table,
+}
 
 
 def dead_links(page: Path, text: str) -> list[str]:

@@ -184,7 +184,7 @@ def backward(work: Work, results: int, backend: Backend) -> tuple[int, int]:
         return results + c.all_columns, results + c.all_columns + _spare(c)
     held = c.x if to_input else 0
     if c.channels_last:
-        peak = held + ((2 + _DEPTHWISE_SUMS) * c.w if c.depthwise else (3 if c.point else 4) * c.w)
+        peak = held + _channels_last_gradient(c)
     else:
         peak = max(_input_gradient(c) if to_input else 0, _weight_gradient(c, held) if to_weight else 0)
     return peak, peak + _spare(c)
@@ -193,6 +193,14 @@ def backward(work: Work, results: int, backend: Backend) -> tuple[int, int]:
 def _spare(c: Convolution) -> int:
     """What the small buffers of an implementation may come to; none was found to need more."""
     return c.backend.threads * (c.x // c.xs[0]) + c.w + 65536
+
+
+def _channels_last_gradient(c: Convolution) -> int:
+    if not c.depthwise:
+        return (3 if c.point else 4) * c.w
+    if any(place < side for place, side in zip(c.ys[2:], c.ws[2:], strict=True)):
+        return c.w + max(c.sums, 2 * c.w)  # maps smaller than the kernel are unrolled
+    return (2 + _DEPTHWISE_SUMS) * c.w
 
 
 def _input_gradient(c: Convolution) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from foveal.errors import UsageError
 
@@ -38,11 +38,21 @@ def ghost_of(module: nn.Module, fake: FakeTensorMode) -> nn.Module:
 
 
 def _ghost(tensor: Tensor, fake: FakeTensorMode) -> Tensor:
-    with fake:
-        content = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
-        if isinstance(tensor, nn.Parameter):
-            return nn.Parameter(content, requires_grad=tensor.requires_grad)
-        return content
+    """A fake tensor, made without asking the dispatcher: networks have hundreds of parameters."""
+    with torch._C._DisableTorchDispatch():
+        content = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    made = FakeTensor(fake, content, torch.device("cpu"))
+    if isinstance(tensor, nn.Parameter):
+        made.requires_grad_(tensor.requires_grad)
+        made._is_param = True  # what nn.Parameter itself sets on tensors of another class
+    return made
+
+
+def give_gradients(ghost: nn.Module, fake: FakeTensorMode) -> None:
+    """Gradients for all that learns, as after a backward pass."""
+    for parameter in ghost.parameters():
+        if parameter.requires_grad:
+            parameter.grad = _ghost(parameter.data, fake)
 
 
 def materialised(module: nn.Module, shape: tuple[int, int, int]) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foveal.planner.convolution import Backend
-from foveal.planner.ghost import ghost_of, refused
+from foveal.planner.ghost import ghost_of, give_gradients, refused
 from foveal.planner.layers import Sheet
 from foveal.planner.record import BUFFERS, GRADIENTS, INPUT, OPTIMIZER, PARAMETERS, Recording
 from foveal.planner.replay import Replay
@@ -51,6 +51,7 @@ def record_prediction(
         recorder.begin("forward")
         with ExitStack() as around:
             around.enter_context(_telling(scenario))
+            around.enter_context(_plain_attention())
             if sheet is not None:
                 around.enter_context(sheet.watching(recorder, inputs))
             around.enter_context(_layers(ghost, recorder))
@@ -59,17 +60,25 @@ def record_prediction(
     return recorder
 
 
-def record_training(module: nn.Module, scenario: Scenario) -> tuple[Recording, Recording]:
+def record_training(
+    module: nn.Module, scenario: Scenario, ghost: tuple[nn.Module, FakeTensorMode] | None = None
+) -> tuple[Recording, Recording]:
     """A training step at two batch sizes, with the optimizer's state of the steps before.
+
+    Args:
+        module: the network; not touched.
+        scenario: how it is trained.
+        ghost: of the network, when there is one already; it is used up.
 
     Raises:
         UsageError: when the network does not take such pictures.
     """
-    fake = new_fake()
-    ghost = prepared(ghost_of(module, fake).train(), scenario)
-    optimizer = make_optimizer(scenario.optimizer, ghost.parameters())
-    _prime(ghost, optimizer, fake)
-    one, two = (_record_step(ghost, optimizer, fake, scenario, batch) for batch in SIZES)
+    fake = ghost[1] if ghost else new_fake()
+    copy = ghost[0] if ghost else ghost_of(module, fake)
+    copy = prepared(copy.train(), scenario)
+    optimizer = make_optimizer(scenario.optimizer, copy.parameters())
+    _prime(copy, optimizer, fake)
+    one, two = (_record_step(copy, optimizer, fake, scenario, batch) for batch in SIZES)
     return one, two
 
 
@@ -82,9 +91,7 @@ def replay_training(module: nn.Module, scenario: Scenario, backend: Backend) -> 
 def _prime(ghost: nn.Module, optimizer: Any, fake: FakeTensorMode) -> None:  # noqa: ANN401
     """Give the optimizer its state, as after a first step."""
     with recording(fake, 0):
-        for parameter in ghost.parameters():
-            if parameter.requires_grad:
-                parameter.grad = torch.empty_like(parameter)
+        give_gradients(ghost, fake)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -111,6 +118,17 @@ def _record_step(
             train_step(ghost, optimizer, inputs, targets, scenario, begin=begin, parts=2)
     optimizer.zero_grad(set_to_none=True)
     return recorder.recording
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention layer by layer: torch's fused inference path hides its products from every counter."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _pictures(fake: FakeTensorMode, scenario: Scenario, batch: int) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foveal.errors import UsageError
 from foveal.machine import cores
@@ -17,7 +18,7 @@ from foveal.planner.candidates import Planned
 from foveal.planner.convolution import Backend
 from foveal.planner.ghost import built, ghost_of, materialised
 from foveal.planner.layers import Sheet
-from foveal.planner.passes import new_fake, record_prediction, replay_training
+from foveal.planner.passes import new_fake, record_prediction, record_training
 from foveal.planner.process import process_bytes
 from foveal.planner.replay import Largest, Played, Replay
 from foveal.planner.scenario import Scenario
@@ -86,8 +87,10 @@ def planned(
         device_of(device)[0], threads or (torch.get_num_threads() if device == "cpu" else cores())
     )
     budget = budget_for(device, memory)
-    layers, once = _prediction(module, chosen, backend)
-    replay = replay_training(module, chosen, backend)
+    fake = new_fake()
+    ghost = ghost_of(module, fake)
+    layers, once = _prediction(ghost, fake, chosen, backend)
+    replay = Replay(*record_training(module, chosen, (ghost, fake)), backend)
     played = replay.play(chosen.batch)
     fits = _verdict(replay, played, budget)
     macs = sum(layer.macs for layer in layers)
@@ -130,9 +133,9 @@ def network_for(
     return found.name, materialised(built(lambda: found.build(shape)), shape), shape
 
 
-def _prediction(module: nn.Module, scenario: Scenario, backend: Backend) -> tuple[tuple[LayerPlan, ...], Played]:
-    fake = new_fake()
-    ghost = ghost_of(module, fake)
+def _prediction(
+    ghost: nn.Module, fake: FakeTensorMode, scenario: Scenario, backend: Backend
+) -> tuple[tuple[LayerPlan, ...], Played]:
     sheet = Sheet(ghost)
     recorder = record_prediction(ghost, fake, scenario, 1, sheet)
     return sheet.rows(recorder), Replay(recorder.recording, None, backend).play(1)

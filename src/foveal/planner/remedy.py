@@ -154,7 +154,7 @@ def _put_away(folder: str, tensor: Tensor) -> Any:  # noqa: ANN401
         return tuple(tensor.shape), tensor.stride(), tensor.dtype, None
     plain = tensor.detach()
     name = f"{folder}/{next(_NUMBERS)}"
-    plain.contiguous().view(torch.uint8).numpy().tofile(name) if plain.numel() else Path(name).touch()
+    plain.reshape(-1).view(torch.uint8).numpy().tofile(name) if plain.numel() else Path(name).touch()
     return tuple(tensor.shape), tensor.stride(), tensor.dtype, name
 
 

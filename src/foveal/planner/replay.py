@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.planner.convolution import Backend
-from foveal.planner.record import KINDS, Op, Recording, affine
+from foveal.planner.cuda import cuda_peaks
+from foveal.planner.record import KINDS, Op, Recording, Work, affine
 from foveal.planner.workspace import need
 
 #: The bound lies this far above what the operators need at most.
@@ -77,7 +78,9 @@ class Replay:
         self._kinds = np.array([b.kind for b in one.blocks], dtype=np.int64)
         self._ops = with_results(one)
         self._positions = np.array([op.position for op, _ in self._ops], dtype=np.int64)
-        self._working = [i for i, (op, _) in enumerate(self._ops) if op.work is not None]
+        self._owner = np.array([at for at, (_, new) in enumerate(self._ops) for _ in new], dtype=np.int64)
+        self._owned = np.array([n for _, new in self._ops for n in new], dtype=np.int64)
+        self._alike = _alike(one, two, self._ops)
 
     @property
     def flops(self) -> int:
@@ -107,21 +110,22 @@ class Replay:
         op, results = self._ops[at]
         breakdown = self._breakdown(op.position, results, sizes)
         peak = max(int(tops[at]), int(levels.max()))
+        if self.backend.device == "cuda":
+            allocated, reserved = cuda_peaks(self._one.start, self._one.events, sizes.tolist())
+            peak, bound = max(peak, allocated), int(max(reserved, bound) * MARGIN)
         breakdown["workspace"] = peak - sum(breakdown.values())
         layer = self._one.layers[op.layer] if op.layer >= 0 else ""
         table = np.stack([self._positions, tops], axis=1)
         return Played(peak, bound, layer, op.name, breakdown, levels, table, dict(self._one.phases))
 
     def _needs(self, batch: int, sizes: Ints) -> tuple[Ints, Ints]:
-        inner = np.array([int(sizes[results].sum()) if results else 0 for _, results in self._ops], dtype=np.int64)
+        inner = np.bincount(self._owner, weights=sizes[self._owned], minlength=len(self._ops)).astype(np.int64)
         most = inner.copy()
-        for i in self._working:
-            work = self._ops[i][0].work
+        for work, other, places in self._alike:
             if self._two is not None and batch != self._one.batch:
-                work = affine(work, self._one.batch, self._two.ops[i].work, self._two.batch, batch)
-            assert work is not None
-            found = need(work, int(inner[i]), self.backend)
-            inner[i], most[i] = found.peak, found.most
+                work = affine(work, self._one.batch, other, self._two.batch, batch)
+            found = need(work, int(inner[places[0]]), self.backend)
+            inner[places], most[places] = found.peak, found.most
         return inner, most
 
     def _breakdown(self, position: int, results: Sequence[int], sizes: Ints) -> dict[str, int]:
@@ -131,6 +135,19 @@ class Replay:
         alive[list(results)] = 1
         held = np.bincount(self._kinds, weights=(alive * sizes).astype(np.float64), minlength=len(KINDS))
         return {name: int(value) for name, value in zip(KINDS, held, strict=True)}
+
+
+def _alike(
+    one: Recording, two: Recording | None, ops: list[tuple[Op, list[int]]]
+) -> list[tuple[Work, Work, list[int]]]:
+    """Operators that need the same workspace, computed once: their work at both batch sizes, and their places."""
+    found: dict[tuple[Work, Work, int], list[int]] = {}
+    for at, (op, results) in enumerate(ops):
+        other = two.ops[at].work if two is not None else op.work
+        if op.work is not None and other is not None:
+            size = sum(one.blocks[i].size for i in results)
+            found.setdefault((op.work, other, size), []).append(at)
+    return [(work, other, places) for (work, other, _), places in found.items()]
 
 
 def with_results(one: Recording) -> list[tuple[Op, list[int]]]:
@@ -160,9 +177,12 @@ class Largest:
 
     def find(self) -> int:
         """Pictures; 0 when not even one fits."""
-        low, high = 0, 1
-        while high <= self.limit and self._need(high) <= self.budget:
-            low, high = high, high * 2
+        low, high = 0, self.limit + 1
+        one, hundred = self._need(1), self._need(100)
+        guess = 1 + (self.budget - one) * 99 // max(1, hundred - one)  # needs lie nearly on a line
+        for tried in (guess, guess + 1, guess - 1, guess + 3, guess - 3):
+            if low < tried < high:
+                low, high = (tried, high) if self._need(tried) <= self.budget else (low, tried)
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self._need(middle) <= self.budget else (low, middle)

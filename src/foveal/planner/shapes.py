@@ -31,7 +31,7 @@ def _dense(tensor: Tensor) -> bool:
 
 def _batch_norm(x: Tensor, *rest: Any) -> tuple[Made | None, ...] | None:  # noqa: ANN401
     weight, training = rest[0], rest[4]
-    if not _dense(x) or (weight is not None and weight.dtype != torch.float32):
+    if not _dense(x) or weight is None or weight.dtype != torch.float32 or len(weight) != x.shape[1]:
         return None
     length = x.shape[1] if training else 0
     return _like(x), _vector(length, torch.float32), _vector(length, torch.float32)
@@ -63,10 +63,14 @@ def _convolution(x: Tensor, weight: Tensor, bias: Any, *form: Any) -> Any:  # no
         memory_format=torch.channels_last
     ):
         return None  # both at once, as with 1 × 1 places: torch decides by rules of its own
+    if x.shape[1] != weight.shape[1] * form[5]:
+        return None  # torch says what is wrong
     spots = [
         (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i] + 1
         for i in range(2)
     ]
+    if min(spots) < 1:
+        return None
     channels = weight.shape[0]
     plane = spots[0] * spots[1]
     return (((x.shape[0], channels, *spots), (channels * plane, plane, spots[1], 1), x.dtype),)

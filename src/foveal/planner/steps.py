@@ -76,13 +76,14 @@ def train_step(
     pieces = zip(inputs.chunk(scenario.accumulate), targets.chunk(scenario.accumulate), strict=True)
     for some, wanted in islice(pieces, parts):
         begin("forward")
-        with _saving(scenario), torch.autocast(inputs.device.type, torch.bfloat16, scenario.precision == "bf16"):
-            outputs = module(some)
-            loss = loss_of(outputs, wanted)
-            if scenario.accumulate > 1:
-                loss = loss * (len(some) / len(inputs))
-        begin("backward")
-        loss.backward()  # type: ignore[no-untyped-call]
+        with _saving(scenario):
+            with torch.autocast(inputs.device.type, torch.bfloat16, scenario.precision == "bf16"):
+                outputs = module(some)
+                loss = loss_of(outputs, wanted)
+                if scenario.accumulate > 1:
+                    loss = loss * (len(some) / len(inputs))
+            begin("backward")
+            loss.backward()  # type: ignore[no-untyped-call]
     begin("optimizer")
     optimizer.step()
 

@@ -22,6 +22,7 @@ from foveal.planner.record import ACTIVATIONS, Block, Op, Recording
 from foveal.planner.shapes import NEW, SAME, VIEWS
 from foveal.planner.signature import work_of
 
+_DEVICE = torch.ops.prim.device.default
 
 #: Results of operators that make new tensors, by operator and arguments: (shape, stride, dtype) of each result.
 _Made = tuple[tuple[tuple[int, ...], tuple[int, ...], torch.dtype] | None, ...]
@@ -44,8 +45,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive: dict[int, tuple[int, weakref.ref[Any]]] = {}
         self._layers: dict[str, int] = {}
         self._layer_of_node: dict[int, int] = {}
+        self._following = torch._C._autograd._get_sequence_nr()
         self.layer = -1
         self.watch: Any = None
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and the guard against it costs as much as the rest
 
     def enter(self, name: str) -> int:
         """Operators belong to this layer from now on; gives the layer before."""
@@ -75,8 +81,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
-        if func is torch.ops.prim.device.default:
-            return func(*args, **kwargs)
+        if func is _DEVICE and isinstance(args[0], FakeTensor):
+            return args[0].fake_device
         position = len(self.recording.events)
         out, flops = self._run(func, args, kwargs)
         name = func._schema.name[6:]
@@ -94,7 +100,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         node: Any = torch._C._current_autograd_node()
         if node is not None:
             return self._layer_of_node.get(node._sequence_nr(), self.layer)
-        self._layer_of_node.setdefault(torch._C._autograd._get_sequence_nr() - 1, self.layer)
+        following = torch._C._autograd._get_sequence_nr()
+        for number in range(self._following, following):  # an operator may have made helpers beside its own node
+            self._layer_of_node[number] = self.layer
+        self._following = following
         return self.layer
 
     def _run(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:  # noqa: ANN401

@@ -1,0 +1,167 @@
+"""`foveal plan`: the notebook's network, the contract of the JSON, the verdict, and the remedies."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import torch
+import torchvision
+from typer.testing import CliRunner
+
+import foveal
+import profiled
+from foveal.cli.main import app
+from foveal.errors import UnknownName, UsageError
+from foveal.planner.budget import budget_for, bytes_of
+from foveal.planner.scenario import Scenario
+from foveal.planner.timeline import svg_timeline, terminal_timeline
+
+NOTEBOOK = "conv100k3s2-conv200k3s2-conv400k3s2"
+
+
+def asked(*arguments):
+    return CliRunner().invoke(app, ["plan", *arguments])
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    done = asked(NOTEBOOK, "--input", "3x200x300", "--batch", "50", "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_the_notebooks_network(notebook):
+    assert notebook["parameters"] == 903400 == 2800 + 180200 + 720400
+    assert [r["parameters"] for r in notebook["layers"]] == [2800, 180200, 720400]
+    assert [r["output_shape"] for r in notebook["layers"]] == [[100, 100, 150], [200, 50, 75], [400, 25, 38]]
+    assert [r["receptive_field"] for r in notebook["layers"]] == [3, 7, 15]
+    once = notebook["predict"]["breakdown"]
+    assert once["parameters"] + once["activations"] == 12_613_600
+    assert notebook["predict"]["peak_bytes"] - once["workspace"] == 13_333_600
+    assert notebook["input_bytes"] == 36_000_000
+    assert notebook["feature_map_bytes"] == 526_000_000
+
+
+def test_the_notebooks_network_as_the_profiler_sees_it(notebook):
+    scenario = Scenario(input=(3, 200, 300), batch=2)
+    module = foveal.models.resolve.resolve(NOTEBOOK).build(scenario.input)
+    found = foveal.plan(NOTEBOOK, input=scenario.input, batch=2, remedies=False)
+    assert found.train.peak_bytes == pytest.approx(profiled.true_peak(module, scenario), rel=0.02)
+
+
+def test_the_contract(notebook):
+    assert notebook["schema"] == 1
+    row = {"name", "kind", "output_shape", "parameters", "macs", "activation_bytes", "receptive_field"}
+    assert all(row <= set(layer) for layer in notebook["layers"])
+    for part in ("predict", "train"):
+        assert {"peak_bytes", "upper_bound_bytes", "breakdown"} <= set(notebook[part])
+        assert sum(notebook[part]["breakdown"].values()) == notebook[part]["peak_bytes"]
+        assert notebook[part]["peak_layer"] in {layer["name"] for layer in notebook["layers"]}
+    wanted = {"parameters", "gradients", "optimizer", "activations", "workspace"}
+    assert wanted <= set(notebook["train"]["breakdown"])
+    assert notebook["process"]["rss_bytes"] > notebook["train"]["peak_bytes"]
+    assert {"budget_bytes", "ok", "largest_batch"} <= set(notebook["fits"])
+    assert isinstance(notebook["remedies"], list)
+    assert isinstance(notebook["cheapest_fit"], list)
+
+
+@pytest.mark.parametrize("build", [torchvision.models.resnet50, torchvision.models.vit_b_16])
+def test_totals_are_torchvisions(build):
+    """Parameters and GFLOPS (which are MACs) as torchvision publishes them with its weights."""
+    meta = next(iter(torchvision.models.get_model_weights(build.__name__))).meta
+    found = foveal.plan(f"torchvision.models:{build.__name__}", batch=2, remedies=False)
+    assert found.parameters == meta["num_params"] == sum(r.parameters for r in found.layers)
+    assert found.macs / 1e9 == pytest.approx(meta["_ops"], rel=0.005)
+    assert found.macs == sum(r.macs for r in found.layers)
+
+
+def test_it_does_not_fit_and_what_to_do():
+    done = asked(
+        "torchvision.models:resnet18", "--input", "3x96x96", "--batch", "64", "--memory", "330MB", "--json"
+    )
+    assert done.exit_code == 1, done.output
+    found = json.loads(done.stdout)
+    assert not found["fits"]["ok"]
+    assert found["fits"]["budget_bytes"] == 330_000_000
+    alone = {r["name"]: r for r in found["remedies"] if " + " not in r["name"]}
+    assert len(alone) >= 8
+    assert all({"name", "change", "train_peak_bytes", "price"} <= set(r) for r in found["remedies"])
+    assert not alone["accumulate"]["same_mathematics"]
+    assert "batch normalisation" in alone["accumulate"]["price"]
+    assert alone["checkpoint"]["same_mathematics"]
+    assert alone["checkpoint"]["train_peak_bytes"] < found["train"]["peak_bytes"]
+    (best,) = [r for r in found["remedies"] if r["name"] == " + ".join(found["cheapest_fit"])]
+    assert best["upper_bound_bytes"] <= 330_000_000
+
+
+def test_savings_of_a_combination_are_traced_and_do_not_add():
+    shape = {"input": (3, 64, 64), "batch": 16}
+    whole = foveal.plan(torchvision.models.resnet18(), **shape, remedies=False).train.peak_bytes
+    bf16 = foveal.plan(torchvision.models.resnet18(), **shape, precision="bf16", remedies=False).train.peak_bytes
+    blocks = foveal.plan(
+        torchvision.models.resnet18(), **shape, checkpoint="blocks", remedies=False
+    ).train.peak_bytes
+    both = foveal.plan(
+        torchvision.models.resnet18(), **shape, precision="bf16", checkpoint="blocks", remedies=False
+    ).train.peak_bytes
+    assert both < min(bf16, blocks)
+    assert whole - both < (whole - bf16) + (whole - blocks)
+
+
+def test_words_for_a_person(tmp_path):
+    file = tmp_path / "step.svg"
+    done = asked("conv8k3-relu-gap-dense5", "--input", "3x32x32", "--batch", "4", "--svg", str(file))
+    assert done.exit_code == 0
+    for word in ("parameters", "workspace", "largest batch", "conv8k3", "forward"):
+        assert word in done.stdout
+    drawn = ElementTree.parse(file).getroot()
+    assert drawn.tag.endswith("svg")
+    assert "http" not in file.read_text().replace("http://www.w3.org/2000/svg", "")
+
+
+def test_drawings_show_the_peak():
+    found = foveal.plan("conv8k3-relu-gap-dense5", input=(3, 32, 32), batch=4, remedies=False).train
+    assert max(level for _, level in found.timeline) == found.peak_bytes
+    assert "█" in terminal_timeline(found)
+    assert "conv8k3" in svg_timeline(found, "a < b") or "relu" in svg_timeline(found, "a < b")
+    assert "a &lt; b" in svg_timeline(found, "a < b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("resnet5O",), "unknown model"),
+        (("conv8", "--input", "3x32"), "--input"),
+        (("conv8", "--optimizer", "sdg"), "sgd"),
+        (("conv8", "--memory", "lots"), "lots"),
+        (("conv8", "--device", "tpu"), "tpu"),
+        (("conv8", "--precision", "fp8"), "fp8"),
+        (("conv8", "--batch", "0"), "batch"),
+        (("torchvision.models:resnet18", "--input", "4x32x32"), "4x32x32"),
+    ],
+)
+def test_wrong_usage(arguments, says):
+    done = asked(*arguments)
+    assert isinstance(done.exception, UsageError | UnknownName)
+    assert says in f"{done.exception} {done.exception.hint}"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("8GiB", 2**33), ("500MB", 500_000_000), ("2G", 2**31), ("1024", 1024)]
+)
+def test_sizes(text, size):
+    assert bytes_of(text) == size
+
+
+def test_the_least_budget_counts():
+    assert budget_for("cpu", "1MiB").size == 2**20
+    assert budget_for("cpu", 1 << 60).size < 1 << 60
+    assert budget_for("cuda", None).size is None
+    assert budget_for("cuda:2GiB", "3GiB").size == 2**31
+
+
+def test_a_module_of_ones_own_is_left_alone():
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(3)).train()
+    found = foveal.plan(module, input=(3, 8, 8), batch=2, remedies=False)
+    assert found.parameters == 3 * 4 * 9 + 4 + 4 * 36 * 3 + 3
+    assert module.training
