@@ -140,12 +140,6 @@ TABLES = {
     "ladder": ladder_table,
     "planner": planner_table,
 }
-    "transfer": transfer_table,
-    "mnist": mnist_table,
-    "other": other_table,
-    "ladder": ladder_table,
-    "planner": planner_table,
-}
 
 
 def dead_links(page: Path, text: str) -> list[str]:
