@@ -90,11 +90,12 @@ class Tasks:
         if task == "what kind":
             if label == "thing":
                 return thing(chance)
-            ink = {
-                "digit": lambda: self._digit(str(chance.integers(10)), chance),
-                "letter": lambda: self._letter(str(chance.choice(list("abcdefgh"))), chance),
-                "scribble": lambda: scribble(chance),
-            }[label]()
+            if label == "digit":
+                ink = self._digit(str(chance.integers(10)), chance)
+            elif label == "letter":
+                ink = self._letter(str(chance.choice(list("abcdefgh"))), chance)
+            else:
+                ink = scribble(chance)
             return photograph(ink, chance, largest=200)
         if task in ("arrows", "how many", "stripes"):
             return _drawn(task, label, chance)
@@ -118,7 +119,7 @@ def _drawn(task: str, label: str, chance: np.random.Generator) -> Image.Image:
     picture = Image.fromarray(chance.integers(100, 160, (side, side, 3), dtype=np.uint8))
     drawing = ImageDraw.Draw(picture)
     colour = tuple(chance.integers(0, 80, 3).tolist())
-    x, y, r = *chance.integers(40, 80, 2).tolist(), int(chance.integers(14, 28))
+    x, y, r = int(chance.integers(40, 80)), int(chance.integers(40, 80)), int(chance.integers(14, 28))
     if task == "arrows":
         dx, dy = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}[label]
         tip, back = (x + dx * r, y + dy * r), (x - dx * r, y - dy * r)

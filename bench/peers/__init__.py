@@ -1,0 +1,1 @@
+"""What the benches compare with, each as its own documentation does it."""
