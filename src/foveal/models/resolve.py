@@ -178,7 +178,8 @@ _TIMM_NAMES = {"lite0": "tf_efficientnet_lite0"}
 def _named(text: str, classes: int) -> Resolved:
     zoo = _zoo_names()
     if text in zoo:
-        return Resolved("zoo", text, lambda shape: _from_zoo(text, classes, shape[0]))
+        published = importlib.import_module("foveal.models.zoo").card(text).input_shape
+        return Resolved("zoo", text, lambda shape: _from_zoo(text, classes, shape[0]), published)
     if sketch.looks_like_sketch(text):
         sketch.parse(text)
         return Resolved("sketch", text, lambda shape: sketch.build(text, shape))
