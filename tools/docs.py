@@ -98,7 +98,7 @@ def ladder_table() -> str:
 def other_table() -> str:
     """The remaining benches, a line each."""
     lines = ["| what | measured |", "| --- | --- |"]
-    for name in ("features", "scale", "hostile"):
+    for name in ("features", "scale", "hostile", "fully_convolutional"):
         found = _result(name)
         lines += [f"| {words} | {value} |" for words, value in (found or {}).get("lines", {}).items()]
     return "\n".join([*lines, "", _machine_line("features")])

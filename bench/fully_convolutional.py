@@ -1,0 +1,93 @@
+"""One pass of a fully convolutional network against cutting crops, on a picture of ten times the training side.
+
+uv run python bench/fully_convolutional.py [--runs 3]
+
+Both give the same number of answers, one each `stride` pixels. Crops go through the classifier in batches of 32,
+already cut and normalised; the pass is by the network that `foveal.to_fully_convolutional` makes of it. Torch in
+fp32, channels_last, all cores. Whole crops are timed on evenly spread rows of the map (`--rows`), and their time
+for the whole map is in proportion; the raw rows say how many were timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+import foveal
+from common import Results, spread
+from foveal.models import zoo
+from foveal.models.backbones import find_backbone, load_network
+
+SIDE, TIMES = 224, 10
+
+
+def lite0() -> nn.Module:
+    """The default backbone with its own classifier."""
+    return load_network(find_backbone())
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"lite0": lite0, "resnet18": lambda: zoo.create("resnet18")}
+
+
+def measure(name: str, rows: int) -> dict[str, Any]:
+    """Seconds of one pass and of all crops, one after the other."""
+    torch.manual_seed(0)
+    classifier = NETWORKS[name]().eval().to(memory_format=torch.channels_last)
+    network = foveal.to_fully_convolutional(classifier, size=SIDE)
+    picture = torch.randn(1, 3, TIMES * SIDE, TIMES * SIDE).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        network(picture[:, :, : 2 * SIDE, : 2 * SIDE])  # warm
+        began = time.perf_counter()
+        answers = network(picture)
+        one_pass = time.perf_counter() - began
+        height, width = answers.shape[2:]
+        chosen = torch.linspace(0, height - 1, min(rows, height)).round().long().tolist()
+        classifier(picture[:, :, :SIDE, :SIDE])
+        cutting = 0.0
+        for i in chosen:
+            y = network.stride * i
+            for j in range(0, width, 32):
+                places = [network.stride * k for k in range(j, min(j + 32, width))]
+                began = time.perf_counter()
+                crops = torch.cat([picture[:, :, y : y + SIDE, x : x + SIDE] for x in places])
+                classifier(crops)
+                cutting += time.perf_counter() - began
+    return {
+        "network": name,
+        "answers": height * width,
+        "stride": network.stride,
+        "pass_s": one_pass,
+        "crops_timed": len(chosen) * width,
+        "crops_s": cutting * height / len(chosen),
+        "times": cutting * height / len(chosen) / one_pass,
+    }
+
+
+def main() -> None:
+    """Measure what is missing, keep raw rows, sum up."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=8, help="rows of the map whose crops are timed")
+    options = parser.parse_args()
+    results = Results("fully_convolutional")
+    for name in NETWORKS:
+        for run in range(len(results.of(network=name)), options.runs):
+            results.add(run=run, **measure(name, options.rows))
+    lines = {}
+    for name in NETWORKS:
+        rows = results.of(network=name)
+        times, seconds = spread(r["times"] for r in rows), spread(r["pass_s"] for r in rows)
+        sd = f"{times['sd']:.1f}" if times["sd"] is not None else "–"
+        lines[f"one pass against crops, {name}, {TIMES * SIDE} px, {rows[0]['answers']} answers"] = (
+            f"{times['mean']:.0f} times faster (n {times['n']}, sd {sd}), {seconds['mean']:.1f} s"
+        )
+    results.save(lines=lines)
+
+
+if __name__ == "__main__":
+    main()
