@@ -15,7 +15,7 @@ from foveal.models import zoo
 from foveal.models.networks import build
 from foveal.ship.bundle import Bundle, load_bundle, save_bundle
 from foveal.ship.maps import Mapper, classifier_of
-from foveal.ship.overlay import one_class, winners
+from foveal.ship.overlay import _drawn, one_class, winners, write_maps
 from foveal.ship.predictor import Predictor
 from foveal.values import Manifest, Preprocess
 
@@ -102,12 +102,17 @@ def test_tiles_under_a_budget_give_the_same_map(exact, wall):
     assert np.abs(pieces.probabilities - whole.probabilities).max() < 1e-5
 
 
-def test_none_of_the_classes_has_a_map_of_its_own(wall):
+def test_none_of_the_classes_has_a_map_of_its_own_and_fades_the_colours(wall, tmp_path):
     network = {"architecture": "zoo", "name": "lenet5_modern", "classes": 3, "channels": 1}
     bundle = bundle_of(network, ("a", "b"), Preprocess(size=32, resize="squash", channels=1), outside=True)
     found = Mapper(bundle)(str(wall))
     assert found.probabilities.shape[0] == 2 and found.outside.shape == found.probabilities.shape[1:]
     assert np.allclose(found.probabilities.sum(axis=0), 1, atol=1e-5) and 0 < found.outside.min() < 1
+    record = write_maps(found, tmp_path)
+    assert np.array_equal(np.load(record["none"]), found.outside)
+    sure = type(found)(**{**vars(found), "outside": np.ones_like(found.outside)})
+    height = np.asarray(_drawn(found.picture)).shape[0]
+    assert np.array_equal(np.asarray(winners(sure))[:height], np.asarray(_drawn(found.picture)))
 
 
 def test_a_run_on_a_frozen_trunk(trained, tmp_path):

@@ -32,12 +32,17 @@ def write_maps(found: AnswerMap, folder: Path) -> dict[str, Any]:
     """Write the array, the pictures and what they mean; returns the latter, as `maps[]` of `--json`.
 
     Files: `NAME.npy` `(K, h, w)`, `NAME.png` (the likeliest class at each place), `NAME-CLASS.png` for the classes
-    with the highest peaks, `NAME.json`.
+    with the highest peaks, `NAME.json`; `NAME-none.npy` `(h, w)`, the probability of none of the classes, where the
+    model can tell.
     """
     name = Path(found.path).stem or "picture"
     files = {"array": folder / f"{name}.npy", "overlay": folder / f"{name}.png"}
     with replacing(files["array"]) as part, part.open("wb") as stream:
         np.save(stream, found.probabilities)
+    if found.outside is not None:
+        files["none"] = folder / f"{name}-none.npy"
+        with replacing(files["none"]) as part, part.open("wb") as stream:
+            np.save(stream, found.outside)
     _save(winners(found), files["overlay"])
     heat = {}
     peaks = found.probabilities.max(axis=(1, 2))
@@ -50,8 +55,7 @@ def write_maps(found: AnswerMap, folder: Path) -> dict[str, Any]:
     record = {
         "schema": SCHEMA,
         "path": found.path,
-        "array": str(files["array"]),
-        "overlay": str(files["overlay"]),
+        **{kind: str(file) for kind, file in files.items()},
         "heat": heat,
         "classes": list(found.classes),
         "shape": list(found.probabilities.shape),
@@ -70,7 +74,10 @@ def write_maps(found: AnswerMap, folder: Path) -> dict[str, Any]:
 
 
 def winners(found: AnswerMap) -> Image.Image:
-    """The picture in the colours of the likeliest classes, the stronger the surer, with a legend."""
+    """The picture in the colours of the likeliest classes, the stronger the surer, with a legend.
+
+    Where the model says "none of the classes" the colour fades.
+    """
     best = found.probabilities.argmax(axis=0)
     wins = np.bincount(best.ravel(), minlength=len(found.classes))
     order = [k for k in np.argsort(-wins, kind="stable").tolist() if wins[k]]
@@ -80,11 +87,13 @@ def winners(found: AnswerMap) -> Image.Image:
     base = _drawn(found.picture)
     chance = 1.0 / len(found.classes)
     strength = 0.15 + 0.5 * np.clip((surest - chance) / (1.0 - chance), 0.0, 1.0)
+    if found.outside is not None:
+        strength = strength * (1.0 - found.outside)
     colour = _spread(found, palette[best].astype(np.float32), base.size, smooth=False)
     painted = _blend(base, colour, _spread(found, strength[..., None], base.size, smooth=False))
     rows = [(_words(found, k, wins), _as_rgb(palette[k])) for k in order[: len(_COLOURS)]]
     if len(order) > len(_COLOURS):
-        rows.append((f"{len(order) - len(_COLOURS)} other classes", _REST))
+        rows.append((f"{len(order) - len(_COLOURS)} more", _REST))
     return _with_legend(painted, f"likeliest class, window {found.window:.0f} px", rows)
 
 
@@ -99,7 +108,7 @@ def one_class(found: AnswerMap, k: int) -> Image.Image:
 
 
 def _words(found: AnswerMap, k: int, wins: NDArray[np.int64]) -> str:
-    return f"{found.classes[k]}  {100 * wins[k] / wins.sum():.0f} %"
+    return f"{found.classes[k]}: {100 * wins[k] / wins.sum():.0f} %"
 
 
 def _drawn(picture: Image.Image) -> Image.Image:
