@@ -118,13 +118,10 @@ def _onnx(text: str) -> Resolved | None:
     if not path.is_file():
         raise UsageError(f"{text}: there is no such file", hint="give the path of an .onnx file")
 
-    def build(shape: tuple[int, int, int]) -> nn.Module:
-        from foveal.models.onnx_graph import network_of
-
-        module: nn.Module = network_of(path)
-        return module
-
-    return Resolved("onnx", text, build, None, path)
+    raise UsageError(
+        f"{text}: this version of foveal can't read .onnx files yet",
+        hint="give the network it was exported from: a run folder, a timm name, or package.module:function",
+    )
 
 
 def _function(text: str) -> Resolved | None:
