@@ -32,8 +32,8 @@ def write_maps(found: AnswerMap, folder: Path) -> dict[str, Any]:
     """Write the array, the pictures and what they mean; returns the latter, as `maps[]` of `--json`.
 
     Files: `NAME.npy` `(K, h, w)`, `NAME.png` (the likeliest class at each place), `NAME-CLASS.png` for the classes
-    with the highest peaks, `NAME.json`; `NAME-none.npy` `(h, w)`, the probability of none of the classes, where the
-    model can tell.
+    with the highest peaks, `NAME.json`; where the model can tell, `NAME-none.npy` `(h, w)`, the probability of
+    none of the classes.
     """
     name = Path(found.path).stem or "picture"
     files = {"array": folder / f"{name}.npy", "overlay": folder / f"{name}.png"}
@@ -51,7 +51,7 @@ def write_maps(found: AnswerMap, folder: Path) -> dict[str, Any]:
         target = folder / f"{name}-{plain}.png"
         _save(one_class(found, k), target)
         heat[found.classes[k]] = str(target)
-    wins = np.bincount(found.probabilities.argmax(axis=0).ravel(), minlength=len(found.classes))
+    wins = _wins(found)
     record = {
         "schema": SCHEMA,
         "path": found.path,
@@ -78,8 +78,7 @@ def winners(found: AnswerMap) -> Image.Image:
 
     Where the model says "none of the classes" the colour fades.
     """
-    best = found.probabilities.argmax(axis=0)
-    wins = np.bincount(best.ravel(), minlength=len(found.classes))
+    best, wins = found.probabilities.argmax(axis=0), _wins(found)
     order = [k for k in np.argsort(-wins, kind="stable").tolist() if wins[k]]
     palette = np.tile(np.array(_REST, float), (len(found.classes), 1))
     palette[order[: len(_COLOURS)]] = np.array(_COLOURS, float)[: len(order)]
@@ -107,7 +106,14 @@ def one_class(found: AnswerMap, k: int) -> Image.Image:
     return _with_legend(painted, f"{found.classes[k]}: up to {100 * peak:.0f} %", steps)
 
 
-def _words(found: AnswerMap, k: int, wins: NDArray[np.int64]) -> str:
+def _wins(found: AnswerMap) -> NDArray[np.float64]:
+    """At how many places each class is the likeliest; places that may be none of them count less."""
+    inside = None if found.outside is None else (1.0 - found.outside).ravel()
+    best = found.probabilities.argmax(axis=0).ravel()
+    return np.bincount(best, weights=inside, minlength=len(found.classes)).astype(np.float64)
+
+
+def _words(found: AnswerMap, k: int, wins: NDArray[np.float64]) -> str:
     return f"{found.classes[k]}: {100 * wins[k] / wins.sum():.0f} %"
 
 
