@@ -102,9 +102,14 @@ class Convolution:
 
     @property
     def compiled_for_weight(self) -> bool:
-        """Whether it has one for the gradient of the weight: small kernels only."""
+        """Whether it has one for the gradient of the weight: small kernels only, on maps that are no smaller."""
         most = 3 if self.depthwise else 14
-        return self.compiled and max(self.ws[2:]) <= most
+        return self.compiled and max(self.ws[2:]) <= most and not self.tiny
+
+    @property
+    def tiny(self) -> bool:
+        """Whether the output is smaller than the kernel."""
+        return any(place < side for place, side in zip(self.ys[2:], self.ws[2:], strict=True))
 
     @property
     def _odd(self) -> bool:
@@ -198,7 +203,7 @@ def _spare(c: Convolution) -> int:
 def _channels_last_gradient(c: Convolution) -> int:
     if not c.depthwise:
         return (3 if c.point else 4) * c.w
-    if any(place < side for place, side in zip(c.ys[2:], c.ws[2:], strict=True)):
+    if c.tiny:
         return c.w + max(c.sums, 2 * c.w)  # maps smaller than the kernel are unrolled
     return (2 + _DEPTHWISE_SUMS) * c.w
 

@@ -135,20 +135,22 @@ def _statistics_alone(block: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def offloaded() -> Iterator[None]:
+def offloaded(module: nn.Module) -> Iterator[None]:
     """What is saved for the backward pass lies in a temporary folder until it is needed (Rhu et al. 2016).
 
-    Parameters stay where they are. For a GPU, torch's own `save_on_cpu` does the same into the host's memory.
+    The module's own parameters and buffers stay where they are. For a GPU, torch's own `save_on_cpu` does the same
+    into the host's memory.
     """
+    own = {t.untyped_storage()._cdata for t in (*module.parameters(), *module.buffers())}
     with (
         tempfile.TemporaryDirectory(prefix="foveal-") as folder,
-        torch.autograd.graph.saved_tensors_hooks(partial(_put_away, folder), _brought_back),
+        torch.autograd.graph.saved_tensors_hooks(partial(_put_away, folder, own), _brought_back),
     ):
         yield
 
 
-def _put_away(folder: str, tensor: Tensor) -> Any:  # noqa: ANN401
-    if isinstance(tensor, nn.Parameter) or isinstance(tensor._base, nn.Parameter):
+def _put_away(folder: str, own: set[int], tensor: Tensor) -> Any:  # noqa: ANN401
+    if tensor.untyped_storage()._cdata in own:  # autograd hands over aliases, not the parameters themselves
         return tensor
     if isinstance(tensor, FakeTensor):
         return tuple(tensor.shape), tensor.stride(), tensor.dtype, None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from foveal.planner.record import Work
 
-_NORMS = {"native_batch_norm_backward", "native_layer_norm", "native_layer_norm_backward", "native_group_norm"}
+_NORMS = {"native_layer_norm", "native_layer_norm_backward", "native_group_norm"}
 _REDUCE = {"sum", "mean"}
 _ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 
@@ -23,6 +23,9 @@ def work_of(name: str, args: Any, out: Any) -> Work | None:  # noqa: ANN401
         return _convolution(args, out)
     if name == "convolution_backward":
         return _convolution_backward(args)
+    if name == "native_batch_norm_backward":
+        grad, x, mask = args[0], args[1], args[9]
+        return (name, x.nbytes, x.element_size(), grad.stride() == x.stride(), bool(mask[0]))
     if name in _NORMS:
         return (name, tuple(_layout(a) for a in args if isinstance(a, Tensor) and a.ndim > 1))
     if name in _REDUCE and args[0].dtype in (torch.bfloat16, torch.float16):

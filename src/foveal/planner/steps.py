@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -76,7 +76,7 @@ def train_step(
     pieces = zip(inputs.chunk(scenario.accumulate), targets.chunk(scenario.accumulate), strict=True)
     for some, wanted in islice(pieces, parts):
         begin("forward")
-        with _saving(scenario):
+        with offloaded(module) if scenario.offload else nullcontext():
             with torch.autocast(inputs.device.type, torch.bfloat16, scenario.precision == "bf16"):
                 outputs = module(some)
                 loss = loss_of(outputs, wanted)
@@ -86,10 +86,6 @@ def train_step(
             loss.backward()  # type: ignore[no-untyped-call]
     begin("optimizer")
     optimizer.step()
-
-
-def _saving(scenario: Scenario) -> AbstractContextManager[object]:
-    return offloaded() if scenario.offload else nullcontext()
 
 
 class InBackward:

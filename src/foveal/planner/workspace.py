@@ -43,6 +43,14 @@ def need(work: Work, results: int, backend: Backend) -> Need:
     return Need(max(results, peak), max(results, peak, most))
 
 
+def _batch_norm(work: Work, results: int, backend: Backend) -> tuple[int, int]:
+    """The gradient of the input is made twice; of maps that lie differently, in fp32 or not at all."""
+    _, size, element, alike, to_input = work
+    converted = 4 * size // element if element < 4 else 0
+    extra = (size if to_input else 0) if alike else converted
+    return results + extra, results + max(extra, size)
+
+
 def _copies(work: Work, results: int, backend: Backend) -> tuple[int, int]:
     """Norms compute on plain tensors: what lies otherwise is copied."""
     extra = sum(size for size, plain in work[1] if not plain)
@@ -60,7 +68,7 @@ def _reduce(work: Work, results: int, backend: Backend) -> tuple[int, int]:
 _RULES: dict[str, Callable[[Work, int, Backend], tuple[int, int]]] = {
     "convolution": forward,
     "convolution_backward": backward,
-    "native_batch_norm_backward": _copies,
+    "native_batch_norm_backward": _batch_norm,
     "native_layer_norm": _copies,
     "native_layer_norm_backward": _copies,
     "mixed": _mixed,
