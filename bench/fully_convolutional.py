@@ -4,9 +4,9 @@ uv run python bench/fully_convolutional.py [--runs 3]
 
 Both give the same number of answers, one each `stride` pixels. Crops go through the classifier in batches of 32,
 already cut and normalised; the pass is by the network that `foveal.to_fully_convolutional` makes of it. Torch in
-fp32, channels_last. Crops are timed on evenly spread rows of the map (`--rows`), and their time for the whole map is
-in proportion; the raw rows say how many were timed. Beside the clock's seconds stand the processor's, of all threads,
-which other programs on the machine disturb less.
+fp32, channels_last. Crops are timed on evenly spread rows of the map (`--rows`), and their time for the whole map
+is in proportion; the raw rows say how many were timed. Beside the clock's seconds stand the processor's, of all
+threads, which other programs on the machine disturb less.
 """
 
 from __future__ import annotations
