@@ -200,7 +200,7 @@ def test_mirroring_is_asked_of_the_first_network(monkeypatch, loss, keeps):
     answers = np.eye(2, dtype=np.float32)[np.where(np.arange(n) < n * (1 - loss), labels, 1 - labels)]
     monkeypatch.setattr(training, "answers_of", lambda *_: answers)
     work = SimpleNamespace(
-        split=SimpleNamespace(on=lambda _: range(n)),
+        split=SimpleNamespace(on=lambda _: range(n), classes=("a", "b")),
         labels=lambda _: labels,
         pixels=lambda _: np.zeros((n, 1, 2, 2), dtype=np.uint8),
         decisions=Decisions(),
@@ -209,6 +209,9 @@ def test_mirroring_is_asked_of_the_first_network(monkeypatch, loss, keeps):
     rung = replace(scratch.RUNGS[1])
     assert rung._mirrored(work, [first]).augment["mirror"] is keeps
     assert "mirrored on" in work.decisions.made["mirror"]["reason"]
+    work.decisions = Decisions()
+    first.score = 0.5  # of two classes: it knows nothing, and may not say
+    assert rung._mirrored(work, [first]).augment["mirror"] is False
 
 
 def test_half_precision_is_taken_only_when_it_is_like_and_pays(monkeypatch):

@@ -108,7 +108,7 @@ def unpadded(kernel, stride, pool, batch_norm):
     """A network whose every layer is exact: no padding, a flattened map, three dense layers."""
     layers = [nn.Conv2d(3, 6, kernel, stride), nn.Tanh(), pool, nn.Conv2d(6, 8, 3, dilation=2), nn.ReLU()]
     trunk = nn.Sequential(*layers)
-    side = 34
+    side = 40
     flat = trunk(torch.zeros(1, 3, side, side)).flatten(1).shape[1]
     norm = [nn.BatchNorm1d(16), nn.LayerNorm(16)] if batch_norm else []
     return nn.Sequential(
