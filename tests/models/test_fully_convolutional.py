@@ -255,13 +255,12 @@ def test_an_answer_depends_on_nothing_beyond_its_halo(name, size):
     assert not torch.equal(before[..., 0], after[..., 0])
 
 
+# Networks that see a thousand pixels need pictures of several thousand to be tiled at all: minutes, each.
 @pytest.mark.parametrize(
     ("name", "size"),
     [
         ("zoo resnet18", 64),
         ("hanging", 64),
-        ("zoo alexnet", 227),
-        ("timm tf_efficientnet_lite0", 64),
         ("zoo lenet5_modern", 32),
         ("ensemble", 40),
     ],
