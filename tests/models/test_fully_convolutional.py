@@ -52,10 +52,8 @@ CLASSIFIERS = {
     "zoo alexnet, uneven pooling": (lambda: zoo.create("alexnet", classes=7), 264),
     "zoo vgg16, pooling that repeats": (lambda: zoo.create("vgg16", classes=7), 32),
     "zoo googlenet": (lambda: zoo.create("googlenet"), 96),
-    "zoo googlenet_bn": (lambda: zoo.create("googlenet_bn"), 96),
     "zoo resnet18": (lambda: zoo.create("resnet18"), 224),
     "zoo plain34": (lambda: zoo.create("plain34"), 64),
-    "zoo resnet50": (lambda: zoo.create("resnet50"), 64),
     "zoo seresnet50": (lambda: zoo.create("seresnet50"), 64),
     "zoo seresnet18": (lambda: zoo.create("seresnet18"), 64),
     "zoo xception": (lambda: zoo.create("xception"), 96),
@@ -228,14 +226,7 @@ def test_layers_in_which_every_place_sees_all_others_are_named():
 
 
 @pytest.mark.parametrize(
-    ("name", "size"),
-    [
-        ("zoo resnet18", 64),
-        ("zoo googlenet", 64),
-        ("zoo xception", 96),
-        ("timm tf_efficientnet_lite0", 64),
-        ("zoo lenet5", 32),
-    ],
+    ("name", "size"), [("zoo resnet18", 64), ("hanging", 64), ("zoo alexnet_single", 224), ("zoo lenet5", 32)]
 )
 @torch.inference_mode()
 def test_an_answer_depends_on_nothing_beyond_its_halo(name, size):
@@ -270,10 +261,12 @@ def test_tiles_give_the_answer_of_one_pass(name, size):
     network = made(name)[0]
     converted = convert(network, size=size)
     most = size + 2 * (converted.halo + converted.stride) + 2 * converted.stride
-    x = picture(2 * most + 17, most + 3 * converted.stride + 5)
+    # Both ways where that is cheap, otherwise across only.
+    height = most + 3 * converted.stride + 5 if most < 300 else size + converted.stride
+    x = picture(height, 2 * most + 17)
     counted = []
     whole, tiled = converted(x), answer_in_tiles(converted, x, most=most, on_each=counted.append)
-    assert len(counted) >= 4 and sum(counted) == whole.shape[2] * whole.shape[3]
+    assert len(counted) >= (4 if height > most else 2) and sum(counted) == whole.shape[2] * whole.shape[3]
     assert tiled.shape == whole.shape and (tiled - whole).abs().max() <= 1e-5 * whole.abs().max()
 
 
