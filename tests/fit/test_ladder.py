@@ -2,11 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from foveal.clock import Clock
 from foveal.errors import UnknownName
 from foveal.fit import climb
+from foveal.fit.evidence import Evidence
 from foveal.fit.ladder import MARGIN
 from foveal.progress import Progress
 from foveal.values import Decisions
@@ -147,3 +149,16 @@ def test_what_was_decided_earlier_is_obeyed():
     climb([Rung("a", 0.5), Rung("b", 0.9, refusal="no")], job(), earlier)
     again = Decisions({k: v for k, v in earlier.made.items() if k.startswith("climb")})
     assert names(climb([Rung("a", 0.5), Rung("b", 0.9)], job(), again).candidates) == ["a"]
+
+
+@pytest.mark.parametrize(("loss", "kept"), [(0.5, True), (0.65, True), (1.4, False), (float("nan"), False)])
+def test_a_training_repeated_on_more_pictures_is_judged_by_its_own_loss(loss, kept):
+    """It shares the evidence of the first one, which says nothing about it."""
+    from foveal.fit.ladder import _beats
+
+    evidence = Evidence({"a": np.zeros(2, dtype=np.float32)}, {"a": 0})
+    first, again = (
+        SimpleNamespace(strategy="x", evidence=evidence, settings={"outcome": {"loss": v}}) for v in (0.5, loss)
+    )
+    keeps, reason = _beats(again, first, surely=True)
+    assert keeps is kept and "held out" in reason

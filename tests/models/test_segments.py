@@ -76,6 +76,12 @@ def test_a_pretrained_network_begins_with_the_backbones_features(pictures):
         assert torch.equal(network.upper(network.lower(pictures, 5), 5), network(pictures))
 
 
+def test_folded_tensors_differ_in_size_so_that_one_learning_rate_fits_none():
+    weights = [p for p in pretrained(find_backbone(), 5).segments.parameters() if p.ndim > 1]
+    sizes = [float(p.detach().square().mean().sqrt()) for p in weights]
+    assert max(sizes) / min(sizes) > 100
+
+
 def test_a_tuned_network_comes_back_from_its_bundle(pictures):
     network = pretrained(find_backbone(), 5)
     with torch.no_grad():

@@ -14,6 +14,8 @@ from foveal.values import Decisions
 
 #: A rung is stepped on only when this much more than its estimate is left.
 MARGIN = 1.3
+#: A training repeated on more pictures went wrong when its loss ends so much higher.
+_WORSE = 0.2
 _ALL = "every rung was climbed"
 
 
@@ -76,6 +78,12 @@ def _beats(candidate: Candidate, best: Candidate, *, surely: bool) -> tuple[bool
 
     A rung that is known to be better needs only not to be clearly worse.
     """
+    if candidate.evidence is not None and candidate.evidence is best.evidence:
+        lost, before = _loss(candidate), _loss(best)
+        words = (
+            f"{best.strategy} with the pictures that were held out; training loss {lost:.3g}, before {before:.3g}"
+        )
+        return lost <= before + _WORSE, words
     if candidate.evidence is not None and best.evidence is not None:
         found = compare(candidate.evidence, best.evidence)
         if found.n:
@@ -83,6 +91,10 @@ def _beats(candidate: Candidate, best: Candidate, *, surely: bool) -> tuple[bool
     slack = candidate.error_and_doubt[1] if surely else 0.0
     better = (candidate.score or 0.0) + slack > (best.score or 0.0)
     return better, f"its score is {_score(candidate)}, that of {best.strategy} {_score(best)}"
+
+
+def _loss(candidate: Candidate) -> float:
+    return float(candidate.settings["outcome"]["loss"])
 
 
 def _score(candidate: Candidate) -> str:

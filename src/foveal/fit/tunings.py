@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tuning:
-    """One recipe; chosen on the training sides of four sets of 100 pictures a class (`bench/ladder.py`).
+    """One recipe. The rate was chosen by trials on letters, digits and arrows made for it, the rest taken from
+    practice with fine-tuning; none of it by a bench that is kept (`docs/ladder.md`).
 
     Attributes:
         name: as in `--strategy NAME`.

@@ -98,8 +98,8 @@ def _parts(network: Any) -> list[nn.Module] | None:  # noqa: ANN401
 def fold(network: nn.Module) -> int:
     """Merge every batch normalisation into the convolution before it, in place; the answers stay.
 
-    Training goes better then: with few pictures the statistics of a batch say little, and those of ImageNet,
-    which evaluation mode keeps, scale the gradient of each channel by whatever they happen to be.
+    With few pictures the statistics of a batch say little, and those of ImageNet, which evaluation mode keeps,
+    scale the gradient of each channel by whatever they happen to be.
 
     Returns:
         How many were merged.

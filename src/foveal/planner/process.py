@@ -6,10 +6,9 @@ import sys
 
 from foveal.machine import rss
 
-#: Resident after `import torch, torchvision` and a first convolution on this project's machine, bytes per part.
+#: Guesses, not measured: bytes of the libraries once loaded, of each thread, and what malloc adds to the tensors.
 _LIBRARIES = 330 * 2**20
 _THREAD = 4 * 2**20
-#: glibc returns large blocks to the system at once, and keeps what lies between smaller ones.
 _MALLOC = 1.10
 
 

@@ -3,7 +3,8 @@
     foveal train DATA --strategy fine-tune       all layers learn, at a size that short trials choose
     foveal train DATA --strategy cached-trunk    frozen below, cached for several augmented views; the rest learns
 
-`NAME-all` is the same on all training pictures, once it is known to be worth it. Cost and gain: `bench/ladder.py`.
+`NAME-all` is the same on all training pictures, once it is known to be worth it. `bench/ladder.py` is to
+measure what they cost and gain; so far it has done so for the frozen rungs.
 """
 
 from __future__ import annotations
