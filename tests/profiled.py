@@ -14,6 +14,8 @@ def true_peak(module, scenario):
     module = prepared(module.train(), scenario)
     optimizer = make_optimizer(scenario.optimizer, module.parameters())
     inputs = torch.randn(scenario.batch * scenario.accumulate, *scenario.input)
+    if scenario.channels_last:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
     targets = torch.zeros(len(inputs), dtype=torch.long)
     train_step(module, optimizer, inputs, targets, scenario)
     optimizer.zero_grad(set_to_none=True)

@@ -117,6 +117,21 @@ def planner_table() -> str:
     return "\n".join([*lines, "", _machine_line("planner")])
 
 
+def memory_table() -> str:
+    """Fine-tuning within budgets of memory, as Markdown."""
+    lines = [
+        "| `--memory` | budget, MiB | planned tensors | peak resident | test accuracy (pictures) | s |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in (_result("memory") or {}).get("rows", []):
+        sizes = (row["budget_bytes"], row["planned_bytes"], row["peak_rss_bytes"])
+        low, high = (100 * bound for bound in row["accuracy_ci95"])
+        well = f"{100 * row['accuracy']:.1f} %, {low:.1f}–{high:.1f} % ({row['n']})"
+        mebibytes = " | ".join(f"{size / 2**20:.0f}" for size in sizes)
+        lines.append(f"| {row['limit']} | {mebibytes} | {well} | {row['seconds']:.0f} |")
+    return "\n".join([*lines, "", _machine_line("memory")])
+
+
 def _machine_line(name: str) -> str:
     found = _result(name)
     if not found:
@@ -139,6 +154,7 @@ TABLES = {
     "other": other_table,
     "ladder": ladder_table,
     "planner": planner_table,
+    "memory": memory_table,
 }
 
 

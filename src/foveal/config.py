@@ -8,6 +8,7 @@ from typing import Any
 
 from foveal.clock import parse_duration
 from foveal.errors import UnknownName, UsageError
+from foveal.machine import bytes_of
 
 #: Pictures over this many pixels are refused, not decoded: a bomb, or a map that wants tiling.
 MAX_PIXELS = 100_000_000
@@ -29,6 +30,7 @@ class TrainConfig:
         strategy: pins one rung of the ladder by name.
         from_scratch: an architecture of the zoo, trained from nothing.
         augment: how much pictures may change while a network is tuned.
+        memory: what the whole process may have resident, e.g. `4GiB`; None: what the machine has.
         max_pixels: larger pictures are refused.
         cache: whether features are kept on disk between runs.
     """
@@ -42,11 +44,14 @@ class TrainConfig:
     strategy: str | None = None
     from_scratch: str | None = None
     augment: str = "auto"
+    memory: str | None = None
     max_pixels: int = MAX_PIXELS
     cache: bool = True
 
     def __post_init__(self) -> None:
         parse_duration(self.time)
+        if self.memory is not None:
+            bytes_of(self.memory)
         if self.group_by is not None:
             compile_group_by(self.group_by)
         if self.from_scratch is not None and self.strategy is not None:
@@ -60,6 +65,11 @@ class TrainConfig:
     def budget(self) -> float:
         """The time budget in seconds."""
         return parse_duration(self.time)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The budget of memory that was asked for, bytes."""
+        return bytes_of(self.memory) if self.memory is not None else None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""

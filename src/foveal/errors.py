@@ -2,7 +2,8 @@
 
     FovealError                 the root; `exit_code` is what the command line ends with
     ├── UsageError              the call makes no sense (an unknown option, a time that is no time)
-    │   └── UnknownName         a name that is none of the known ones; suggests the nearest
+    │   ├── UnknownName         a name that is none of the known ones; suggests the nearest
+    │   └── MemoryShort         the budget of memory is too small for it
     ├── DataError               what was given to read can't be read or can't be learned from
     │   └── UnreadableImage     one picture, refused for a stated reason; runs go on without it
     ├── BundleError             a run folder or bundle that is missing, broken, or from elsewhere
@@ -42,6 +43,10 @@ class UnknownName(UsageError):
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
         super().__init__(f"unknown {kind} {name!r}", hint=hint)
         self.near = near[0] if near else None
+
+
+class MemoryShort(UsageError):
+    """It does not fit into the memory that it was given."""
 
 
 class DataError(FovealError):

@@ -78,7 +78,7 @@ def _stages(start: Start, task: Task, run: RunFolder, clock: Clock, progress: Pr
     # 1 data: every picture is opened once; what the network needs of it is kept in the spool.
     listing = list_data(start.data, group_by=config.group_by) if start.dataset is None else None
     route = choose_route(listing.entries if listing else [], config, decisions)
-    spool, dataset = Spool(route.preprocess), start.dataset
+    spool, dataset = Spool.within(route.preprocess, config.memory_bytes), start.dataset
     if listing is not None:
         with clock.lap("audit"), progress.stage("read and audit") as bar:
             reading = Reading(clock, READING_SHARE, spool, on_start=bar.total, on_each=bar)
@@ -111,7 +111,7 @@ def _stages(start: Start, task: Task, run: RunFolder, clock: Clock, progress: Pr
     # 5 ship: `summary.json` comes last, it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report"):
         run.write("split.csv", split_as_csv(split))
-        summary = summarise(task.name, dataset, split, clock, climbed, decisions)
+        summary = summarise(task.name, dataset, split, clock, climbed, decisions, config.memory_bytes)
         summary |= {"test": measured.figures, "test_looks": looks}
         run.write("report.html", render_report(summary, measured, dataset.findings, decisions.made))
     summary["time"] = times(clock)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import sys
 from importlib import metadata
 from pathlib import Path
+
+from foveal.errors import UsageError
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
 def cores() -> int:
@@ -48,6 +54,19 @@ def memory_limit() -> int | None:
     """Bytes this process may use: the least of the cgroup's limit and what is available; None if unknown."""
     known = [_cgroup_limit(), _available()]
     return min((n for n in known if n is not None), default=None)
+
+
+def bytes_of(text: str | int) -> int:
+    """`8GiB`, `500MB`, `2G` (binary), or a number of bytes.
+
+    Raises:
+        UsageError: when it is no size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(text))
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None or float(match[1]) <= 0:
+        raise UsageError(f"{text!r} is no size of memory", hint="as in 8GiB, 500MB or 1073741824")
+    return int(float(match[1]) * unit)
 
 
 def peak_rss() -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveal.clock import Clock
-from foveal.errors import UnknownName
+from foveal.errors import MemoryShort, UnknownName
 from foveal.fit import climb
 from foveal.fit.evidence import Evidence
 from foveal.fit.ladder import MARGIN
@@ -107,6 +107,18 @@ def test_the_reason_is_that_of_the_first_rung_that_was_wanting():
     found = climb(rungs, job(), Decisions())
     assert names(found.candidates) == ["a"]
     assert found.reason == "without b: its gain is under the noise"
+
+
+def test_a_rung_that_does_not_fit_into_memory_is_left_out_unless_it_is_the_only_one():
+    def short():
+        raise MemoryShort("b does not fit into --memory 1")
+
+    work = job()
+    found = climb([Rung("a", 0.5), Rung("b", 0.9, then=short), Rung("c", 0.6)], work, Decisions())
+    assert names(found.candidates) == ["a", "c"]
+    assert work.progress.said == ["without b: b does not fit into --memory 1"]
+    with pytest.raises(MemoryShort):
+        climb([Rung("b", 0.9, then=short)], job(), Decisions())
 
 
 def test_a_wish_to_stop_ends_the_climb():

@@ -8,9 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from foveal.fit.memory import Choice, Kept, Pieces, choose, gentle_norms, out_of_memory
+from foveal.clock import Clock
+from foveal.errors import MemoryShort
+from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.memory import Choice, choose, economical
+from foveal.fit.pieces import Kept, Pieces, gentle_norms, out_of_memory
 from foveal.machine import rss
 from foveal.planner.scenario import Scenario
+from foveal.progress import Progress
+from foveal.values import Decisions
 
 
 class Failing(nn.Module):
@@ -48,7 +54,7 @@ def trained(module, steps=6, pieces=None):
     for step in range(steps):
         torch.manual_seed(step)
         inputs, targets = torch.randn(12, 3, 8, 8), torch.randint(0, 4, (12,))
-        losses.append(float(pieces.gradients(module, inputs, targets, compute)))
+        losses.append(float(pieces.gradients(step, module, inputs, targets, compute)))
         optimizer.step()
     return torch.cat([p.detach().flatten() for p in module.parameters()]), losses
 
@@ -60,7 +66,7 @@ def test_a_failure_at_any_step_leaves_the_same_weights(at):
     found, others = trained(network(at), pieces=pieces)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(others, losses, rtol=1e-5, atol=1e-6)
-    assert pieces.rises == [2**n for n in range(1, len(at) + 1)]
+    assert [count for _, count in pieces.rises] == [2**n for n in range(1, len(at) + 1)]
 
 
 def test_buffers_and_random_state_are_put_back():
@@ -103,9 +109,9 @@ def test_other_errors_and_single_pictures_are_not_swallowed():
 
     inputs, targets = torch.zeros(3, 3, 8, 8), torch.zeros(3, dtype=torch.long)
     with pytest.raises(RuntimeError, match="mismatch"):
-        Pieces().gradients(network(), inputs, targets, wrong)
+        Pieces().gradients(0, network(), inputs, targets, wrong)
     with pytest.raises(RuntimeError, match="allocate"):
-        Pieces().gradients(network(), inputs, targets, hopeless)
+        Pieces().gradients(0, network(), inputs, targets, hopeless)
 
 
 def test_what_torch_really_says():
@@ -121,8 +127,7 @@ def test_batches_are_cut_before_the_limit():
     tight, ample = Pieces(budget=rss(), say=said.append), Pieces(budget=rss() * 100)
     trained(network(), steps=1, pieces=tight)
     trained(network(), steps=1, pieces=ample)
-    assert tight.count == 2
-    assert ample.count == 1
+    assert (tight.at(0), ample.at(0)) == (2, 1)
     assert "2 pieces" in said[0]
 
 
@@ -130,7 +135,7 @@ UNDER_A_LIMIT = """
     import resource, sys, torch
     sys.path.insert(0, "tests/fit")
     from torch import nn
-    from foveal.fit.memory import Pieces
+    from foveal.fit.pieces import Pieces
     torch.set_num_threads(1)
     net = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 2))
@@ -143,8 +148,8 @@ UNDER_A_LIMIT = """
     used = [int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize")][0]
     resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20, -1))
     pieces = Pieces()
-    pieces.gradients(net, inputs, targets, compute)
-    print(pieces.count)
+    pieces.gradients(0, net, inputs, targets, compute)
+    print(pieces.at(0))
 """
 
 
@@ -156,6 +161,68 @@ def test_training_goes_on_under_a_real_limit():
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) >= 4
+
+
+def test_a_repeated_training_cuts_its_batches_at_the_same_steps():
+    written = []
+    first = Pieces(on_rise=lambda made: written.append(list(made)))
+    expected, _ = trained(network({3, 9}), pieces=first)
+    assert written == [[(2, 2)], [(2, 2), (4, 4)]]
+    again, _ = trained(network(), pieces=Pieces(rises=written[-1]))
+    assert torch.equal(again, expected)
+    assert [Pieces(rises=written[-1]).at(step) for step in range(7)] == [1, 1, 2, 2, 4, 4, 4]
+
+
+class Tight:
+    """A job with so many bytes, of which the process has 100 MiB already."""
+
+    def __init__(self, memory, monkeypatch):
+        self.memory, self.plans, self.decisions, self.progress = memory, {}, Decisions(), Progress()
+        for room in ("foveal.fit.memory.rss", "foveal.fit.pieces.rss"):
+            monkeypatch.setattr(room, lambda: 100 * 2**20)
+
+    def make_room(self):
+        pass
+
+
+def wide():
+    torch.manual_seed(5)
+    convolutions = [part for _ in range(6) for part in (nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())]
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3), *convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)
+    )
+
+
+def bright(step):
+    chance = torch.Generator().manual_seed(step)
+    targets = torch.randint(0, 4, (32,), generator=chance)
+    pictures = torch.randn(32, 3, 64, 64, generator=chance) + targets[:, None, None, None].float()
+    return pictures.contiguous(memory_format=torch.channels_last), targets
+
+
+def learned(memory, monkeypatch):
+    """A loop that keeps to so much memory: its weights and its choice."""
+    work, module = Tight(memory, monkeypatch), wide().to(memory_format=torch.channels_last)
+    settings = Settings(6, 0.05, check_every=3)
+    pieces = economical("wide", module, bright, settings, work)
+    job = Job("wide", module, bright, nn.functional.cross_entropy)
+    train_network(job, settings, clock=Clock(), pieces=pieces)
+    return module.state_dict(), work.decisions.made["wide memory"]["value"]
+
+
+def test_a_training_in_little_memory_ends_in_the_same_weights(monkeypatch):
+    ample, whole = learned(None, monkeypatch)
+    assert (whole["pieces"], whole["fits"]) == (1, True)
+    room = int(whole["planned_bytes"] * 0.6)
+    tight, cut = learned(int((room * 1.1 + 164 * 2**20) / 0.92), monkeypatch)
+    assert cut["pieces"] > 1 and cut["planned_bytes"] <= cut["room_bytes"] < whole["planned_bytes"]
+    for name, value in ample.items():
+        torch.testing.assert_close(tight[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_what_can_not_fit_is_said(monkeypatch):
+    with pytest.raises(MemoryShort, match="wide does not fit into --memory"):
+        learned(110 * 2**20, monkeypatch)
 
 
 @pytest.mark.parametrize("norm", [True, False])

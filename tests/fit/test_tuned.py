@@ -122,6 +122,29 @@ def test_a_rate_that_lets_the_loss_rise_is_halved_and_the_training_begun_again()
     assert calm.retries == 0
 
 
+def test_a_small_rise_is_noise_and_no_reason_to_begin_again():
+    """A head that was fitted first leaves little to learn: then the loss goes up and down between batches."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+
+    class Noisy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = weight
+
+        def forward(self, x):
+            return self.weight * 0 + x
+
+    for height, retries in ((0.05, 0), (0.6, 3)):
+        job = Job(
+            "noisy",
+            Noisy(),
+            lambda step, height=height: (torch.full((1,), 0.5 + height * (step >= 10)), torch.zeros(1)),
+            lambda o, _: o.sum(),
+        )
+        settings = Settings(40, 0.1, optimizer="sgd", guard=float(np.log(8)), check_every=10)
+        assert train_network(job, settings, clock=Clock()).retries == retries
+
+
 def test_a_network_that_learns_nothing_is_begun_again_too():
     said = []
 

@@ -86,6 +86,8 @@ CASES = {
     "depthwise": (torchvision.models.mobilenet_v2, {"batch": 4}),
     "concatenated": (dense, {"batch": 2}),
     "auxiliary heads": (lambda: torchvision.models.googlenet(init_weights=False), {"batch": 2}),
+    "channels last": (deep, {"channels_last": True}),
+    "channels last and depthwise": (torchvision.models.mobilenet_v2, {"batch": 4, "channels_last": True}),
     "channels last inside": (lambda: timm.create_model("convnext_atto"), {"batch": 2}),
 }
 

@@ -61,7 +61,7 @@ def _map(
 ) -> None:
     """A map of answers over each picture."""
     from foveal.errors import UnreadableImage, UsageError
-    from foveal.planner.budget import bytes_of
+    from foveal.machine import bytes_of
     from foveal.ship import find_pictures
     from foveal.ship.maps import Mapper
     from foveal.ship.overlay import write_maps

@@ -16,6 +16,22 @@ from foveal.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+Resume = Annotated[
+    str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; takes no DATA.")
+]
+Replay = Annotated[
+    str | None, typer.Option(metavar="RUN", help="Repeat a finished run to the same weights; takes no DATA.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json on stdout.")]
+Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features on disk for the next run.")]
+MaxPixels = Annotated[int, typer.Option(help="Refuse pictures with more pixels.")]
+SplitFrom = Annotated[str | None, typer.Option(help="Keep the split of an earlier run.")]
+Memory = Annotated[str | None, typer.Option(help="Keep the whole process within this much: 1500MiB, 4GiB.")]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(help="Regular expression on paths below DATA: what it captures stays on one side."),
+]
+
 
 def train(
     data: Annotated[
@@ -41,22 +57,14 @@ def train(
     augment: Annotated[
         str, typer.Option(help="How much pictures may change while a network is tuned: auto, none, light, strong.")
     ] = "auto",
-    group_by: Annotated[
-        str | None,
-        typer.Option(help="Regular expression on paths below DATA: what it captures stays on one side."),
-    ] = None,
-    split_from: Annotated[str | None, typer.Option(help="Keep the split of an earlier run.")] = None,
-    max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = MAX_PIXELS,
-    cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Keep features on disk for the next run.")
-    ] = True,
-    resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; takes no DATA.")
-    ] = None,
-    replay: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Repeat a finished run to the same weights; takes no DATA.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print summary.json on stdout.")] = False,
+    memory: Memory = None,
+    group_by: GroupBy = None,
+    split_from: SplitFrom = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    cache: Cache = True,
+    resume: Resume = None,
+    replay: Replay = None,
+    json: AsJson = False,
 ) -> None:
     """Make a classifier from a folder of pictures, and say how well it does."""
     config = TrainConfig(
@@ -66,6 +74,7 @@ def train(
         strategy=strategy,
         from_scratch=from_scratch,
         augment=augment,
+        memory=memory,
         group_by=group_by,
         split_from=split_from,
         max_pixels=max_pixels,

@@ -24,13 +24,15 @@ from foveal.values import ImageRecord, Preprocess
 
 Pixels = NDArray[np.uint8]
 
-#: Arrays over this lie in a file without a name, which the system keeps in memory as far as there is room.
-_IN_MEMORY = 1 << 30
+#: Arrays over this many bytes, or over this share of a budget, lie in a file without a name, which the system
+#: keeps in memory as far as there is room.
+_IN_MEMORY, _SHARE = 1 << 30, 1 / 8
 
 
-def room_for(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
-    """An array of zeros, in memory or, when it is large, on disk until it is forgotten."""
-    if math.prod(shape) * np.dtype(kind).itemsize <= _IN_MEMORY:
+def room_for(shape: tuple[int, ...], kind: type[np.generic], memory: int | None = None) -> NDArray[Any]:
+    """An array of zeros, in memory or, when it is large for a budget of `memory` bytes, on disk."""
+    most = min(_IN_MEMORY, int(_SHARE * memory)) if memory else _IN_MEMORY
+    if math.prod(shape) * np.dtype(kind).itemsize <= most:
         return np.zeros(shape, dtype=kind)
     folder = cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,7 @@ def load_pixels(
     spool: Spool | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
+    memory: int | None = None,
     on_each: Callable[[int], None] = lambda _: None,
 ) -> Pixels:
     """All pictures in their order, `(N, C, size, size)`, 8 bits, not normalised.
@@ -85,7 +88,7 @@ def load_pixels(
         DataError: naming the pictures that are gone or no longer what was read before.
     """
     size, channels = preprocess.size, preprocess.channels
-    result: Pixels = room_for((len(records), channels, size, size), np.uint8)
+    result: Pixels = room_for((len(records), channels, size, size), np.uint8, memory)
     gone: list[str] = []
     rest: list[int] = []
     for file, members in _by_file(records).items():

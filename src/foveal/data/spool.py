@@ -11,17 +11,25 @@ from PIL import Image
 from foveal.data.render import render, shrink_limit
 from foveal.values import Preprocess
 
+#: Bytes that are kept at most, and as a share of a budget of memory.
+_MOST, _SHARE = 512 << 20, 1 / 8
+
 
 class Spool:
     """Rendered pictures by content hash, up to a limit of memory; those over it are decoded again."""
 
-    def __init__(self, preprocess: Preprocess, *, max_bytes: int = 512 << 20) -> None:
+    def __init__(self, preprocess: Preprocess, *, max_bytes: int = _MOST) -> None:
         self.preprocess = preprocess
         self.short_side = shrink_limit(preprocess)
         self._room = max_bytes
         self._kept: dict[str, NDArray[np.uint8]] = {}
         self._promised: set[str] = set()
         self._lock = threading.Lock()
+
+    @classmethod
+    def within(cls, preprocess: Preprocess, memory: int | None) -> Spool:
+        """One that takes a small part of a budget of memory, bytes."""
+        return cls(preprocess, max_bytes=min(_MOST, int(_SHARE * memory)) if memory else _MOST)
 
     def offer(self, sha256: str, rgb: Image.Image) -> None:
         """Keep a decoded picture, if there is room."""
@@ -32,6 +40,11 @@ class Spool:
             self._promised.add(sha256)
             self._room -= needed
         self._kept[sha256] = render(rgb, self.preprocess)
+
+    def forget(self) -> None:
+        """Let go of all: what is wanted later is decoded again."""
+        for sha256 in list(self._kept):
+            self.take(sha256)
 
     def peek(self, most: int) -> NDArray[np.uint8]:
         """Some of what is kept, `(N, size, size, channels)`."""

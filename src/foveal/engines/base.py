@@ -38,6 +38,10 @@ class Engine(Protocol):
         """Run one batch and wait for it."""
         ...
 
+    def release(self) -> None:
+        """Give back the memory of batches that are over; the next one takes it again."""
+        ...
+
 
 def key_of(engine: Engine) -> str:
     """What makes two engines give the same numbers: name, version, precision, processor."""

@@ -90,6 +90,12 @@ class OpenVinoEngine:
         """See `Engine.__call__`."""
         return self.submit(pixels).result()
 
+    def release(self) -> None:
+        """See `Engine.release`."""
+        with self._lock:
+            self._queue.wait_all()
+            self._compiled.release_memory()
+
 
 def _deliver(request: Any, userdata: tuple[Future[Features], float]) -> None:  # noqa: ANN401
     future, _ = userdata

@@ -58,6 +58,13 @@ class TorchEngine:
         """See `Engine.__call__`."""
         return self.submit(pixels).result()
 
+    def release(self) -> None:
+        """See `Engine.release`; on a CPU torch keeps nothing between batches."""
+        import torch
+
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
     def _run(self, pixels: Pixels) -> Features:
         import torch
 

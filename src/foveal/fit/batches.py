@@ -70,12 +70,16 @@ def statistics_of(preprocess: Preprocess, device: str) -> tuple[Tensor, Tensor]:
     return shaped(preprocess.mean), shaped(preprocess.std)
 
 
-def logits_of(
-    module: torch.nn.Module, pixels: Pixels, preprocess: Preprocess, device: str, *, at_once: int = 500
-) -> NDArray[np.float32]:
+def pictures_at_once(side: int, device: str) -> int:
+    """How many pictures of `side` pixels are answered together: their maps take less than a step of training."""
+    fits = int(64 * (96 / side) ** 2) * (1 if device == "cpu" else 8)
+    return max(8, min(500, fits))
+
+
+def logits_of(module: torch.nn.Module, pixels: Pixels, preprocess: Preprocess, device: str) -> NDArray[np.float32]:
     """A network's answers `(N, K)` on pictures `(N, C, H, W)` of 8 bits, in fp32."""
     mean, std = statistics_of(preprocess, device)
-    rows = []
+    rows, at_once = [], pictures_at_once(pixels.shape[-1], device)
     with torch.inference_mode():
         for start in range(0, len(pixels), at_once):
             batch = (torch.from_numpy(np.array(pixels[start : start + at_once])).to(device).float() - mean) / std

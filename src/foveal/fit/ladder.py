@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from foveal.clock import format_duration
-from foveal.errors import UnknownName
+from foveal.errors import MemoryShort, UnknownName
 from foveal.fit.evidence import compare
 from foveal.fit.strategies.base import Candidate, Strategy, Work
 from foveal.values import Decisions
@@ -58,7 +58,14 @@ def climb(
             work.progress.say(f"without {rung.name}: {stop}")
             reason = f"without {rung.name}: {stop}" if reason == _ALL else reason
             continue
-        candidate, reason = rung.fit(work, tried), _ALL
+        try:
+            candidate, reason = rung.fit(work, tried), _ALL
+        except MemoryShort as short:
+            if not tried:
+                raise
+            reason = f"without {rung.name}: {short.message}"
+            work.progress.say(reason)
+            continue
         tried.append(candidate)
         if best is None or decisions.settle(
             f"keep {rung.name}", partial(_beats, candidate, best, surely=rung.surely_better)

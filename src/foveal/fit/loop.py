@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from foveal.clock import Clock
 from foveal.errors import BundleError, DataError, Interrupted
 from foveal.fit.checkpoints import Checkpoints
+from foveal.fit.optimizers import optimizer_for
+from foveal.fit.pieces import Pieces
 from foveal.fit.schedule import Schedule
 from foveal.progress import Progress
 
@@ -28,10 +30,10 @@ from foveal.progress import Progress
 RETRIES = 3
 #: From this share of the steps on a loss over this share of the guard's is that of a network that learns nothing.
 _LATE, _KNOWS = 1 / 3, 0.97
+#: A rise is one when it goes this share of the way back to knowing nothing: less is noise between batches.
+_RISE = 0.2
 #: Steps whose mean loss is where a training started from.
 _START = 10
-#: Tensors of zeros would otherwise never move under a relative rate.
-_LEAST_SIZE = 1e-3
 _EMA = "ema."
 _MODEL = "model."
 _OPTIMIZER = "optimizer."
@@ -120,6 +122,7 @@ def train_network(
     checkpoint_every: float = 10.0,
     stop_at: int | None = None,
     schedule: Schedule | None = None,
+    pieces: Pieces | None = None,
 ) -> Outcome:
     """Train; the module holds the result (averaged weights, if `ema`) and is in `eval` mode.
 
@@ -133,6 +136,7 @@ def train_network(
         checkpoint_every: seconds.
         stop_at: a step to end at, as an earlier run did; the rate still aims at the schedule's end.
         schedule: of the rate, which a stalling machine may shorten; by default a plain one that nothing shortens.
+        pieces: how batches are cut for memory; by default they are not, until memory runs out.
 
     Raises:
         BundleError: when the checkpoint belongs to another network or other settings.
@@ -141,7 +145,8 @@ def train_network(
     """
     progress, began = progress or Progress(), time.monotonic()
     timed = schedule is not None and stop_at is None and clock.budget < math.inf
-    state = _State(job, settings, schedule or Schedule(settings.steps, settings.warmup, settings.cosine))
+    schedule = schedule or Schedule(settings.steps, settings.warmup, settings.cosine)
+    state = _State(job, settings, schedule, pieces or Pieces())
     keeper = _Keeper(state, checkpoints, checkpoint_every)
     with progress.stage(job.name, (stop_at or state.schedule.end) * job.pictures) as bar:
         bar(state.step * job.pictures)
@@ -194,10 +199,17 @@ class _Keeper:
 class _State:
     """Everything that changes while a network learns."""
 
-    def __init__(self, job: Job, settings: Settings, schedule: Schedule) -> None:
+    def __init__(self, job: Job, settings: Settings, schedule: Schedule, pieces: Pieces) -> None:
         self.job, self.settings, self.schedule = job, settings, schedule
         self.module = job.module.train()
-        self.optimizer = _optimizer(self.module, settings)
+        self.pieces = pieces
+        self.optimizer = optimizer_for(
+            self.module,
+            settings.optimizer,
+            settings.rate,
+            weight_decay=settings.weight_decay,
+            relative=settings.relative,
+        )
         self.step, self.retries, self.rate_factor = 0, 0, 1.0
         self.loss = math.nan
         self.scores: list[float] = []
@@ -228,17 +240,21 @@ class _State:
         rate = self.settings.rate * self.rate_factor * self.schedule.share(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
-        with torch.autocast(self._device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            outputs = self.module(inputs)
-        loss = self.job.loss(outputs.float(), targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self.pieces.gradients(self.step, self.module, inputs, targets, self._compute)
         self.optimizer.step()
-        self._losses.append(loss.detach())
+        self._losses.append(loss)
         if self._average:
             decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(self._average, self._weights, 1 - decay)
         self.step += 1
+
+    def _compute(self, inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
+        """Forth and back for a batch, or a piece of one."""
+        with torch.autocast(self._device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            outputs = self.module(inputs)
+        loss = self.job.loss(outputs.float(), targets)
+        (loss * weight if weight != 1.0 else loss).backward()  # type: ignore[no-untyped-call]
+        return loss
 
     def look(self, progress: Progress) -> dict[str, float]:
         """Is all well? Then this state is kept; otherwise back to the one that was."""
@@ -285,7 +301,8 @@ class _State:
     def _astray(self, loss: float) -> bool:
         """Whether this loss says that the rate was too high: it rose, or the network has died."""
         late = self.step >= _LATE * self.schedule.end
-        return loss > self.start_loss or (late and loss > _KNOWS * self.settings.guard)
+        rise = _RISE * max(0.0, self.settings.guard - self.start_loss)
+        return loss > self.start_loss + rise or (late and loss > _KNOWS * self.settings.guard)
 
     def _again(
         self, loss: float, first: tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]], progress: Progress
@@ -310,6 +327,7 @@ class _State:
         tensors |= {f"{_EMA}{i:04d}": t for i, t in enumerate(self._average)}
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"{_OPTIMIZER}{number}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
+        self.kept = {}  # the old copy goes before the new one comes
         self.kept = {k: v.detach().cpu().numpy().copy() for k, v in tensors.items()}
         self.kept_step = self.step
         self.kept_facts = {
@@ -370,24 +388,3 @@ class _State:
 def _or_none(value: float) -> float | None:
     """JSON knows no not-a-number."""
     return None if math.isnan(value) else value
-
-
-def _optimizer(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    groups = _groups([p for p in module.parameters() if p.requires_grad], settings)
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.99), foreach=True)
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.rate, momentum=0.9, nesterov=True, foreach=True)
-    raise ValueError(f"no optimizer is named {settings.optimizer!r}")
-
-
-def _groups(parameters: list[nn.Parameter], settings: Settings) -> list[dict[str, Any]]:
-    """Norms and biases without weight decay; with a relative rate each tensor by itself."""
-
-    def group(members: list[nn.Parameter], share: float = 1.0) -> dict[str, Any]:
-        decay = settings.weight_decay if members and members[0].ndim > 1 else 0.0
-        return {"params": members, "weight_decay": decay, "share": share}
-
-    if settings.relative:
-        return [group([p], max(_LEAST_SIZE, float(p.detach().square().mean().sqrt()))) for p in parameters]
-    return [group([p for p in parameters if p.ndim > 1]), group([p for p in parameters if p.ndim <= 1])]

@@ -1,181 +1,34 @@
-"""Training within a budget of memory: chosen by the plan beforehand, watched, and gone on with when it fails.
-
-A batch that does not fit is computed in pieces, whose gradients are added by weight. Without batch normalisation
-the result is the whole batch's apart from rounding; batch normalisations see a piece at a time, and their running
-statistics are moved by as much as one whole batch would move them.
-"""
+"""Training within a budget of memory: how a step is made to fit is chosen by the plan, before the first one."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import math
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from foveal.machine import rss
+from foveal.errors import MemoryShort, UsageError
+from foveal.fit.loop import Settings
+from foveal.fit.pieces import ALARM, Pieces, Rise, free_memory, frugal_malloc
+from foveal.fit.strategies.base import Work
+from foveal.machine import memory_limit, rss
 from foveal.planner.backends import backend_for
+from foveal.planner.convolution import Backend
 from foveal.planner.passes import replay_training
+from foveal.planner.remedy import checkpoint_blocks
 from foveal.planner.replay import Replay
 from foveal.planner.scenario import Scenario
 
-#: Inputs, targets and weight of a piece → its mean loss; gradients of `weight * loss` are added to the parameters.
-Compute = Callable[[Tensor, Tensor, float], Tensor]
-
-#: Of the budget, the share of resident memory from which on batches are cut in smaller pieces.
-ALARM = 0.92
 #: Beside tensors: what malloc keeps between them, and what libraries load in the first step.
 _MALLOC, _FIRST_STEP = 1.10, 64 * 2**20
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGE = -1, -3, 2**20
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: a GPU's own, or the plain RuntimeError of the CPU's allocator."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in said or "could not create a memory" in said
-    )
-
-
-@dataclass
-class Kept:
-    """What a forward pass changes beside its result: random states, and buffers such as running statistics."""
-
-    random: Tensor
-    gpus: list[Tensor]
-    buffers: list[Tensor]
-
-    @classmethod
-    def of(cls, module: nn.Module) -> Kept:
-        """As it is now."""
-        gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-        return cls(torch.get_rng_state(), gpus, [b.detach().clone() for b in module.buffers()])
-
-    def restore(self, module: nn.Module) -> None:
-        """As it was then."""
-        torch.set_rng_state(self.random)
-        if self.gpus:
-            torch.cuda.set_rng_state_all(self.gpus)
-        with torch.no_grad():
-            for buffer, before in zip(module.buffers(), self.buffers, strict=True):
-                buffer.copy_(before)
-
-
-@dataclass
-class Pieces:
-    """Computes gradients of batches, in as many pieces as memory asks for.
-
-    Attributes:
-        count: pieces of a batch; it only rises.
-        budget: resident bytes that the process must stay under; None: only failures count.
-        say: told in words when the count rises.
-    """
-
-    count: int = 1
-    budget: int | None = None
-    say: Callable[[str], None] = lambda _: None
-    rises: list[int] = field(default_factory=list)
-
-    def gradients(self, module: nn.Module, inputs: Tensor, targets: Tensor, compute: Compute) -> Tensor:
-        """Set the gradients of one batch; gives its mean loss, a scalar.
-
-        Args:
-            module: its gradients are let go first.
-            inputs: `(N, C, H, W)`.
-            targets: `(N, …)`.
-            compute: forward and backward of one piece.
-
-        Raises:
-            RuntimeError: when even single pictures do not fit.
-        """
-        self._look(len(inputs))
-        while True:
-            kept = Kept.of(module)
-            found = self._tried(module, inputs, targets, compute)
-            if found is not None:
-                return found
-            # Outside of the except block: the error held the frames, and so the tensors, of the failed pass.
-            module.zero_grad(set_to_none=True)
-            free_memory()
-            kept.restore(module)
-            self._rise(len(inputs), "memory ran out")
-
-    def _tried(self, module: nn.Module, inputs: Tensor, targets: Tensor, compute: Compute) -> Tensor | None:
-        module.zero_grad(set_to_none=True)
-        count = min(self.count, len(inputs))
-        total = torch.zeros((), device=inputs.device)
-        try:
-            with gentle_norms(module, count):
-                for some, wanted in zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True):
-                    weight = len(some) / len(inputs)
-                    total += weight * compute(some, wanted, weight).detach()
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or count == len(inputs):
-                raise
-            return None
-        return total
-
-    def _look(self, batch: int) -> None:
-        """Degrade before the limit: on Linux a process that needs too much is killed, and gets no exception."""
-        resident = rss() if self.budget is not None else None
-        if resident is None or self.budget is None or resident < ALARM * self.budget:
-            return
-        free_memory()
-        if (rss() or 0) >= ALARM * self.budget and self.count < batch:
-            self._rise(batch, "memory runs short")
-
-    def _rise(self, batch: int, why: str) -> None:
-        self.count = min(batch, self.count * 2)
-        self.rises.append(self.count)
-        self.say(f"{why}: each batch of {batch} is computed in {self.count} pieces from here on")
-
-
-@contextmanager
-def gentle_norms(module: nn.Module, count: int) -> Iterator[None]:
-    """Batch normalisations that see `count` pieces move their running statistics as far as one batch would."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.momentum is not None]
-    before = [m.momentum for m in norms]
-    try:
-        for m, momentum in zip(norms, before, strict=True):
-            m.momentum = 1 - (1 - (momentum or 0.0)) ** (1 / count) if count > 1 else momentum
-        yield
-    finally:
-        for m, momentum in zip(norms, before, strict=True):
-            m.momentum = momentum
-
-
-def free_memory() -> None:
-    """Give back what is not used any more: Python's garbage, the GPU's cache, glibc's free blocks."""
-    gc.collect()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):  # another C library
-            return
-
-
-def frugal_malloc() -> None:
-    """From here on glibc gives large blocks back at once: resident memory follows what tensors hold.
-
-    For processes with a budget. Costs some time for pages that are taken again.
-    """
-    if sys.platform == "linux":
-        try:
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
-            libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
-        except (OSError, AttributeError):
-            return
+#: Copies of weights, averages and moments that the loop makes: the last good state, and the bytes of a checkpoint.
+_COPIES = 2
+#: Recordings, by network and scenario: each takes about a second.
+_Recorded = dict[Any, Replay]
 
 
 @dataclass(frozen=True)
@@ -199,7 +52,14 @@ class Choice:
     reason: str
 
 
-def choose(module: nn.Module, scenario: Scenario, budget: int, *, beside: int | None = None) -> Choice:
+def choose(
+    module: nn.Module,
+    scenario: Scenario,
+    budget: int,
+    *,
+    beside: int | None = None,
+    recorded: _Recorded | None = None,
+) -> Choice:
     """The cheapest way for a training step to stay within a budget of resident memory.
 
     Checkpointing costs a third more time and changes nothing; pieces cost little, and change what batch
@@ -210,18 +70,18 @@ def choose(module: nn.Module, scenario: Scenario, budget: int, *, beside: int | 
         scenario: input, batch, optimizer and precision.
         budget: resident bytes of the whole process.
         beside: resident bytes beside the tensors of training; by default what the process has now.
+        recorded: recordings made earlier, to which new ones are added.
     """
     used = (rss() or 0) if beside is None else beside
     room = max(0, int((ALARM * budget - used - _FIRST_STEP) / _MALLOC))
-    backend = backend_for("cpu", torch.get_num_threads())
-    plain = replay_training(module, scenario.but(accumulate=1), backend)
-    whole = plain.play(scenario.batch).most
+    record = _Recorder(module, {} if recorded is None else recorded)
+    whole = record(scenario.but(accumulate=1)).play(scenario.batch).most
     if whole <= room:
         return Choice(1, False, whole, room, True, "a whole batch fits")
     normed = any(isinstance(m, _BatchNorm) for m in module.modules())
-    tried = []
+    tried: list[Choice] = []
     for checkpoint in (True, False) if normed else (False, True):
-        tried.append(_cut(module, scenario, checkpoint, room))
+        tried.append(_cut(record, scenario, checkpoint, room))
         if tried[-1].fits and (not normed or tried[-1].pieces == 1):
             return tried[-1]
     return min(
@@ -229,19 +89,132 @@ def choose(module: nn.Module, scenario: Scenario, budget: int, *, beside: int | 
     )
 
 
-def _cut(module: nn.Module, scenario: Scenario, checkpoint: bool, room: int) -> Choice:
+def economical(
+    name: str, module: nn.Module, batch: Callable[[int], tuple[Tensor, Tensor]], settings: Settings, work: Work
+) -> Pieces:
+    """Make a training fit into this run's memory: decided once, and done to the module.
+
+    Args:
+        name: of the training, for the decisions.
+        module: checkpointed in place, where that is the choice.
+        batch: of a step.
+        settings: optimizer, precision, averages.
+        work: the job and its budget.
+
+    Raises:
+        MemoryShort: when not even single pictures fit into what was asked for.
+    """
+
+    def chosen() -> tuple[dict[str, Any], str]:
+        choice = _chosen(
+            module, batch(0)[0], settings.optimizer, settings.precision, work, _copies(module, settings)
+        )
+        return asdict(choice), choice.reason
+
+    value = work.decisions.settle(f"{name} memory", chosen)
+    choice, rises = Choice(**value), work.decisions.made.get(f"{name} in more pieces", {"value": []})["value"]
+    if not choice.fits and work.memory is not None:
+        raise MemoryShort(
+            f"{name} does not fit into --memory {work.memory}: {choice.reason}",
+            hint="allow more, or take a strategy that needs less: --strategy frozen",
+        )
+    return _applied(
+        choice,
+        module,
+        work,
+        rises=[(step, count) for step, count in rises],
+        on_rise=lambda made: work.decisions.record(
+            f"{name} in more pieces", [list(r) for r in made], "memory ran short"
+        ),
+    )
+
+
+def trial_pieces(module: nn.Module, inputs: Tensor, optimizer: str, precision: str, work: Work) -> Pieces:
+    """The same for a few steps that measure speed: nothing is written down."""
+    return _applied(_chosen(module, inputs, optimizer, precision, work, 0), module, work)
+
+
+def _chosen(module: nn.Module, inputs: Tensor, optimizer: str, precision: str, work: Work, copies: int) -> Choice:
+    if work.memory is not None:
+        frugal_malloc()
+        work.make_room()
+        free_memory()
+    channels, height, width = inputs.shape[1:]
+    scenario = Scenario(
+        (channels, height, width),
+        len(inputs),
+        optimizer=f"{optimizer}-foreach",
+        precision="bf16" if precision == "bf16" else "fp32",
+        channels_last=True,
+    )
+    if inputs.device.type == "cuda":
+        budget, beside = int(torch.cuda.mem_get_info()[0]), copies
+    else:
+        resident = rss() or 0
+        budget, beside = _budget(work, resident), resident + copies
+    try:
+        return choose(module, scenario, budget, beside=beside, recorded=work.plans)
+    except UsageError as refusal:  # a network that can't be traced trains all the same, and is watched
+        return Choice(1, False, 0, 0, True, f"not planned: {refusal.message}")
+
+
+def _budget(work: Work, resident: int) -> int:
+    """Resident bytes that this process may have; where nobody knows, more than any machine has."""
+    available = memory_limit()
+    most = (1 << 60) if available is None else available + resident
+    return most if work.memory is None else min(work.memory, most)
+
+
+def _copies(module: nn.Module, settings: Settings) -> int:
+    """Bytes of what the loop keeps beside the tensors of a step."""
+    weights: int = sum(t.nbytes for t in module.state_dict().values())
+    learned: int = sum(p.nbytes for p in module.parameters() if p.requires_grad)
+    averages = weights if settings.ema else 0
+    moments = learned * (2 if settings.optimizer == "adamw" else 1)
+    first = weights + averages if settings.guard else 0
+    return averages + first + _COPIES * (weights + averages + moments)
+
+
+def _applied(
+    choice: Choice,
+    module: nn.Module,
+    work: Work,
+    rises: Sequence[Rise] = (),
+    on_rise: Callable[[Sequence[Rise]], None] = lambda _: None,
+) -> Pieces:
+    if choice.checkpoint:
+        checkpoint_blocks(module)
+    return Pieces(choice.pieces, work.memory, work.progress.say, list(rises), on_rise)
+
+
+class _Recorder:
+    """Training steps of one network, each scenario recorded once."""
+
+    def __init__(self, module: nn.Module, recorded: _Recorded) -> None:
+        self._module, self._recorded = module, recorded
+        # Two networks whose parameters and layers are alike have the same plan.
+        self._key = (str(module), tuple(p.requires_grad for p in module.parameters()))
+
+    def __call__(self, scenario: Scenario) -> Replay:
+        key = (*self._key, scenario.but(batch=1))
+        if key not in self._recorded:
+            self._recorded[key] = replay_training(self._module, scenario, _backend())
+        return self._recorded[key]
+
+
+def _backend() -> Backend:
+    return backend_for("cpu", torch.get_num_threads())
+
+
+def _cut(record: _Recorder, scenario: Scenario, checkpoint: bool, room: int) -> Choice:
     """The fewest pieces that fit, with or without checkpoints."""
-    backend = backend_for("cpu", torch.get_num_threads())
     form = scenario.but(checkpoint="blocks" if checkpoint else "none", accumulate=1)
-    one = replay_training(module, form, backend)
-    many: Replay | None = None
-    pieces, need = 1, one.play(scenario.batch).most
+    pieces, need = 1, record(form).play(scenario.batch).most
     while need > room and pieces < scenario.batch:
         pieces = min(scenario.batch, pieces * 2)
-        many = many or replay_training(module, form.but(accumulate=2), backend)
         small = math.ceil(scenario.batch / pieces)
         pictures = 4 * math.prod(scenario.input) * (scenario.batch - 2 * small)
-        need = many.play(small).most + max(0, pictures)
+        need = record(form.but(accumulate=2)).play(small).most + max(0, pictures)
     words = [f"{pieces} pieces of a batch"] if pieces > 1 else []
     words += ["blocks that compute their activations twice"] if checkpoint else []
     reason = f"{' and '.join(words) or 'a whole batch'}: {need} of {room} bytes"

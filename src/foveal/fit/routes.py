@@ -77,6 +77,7 @@ class Route:
             decisions=decisions,
             checkpoints=checkpoints,
             augment=config.augment,
+            memory=config.memory_bytes,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,12 +20,15 @@ from foveal.fit.checkpoints import Checkpoints
 from foveal.fit.device import Device, choose_device
 from foveal.fit.learned import Learned
 from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.memory import economical, trial_pieces
 from foveal.fit.recipes import Recipe
 from foveal.fit.schedule import Schedule
 from foveal.fit.strategies.base import Work
 from foveal.models.networks import build, with_weights
 from foveal.values import Preprocess
 
+#: Steps that are counted when speed is measured, and the share of the time left after which fewer have to do.
+_COUNTED, _MEASURING = 5, 0.05
 #: Share of the time left that training may plan for; the rest is for answers and for noise in the speed.
 _PLANNED = 0.93
 
@@ -71,7 +75,7 @@ class Trainer:
     def seconds_an_epoch(self) -> float:
         """Measured over a few steps; remembered among the decisions, so that a repeated run plans the same."""
         key = f"{self.recipe.name} seconds an epoch"
-        return float(self.work.decisions.settle(key, lambda: (self._measured(), "measured over five steps")))
+        return float(self.work.decisions.settle(key, lambda: (self._measured(), "measured over a few steps")))
 
     def affordable_steps(self) -> tuple[int, str]:
         """How many steps fit: all epochs of the recipe, or what the time left allows."""
@@ -116,7 +120,8 @@ class Trainer:
     def _measured(self) -> float:
         module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
         batches = self.batches(0)
-        return seconds_a_step(module, batches, self.device) * batches.per_epoch
+        one = seconds_a_step(module, batches, self.device, self.work, optimizer=self.recipe.optimizer)
+        return one * batches.per_epoch
 
 
 class Steps(Protocol):
@@ -152,6 +157,7 @@ def run_training(
         [(at, end) for at, end in cuts["value"]] if cuts else [],
         lambda made: decisions.record(f"{name} shortened", [list(c) for c in made], "slower than measured before"),
     )
+    pieces = economical(name, module, batches, settings, work)
     with work.clock.lap("fit"):
         outcome = train_network(
             Job(name, module, batches, loss, seed=seed, pictures=batches.size),
@@ -162,28 +168,46 @@ def run_training(
             checkpoints=Checkpoints(work.checkpoints / name, work.progress.say) if work.checkpoints else None,
             stop_at=stopped["value"] if stopped else None,
             schedule=schedule,
+            pieces=pieces,
         )
     if outcome.steps < schedule.end and not stopped:
         decisions.record(f"{name} stopped at", outcome.steps, "the time was up, or someone said stop")
     return vars(outcome)
 
 
-def seconds_a_step(module: nn.Module, batch: Callable[[int], tuple[Tensor, Tensor]], device: Device) -> float:
-    """Measured over five steps forth and back, after two that are not counted; the weights stay."""
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
-    began = 0.0
-    for step in range(7):
-        if step == 2:
-            began = time.perf_counter()
-        inputs, targets = batch(step)
+def seconds_a_step(
+    module: nn.Module,
+    batch: Callable[[int], tuple[Tensor, Tensor]],
+    device: Device,
+    work: Work,
+    *,
+    optimizer: str,
+) -> float:
+    """Measured over a few steps forth and back, the first not counted; the weights stay.
+
+    Five are counted, or as many as a small share of the time left has room for.
+    """
+    pieces = trial_pieces(module, batch(0)[0], optimizer, device.precision, work)
+    stepping = torch.optim.SGD(module.parameters(), lr=0.0)
+
+    def compute(inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
         with torch.autocast(device.name, torch.bfloat16, enabled=device.precision == "bf16"):
             outputs = module(inputs)
         loss = nn.functional.cross_entropy(outputs.float(), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        optimizer.zero_grad()
-        float(loss.detach())  # waits for a GPU
-    return (time.perf_counter() - began) / 5
+        (weight * loss).backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    most, began, taken = _MEASURING * work.clock.left(reserve=work.reserve), time.perf_counter(), []
+    for step in range(1 + _COUNTED):
+        since = time.perf_counter()
+        loss = pieces.gradients(step, module, *batch(step), compute)
+        stepping.step()
+        float(loss)  # waits for a GPU
+        taken.append(time.perf_counter() - since)
+        if step and time.perf_counter() - began > most:
+            break
+    module.zero_grad(set_to_none=True)
+    return statistics.fmean(taken[1:])
 
 
 def answers_of(learned: Learned, pixels: Pixels, *, device: str = "cpu") -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from foveal.data.pixels import Pixels, room_for
 from foveal.fit.augment import Augment, augmented
-from foveal.fit.batches import Batches, logits_of, statistics_of
+from foveal.fit.batches import Batches, logits_of, pictures_at_once, statistics_of
 from foveal.fit.device import Device, choose_device
 from foveal.fit.head import fit_head
 from foveal.fit.learned import Learned
@@ -38,6 +38,7 @@ _HEAD_PICTURES = 3000
 _HEAD_STRENGTH = 4.0
 #: Share of a step's time that its way forth takes, with room for noise; seconds to read a picture.
 _FORTH, _READING = 0.4, 0.004
+_OPTIMIZER = "adamw"
 #: Steps between looks at the loss: trainings are short.
 _LOOK = 25
 
@@ -146,7 +147,7 @@ class Tuner:
             how.rate,
             relative=True,
             cosine=True,
-            optimizer="adamw",
+            optimizer=_OPTIMIZER,
             weight_decay=how.weight_decay,
             warmup=how.warmup,
             smoothing=how.smoothing,
@@ -170,7 +171,7 @@ class Tuner:
         if not placed:
             return np.zeros((0, len(self.work.split.classes)), dtype=np.float32)
         pixels = self.work.rendered(placed, self.preprocess)
-        return logits_of(network, pixels, self.preprocess, self.device.name, at_once=64)
+        return logits_of(network, pixels, self.preprocess, self.device.name)
 
     def learned(self, network: Tuned) -> Learned:
         """The network as numbers."""
@@ -193,7 +194,7 @@ class Tuner:
                 return network.forward_features(x)
 
         with self.work.clock.lap("features"):
-            rows = logits_of(Features(), pixels[some], self.preprocess, self.device.name, at_once=64)
+            rows = logits_of(Features(), pixels[some], self.preprocess, self.device.name)
         with self.work.clock.lap("fit"):
             head = fit_head(rows[None], labels[some], _HEAD_STRENGTH)
         with torch.no_grad():
@@ -215,7 +216,7 @@ class Tuner:
         """What the frozen trunk makes of every picture, looked at `count` times, `(V, N, C, H, W)`."""
         mean, std = statistics_of(self.preprocess, self.device.name)
         views: NDArray[np.float16] | None = None
-        at_once = 64
+        at_once = pictures_at_once(self.size, self.device.name)
         with (
             torch.inference_mode(),
             self.work.clock.lap("features"),
@@ -228,11 +229,14 @@ class Tuner:
                     seen = augmented((batch.float() - mean) / std, self.augment, chance)
                     maps = network.lower(seen.contiguous(memory_format=torch.channels_last), self.how.cut)
                     if views is None:
-                        views = room_for((count, len(pixels), *maps.shape[1:]), np.float16)
+                        views = room_for((count, len(pixels), *maps.shape[1:]), np.float16, self.work.memory)
                     views[view, start : start + at_once] = maps.cpu().numpy()
                     bar(len(batch))
         assert views is not None
         return views
+
+    def _seconds(self, module: nn.Module, batch: Callable[[int], tuple[Tensor, Tensor]]) -> float:
+        return seconds_a_step(module, batch, self.device, self.work, optimizer=_OPTIMIZER)
 
     def _measured(self) -> tuple[float, str]:
         """Seconds a picture and epoch, with its share of the cached views."""
@@ -244,7 +248,7 @@ class Tuner:
             pixels, labels, self.preprocess, size=n, augment=self.augment, seed=0, device=self.device.name
         )
         if not self.how.cut:
-            return seconds_a_step(network, shown, self.device) / n, "measured over a few steps"
+            return self._seconds(network, shown) / n, "measured over a few steps"
         lower, zeros = [], torch.zeros(n, dtype=torch.long, device=self.device.name)
         with torch.no_grad():
             for turn in range(3):
@@ -252,7 +256,7 @@ class Tuner:
                 maps = network.lower(shown(turn)[0], self.how.cut)
                 float(maps.sum())  # waits for a GPU
                 lower.append(time.perf_counter() - began)
-        upper = seconds_a_step(Upper(network, self.how.cut), lambda _: (maps, zeros), self.device)
+        upper = self._seconds(Upper(network, self.how.cut), lambda _: (maps, zeros))
         share = self.how.views / self.how.epochs
         return (
             upper + min(lower) * share

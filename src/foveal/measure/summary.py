@@ -12,7 +12,13 @@ from foveal.values import SCHEMA, SIDES, Dataset, Decisions, Split
 
 
 def summarise(
-    task: str, dataset: Dataset, split: Split, clock: Clock, climb: Climb, decisions: Decisions
+    task: str,
+    dataset: Dataset,
+    split: Split,
+    clock: Clock,
+    climb: Climb,
+    decisions: Decisions,
+    asked_memory: int | None = None,
 ) -> dict[str, Any]:
     """Everything but the figures themselves and the time of the last stage."""
     engine = decisions.made.get("engine") or decisions.made["device"]
@@ -41,13 +47,19 @@ def summarise(
             ],
         },
         "memory": {
-            "budget_bytes": machine.memory_limit(),
-            "planned_bytes": None,
+            "budget_bytes": asked_memory or machine.memory_limit(),
+            "planned_bytes": _planned(decisions),
             "allocator_peak_bytes": None,
             "peak_rss_bytes": machine.peak_rss(),
         },
         "time": times(clock),
     }
+
+
+def _planned(decisions: Decisions) -> int | None:
+    """The allocator's highest peak among the trainings of this run, as planned."""
+    made = [d["value"]["planned_bytes"] for name, d in decisions.made.items() if name.endswith(" memory")]
+    return max(made, default=None)
 
 
 def _torch(device: Mapping[str, Any]) -> str:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from foveal.errors import UsageError
-from foveal.machine import memory_limit
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-_UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30}
+from foveal.machine import bytes_of, memory_limit
 
 
 @dataclass(frozen=True)
@@ -18,19 +14,6 @@ class Budget:
 
     size: int | None
     source: str
-
-
-def bytes_of(text: str | int) -> int:
-    """`8GiB`, `500MB`, `2G` (binary), or a number of bytes.
-
-    Raises:
-        UsageError: when it is no size.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(text))
-    unit = _UNITS.get(match[2].lower()) if match else None
-    if match is None or unit is None or float(match[1]) <= 0:
-        raise UsageError(f"{text!r} is no size of memory", hint="as in 8GiB, 500MB or 1073741824")
-    return int(float(match[1]) * unit)
 
 
 def device_of(text: str) -> tuple[str, int | None]:

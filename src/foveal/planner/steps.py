@@ -122,7 +122,9 @@ class InBackward:
 def prepared(module: nn.Module, scenario: Scenario) -> nn.Module:
     """The network as the scenario trains it: frozen, checkpointed, in its memory format. Changed in place."""
     if scenario.channels_last:
-        module = module.to(memory_format=torch.channels_last)
+        for parameter in module.parameters():  # one by one: `Module.to` can't do it to a ghost
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     if scenario.frozen:
         freeze_trunk(module)
     if scenario.checkpoint != "none":

@@ -37,6 +37,8 @@ class Work:
         decisions: what earlier choices are obeyed, and new ones written down.
         checkpoints: the folder for them; None: none are kept.
         augment: how much pictures may change while a network is tuned: `none`, `light`, `strong`, `auto`.
+        memory: bytes that the process was told to stay within; None: what the machine has.
+        plans: recordings of training steps, so that each is made once.
     """
 
     split: Split
@@ -50,6 +52,8 @@ class Work:
     decisions: Decisions = field(default_factory=Decisions)
     checkpoints: Path | None = None
     augment: str = "auto"
+    memory: int | None = None
+    plans: dict[Any, Any] = field(default_factory=dict, repr=False)
     _pixels: dict[Side, Pixels] = field(default_factory=dict, repr=False)
 
     @property
@@ -63,6 +67,13 @@ class Work:
             raise UsageError("these pictures are too small for a frozen trunk", hint="leave --strategy out")
         return self.extractor
 
+    def make_room(self) -> None:
+        """Let go of what can be had again: pictures rendered for the trunk, and the trunk's memory for batches."""
+        if self.spool is not None:
+            self.spool.forget()
+        if self.extractor is not None:
+            self.extractor.engine.release()
+
     def pixels(self, side: Side) -> Pixels:
         """All pictures of a side, rendered, `(N, C, size, size)`; read once.
 
@@ -72,7 +83,9 @@ class Work:
         if side not in self._pixels:
             records = [p.record for p in self.split.on(side)]
             with self.clock.lap("features"), self.progress.stage(f"pictures ({side})", len(records)) as bar:
-                self._pixels[side] = load_pixels(records, self.preprocess, self.spool, on_each=bar)
+                self._pixels[side] = load_pixels(
+                    records, self.preprocess, self.spool, memory=self.memory, on_each=bar
+                )
         return self._pixels[side]
 
     def rendered(self, placed: Sequence[Placed], preprocess: Preprocess) -> Pixels:
@@ -85,7 +98,7 @@ class Work:
             self.clock.lap("features"),
             self.progress.stage(f"pictures ({preprocess.size} px)", len(placed)) as bar,
         ):
-            return load_pixels([p.record for p in placed], preprocess, on_each=bar)
+            return load_pixels([p.record for p in placed], preprocess, memory=self.memory, on_each=bar)
 
     def labels(self, placed: Sequence[Placed]) -> NDArray[np.int64]:
         """Positions of these pictures' labels in `split.classes`, `(N,)`."""

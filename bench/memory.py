@@ -1,0 +1,61 @@
+"""`train --memory`: does the process stay within what it was given, and what does that cost in accuracy and time?
+
+    uv run --group bench python bench/memory.py ../shared/data/scenes8
+
+Full fine-tuning of the same pictures without a limit and within 4, 2 and 1.5 GiB, each in a fresh process with the
+same time. Rows are kept in `bench/results/memory.json`. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from common import Results, timed
+
+LIMITS = ("", "4GiB", "2GiB", "1536MiB")
+
+
+def run(data: Path, limit: str, time: str) -> dict[str, Any]:
+    """One training; what it planned, how it went, and the most it had resident."""
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        environment = {**os.environ, "FOVEAL_CACHE": str(base / "cache"), "FOVEAL_STATE": str(base / "state")}
+        command = [sys.executable, "-m", "foveal", "train", str(data), "--strategy", "fine-tune", "--time", time]
+        command += ["--memory", limit] if limit else []
+        seconds, printed = timed([*command, "--out", str(base / "run"), "--json"], env=environment)
+        found = json.loads(printed)
+        decisions = json.loads((base / "run" / "config.json").read_text())["decisions"]
+    return {
+        "limit": limit or "none",
+        "budget_bytes": found["memory"]["budget_bytes"],
+        "planned_bytes": found["memory"]["planned_bytes"],
+        "peak_rss_bytes": found["memory"]["peak_rss_bytes"],
+        "within": found["memory"]["peak_rss_bytes"] <= found["memory"]["budget_bytes"],
+        "accuracy": found["test"]["accuracy"],
+        "accuracy_ci95": found["test"]["accuracy_ci95"],
+        "n": found["test"]["n"],
+        "seconds": seconds,
+        "choices": {k: v["value"] for k, v in decisions.items() if k.endswith((" memory", " size", " steps"))},
+    }
+
+
+def main() -> None:
+    """All limits in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--time", default="5m")
+    arguments = parser.parse_args()
+    results = Results("memory")
+    for limit in LIMITS:
+        if not results.of(limit=limit or "none"):
+            results.add(**run(arguments.data, limit, arguments.time), data=arguments.data.name)
+
+
+if __name__ == "__main__":
+    main()
