@@ -26,7 +26,7 @@ def audit(
     from foveal.data import audit as look_through
 
     with Terminal().stage("read and audit") as bar:
-        reading = Reading(on_start=bar.total, on_each=bar)
+        reading = Reading(cache=True, on_start=bar.total, on_each=bar)
         found = look_through(data, group_by=group_by, max_pixels=max_pixels, reading=reading)
     if json:
         put_json(found.to_dict())
