@@ -17,7 +17,7 @@ from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import FovealError, UsageError
 from foveal.ship import Predictor, find_pictures, load_bundle, save_bundle
-from foveal.ship.evaluate import evaluate
+from foveal.ship.evaluate import evaluate_labels
 from foveal.ship.predictor import Picture
 
 _PARAMETERS = ("time", "seed", "backbone", "group_by", "strategy", "augment", "out")
@@ -126,7 +126,7 @@ class ImageClassifier:
     def evaluate(self, data: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """Figures with intervals, on the run's test side or on other labelled pictures."""
         self._fitted()
-        return evaluate(self.run_, data)
+        return evaluate_labels(self.run_, data)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the bundle into a new folder.

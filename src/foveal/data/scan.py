@@ -18,6 +18,7 @@ from foveal.clock import Clock
 from foveal.config import MAX_PIXELS
 from foveal.data.decode import WHITE, exif_of, finish, open_picture, orientation_of, quiet, read_file
 from foveal.data.idx import file_of
+from foveal.data.mask_files import look_at_mask
 from foveal.data.render import LOOK
 from foveal.data.scan_idx import NEAR_FROM, by_file, is_small_idx, look_at_many
 from foveal.data.spool import Spool
@@ -76,7 +77,8 @@ def scan(
         try:
             return i, look_at(entries[i], max_pixels=max_pixels, spool=reading.spool)
         except UnreadableImage as refusal:
-            return i, LeftOut(entries[i].path, refusal.code, refusal.detail, entries[i].label)
+            of_mask = f"{refusal.path}: " if refusal.path == entries[i].mask else ""
+            return i, LeftOut(entries[i].path, refusal.code, of_mask + refusal.detail, entries[i].label)
 
     waiting: Iterator[int] = iter(order)
     with quiet(), ThreadPoolExecutor(cores()) as pool:
@@ -117,6 +119,7 @@ def look_at(entry: Entry, *, max_pixels: int = MAX_PIXELS, spool: Spool | None =
         spool.offer(digest, rgb)
     grey = rgb.convert("L")
     levels = np.asarray(_shrunk(grey, _LAPLACIAN_SIDE), dtype=np.float32)
+    mask = look_at_mask(entry.mask, (width, height), max_pixels=max_pixels) if entry.mask is not None else None
     enough = min(width, height) >= NEAR_FROM
     small = _shrunk(rgb, 64)
     return ImageRecord(
@@ -135,6 +138,7 @@ def look_at(entry: Entry, *, max_pixels: int = MAX_PIXELS, spool: Spool | None =
         sharpness=_laplacian_variance(levels),
         camera=camera,
         taken_at=_seconds(taken),
+        mask=mask,
     )
 
 
