@@ -1,5 +1,0 @@
-"""Stub."""
-
-from __future__ import annotations
-
-RUNGS = ()
