@@ -32,8 +32,8 @@ class Cut:
         smallest, largest: how far the picture is resized before it is cut; drawn evenly on a logarithmic scale.
         rotate: degrees, each way.
         stretch: share by which its sides are resized differently, each way.
-        around: share of the pieces cut around a place of a class that is drawn evenly from those in the picture, so
-            that small things are seen often.
+        around: share of the pieces cut around a place of a class that is drawn evenly from those in the picture,
+            so that small things are seen often.
         mirror: whether half of the pieces are mirrored.
         light, tint: see `Augment`.
     """
@@ -102,7 +102,7 @@ class Crops:
         return pictures.to(self._device).contiguous(memory_format=torch.channels_last), masks.to(self._device)
 
     def _piece(self, i: int, chance: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """One piece of 0-255, `(1, 3, h, w)`, and its mask `(1, h, w)`; what lies outside is the mean, and void."""
+        """One piece of 0-255, `(1, 3, h, w)`, and its mask `(1, h, w)`; outside are the mean, and void."""
         cut = self.cut
         picture, mask = np.asarray(self._pictures[i]), np.asarray(self._masks[i])
         height, width = mask.shape
@@ -150,5 +150,7 @@ def _places(mask: Pixels, classes: int, seed: int) -> list[NDArray[np.int64]]:
     for c in range(classes):
         where = np.flatnonzero(flat == c)
         if len(where):
-            found.append(np.stack(np.divmod(chance.choice(where, min(len(where), _PLACES)), mask.shape[1]), axis=1))
+            found.append(
+                np.stack(np.divmod(chance.choice(where, min(len(where), _PLACES)), mask.shape[1]), axis=1)
+            )
     return found

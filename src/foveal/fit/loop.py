@@ -50,8 +50,8 @@ class Settings:
             (Shazeer and Stern 2018, "Adafactor"): for networks whose tensors differ in size a hundredfold,
             as they do once batch normalisation is folded away.
         cosine: the rate falls along a cosine instead of a line.
-        trunk: parameters whose names begin so are the trunk: `relative` is meant for these alone, and they learn at
-            `trunk_share` of the rate.
+        trunk: parameters whose names begin so are the trunk: `relative` is meant for these alone, and they learn
+            at `trunk_share` of the rate.
         trunk_share: times the rate, for the trunk.
         optimizer: `sgd` (Nesterov, momentum 0.9) or `adamw`.
         weight_decay: not for norms and biases.

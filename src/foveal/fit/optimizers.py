@@ -28,8 +28,8 @@ def optimizer_for(
         kind: the optimizer's name.
         rate: to begin with.
         weight_decay: not for norms and biases.
-        relative: each tensor of the trunk has a group of its own, whose `share` of the rate is its root mean square
-            now.
+        relative: each tensor of the trunk has a group of its own, whose `share` of the rate is its root mean
+            square now.
         trunk: how the names of the trunk's parameters begin; everything is the trunk by default.
         trunk_share: of the rate, for these.
 

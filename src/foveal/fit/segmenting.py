@@ -44,21 +44,25 @@ def class_weights(masks: Sequence[Pixels], classes: int, balance: float) -> Tens
 
 
 def segmentation_loss(weights: Tensor, dice: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """Logits `(N, K, H, W)` and classes `(N, H, W)`, `VOID` where nobody knows → weighed cross-entropy, and the soft
-    Dice loss over the classes that occur in the batch (Milletari et al. 2016) times `dice`."""
+    """Logits `(N, K, H, W)` and classes `(N, H, W)`, `VOID` where nobody knows → weighed cross-entropy, and `dice`
+    times the soft Dice loss over the classes that occur in the batch (Milletari et al. 2016)."""
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        if not bool((targets != VOID).any()):
+            return outputs.sum() * 0.0
         logs = functional.log_softmax(outputs, dim=1)
         found = functional.nll_loss(logs, targets, weights.to(logs.device), ignore_index=VOID)
         if not dice:
             return found
         known = (targets != VOID).unsqueeze(1)
-        true = torch.zeros_like(logs).scatter_(1, torch.where(targets == VOID, 0, targets).unsqueeze(1), 1.0) * known
+        true = (
+            torch.zeros_like(logs).scatter_(1, torch.where(targets == VOID, 0, targets).unsqueeze(1), 1.0) * known
+        )
         answered = logs.exp() * known
         both, each = (answered * true).sum((0, 2, 3)), answered.sum((0, 2, 3)) + true.sum((0, 2, 3))
         occurs = true.sum((0, 2, 3)) > 0
         overlap = (2 * both + 1) / (each + 1)
-        return found + dice * (1 - overlap)[occurs].mean() if bool(occurs.any()) else outputs.sum() * 0.0
+        return found + dice * (1 - overlap)[occurs].mean()
 
     return loss
 
@@ -112,7 +116,12 @@ def settings_for(how: Segmenting, steps: int, precision: str = "f32") -> Setting
 
 
 def answers_of(
-    module: nn.Module, pixels: Sequence[Pixels], preprocess: Preprocess, device: str = "cpu", *, mirrored: bool = False
+    module: nn.Module,
+    pixels: Sequence[Pixels],
+    preprocess: Preprocess,
+    device: str = "cpu",
+    *,
+    mirrored: bool = False,
 ) -> list[Pixels]:
     """Masks `(H, W)` of pictures `(3, H, W)` of 8 bits, one at a time; `mirrored`: of their mirror images, turned
     back."""
@@ -181,7 +190,8 @@ def compare_decoders(
         for decoder in decoders:
             recipe = how or Segmenting(decoder, decoder)
             torch.manual_seed(seed)
-            module = segmenter(decoder, classes, backbone, **dict(recipe.options) if decoder == recipe.decoder else {})  # type: ignore[arg-type]
+            options: dict[str, Any] = dict(recipe.options) if decoder == recipe.decoder else {}
+            module = segmenter(decoder, classes, backbone, **options)
             outcome = _learn(module, recipe, learning, backbone.preprocess, classes, steps, seed, mirror)
             answers = answers_of(module.eval(), held_out[0], backbone.preprocess)
             pairs = list(zip(answers, map(np.asarray, held_out[1]), strict=True))
@@ -208,7 +218,9 @@ def _learn(
     mirror: bool,
 ) -> Mapping[str, Any]:
     pixels, masks = learning
-    batches = crops_for(how, pixels, masks, preprocess, classes=classes, scale=module.scale, mirror=mirror, seed=seed)
+    batches = crops_for(
+        how, pixels, masks, preprocess, classes=classes, scale=module.scale, mirror=mirror, seed=seed
+    )
     learner = AtItsScale(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = segmentation_loss(class_weights(masks, classes, how.balance), how.dice)
     job = Job(how.name, learner, batches, loss, seed=seed, pictures=batches.size)

@@ -23,7 +23,7 @@ class Segmenting:
         batch: pieces in a step.
         rate: of the decoder.
         trunk_share: times the rate, and each tensor's own size, for the encoder, see `loop.Settings`.
-        balance: power of a class's rarity that its pixels are weighed by: 0 is not at all, 1 makes all classes alike.
+        balance: power of a class's rarity that its pixels are weighed by: 0 is not at all, 1 makes classes alike.
         dice: weight of the soft Dice loss (Milletari et al. 2016) beside cross-entropy.
         around: share of the pieces cut around something drawn evenly from the classes in a picture.
         smallest, largest: how far pictures are resized before they are cut.

@@ -17,6 +17,7 @@ from foveal.errors import UsageError
 from foveal.features import Extractor
 from foveal.fit.evidence import Evidence
 from foveal.fit.learned import Learned
+from foveal.fit.mask_evidence import MaskEvidence
 from foveal.progress import Progress
 from foveal.values import Decisions, Placed, Preprocess, Side, Split
 
@@ -133,7 +134,7 @@ class Candidate:
     logits: dict[Side, Array]
     seen: dict[Side, list[Placed]]
     settings: dict[str, Any]
-    evidence: Evidence | None = None
+    evidence: Evidence | MaskEvidence | None = None
 
     def unreached(self, split: Split) -> set[str]:
         """Hashes of the placed pictures that the time did not suffice for."""

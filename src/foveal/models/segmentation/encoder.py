@@ -60,7 +60,9 @@ class Encoder(nn.Module):
         return maps
 
 
-def encoder_for(backbone: str | Backbone, *, top: bool = False, dilated: bool = False, folded: bool = True) -> Encoder:
+def encoder_for(
+    backbone: str | Backbone, *, top: bool = False, dilated: bool = False, folded: bool = True
+) -> Encoder:
     """An encoder out of a classifier.
 
     Args:
@@ -100,7 +102,8 @@ def _timm_parts(backbone: str | Backbone, *, top: bool, folded: bool) -> list[nn
     segments = segmented(network)
     if segments is None:
         raise UsageError(
-            f"the stages of a {type(network).__name__} are not known", hint="lite0 and ResNets can be segmented with"
+            f"the stages of a {type(network).__name__} are not known",
+            hint="lite0 and ResNets can be segmented with",
         )
     first, *parts, last = segments.parts
     # A ResNet's first segment holds maps of two resolutions.
@@ -119,5 +122,8 @@ def _dilate(parts: Sequence[nn.Module], encoder: Encoder) -> None:
             module.stride = (1, 1)
             if module.kernel_size != (1, 1):
                 module.dilation = (2, 2)
-                if module.padding not in ("same", (0, 0)):  # timm's own "same" padding looks at stride and dilation
+                if module.padding not in (
+                    "same",
+                    (0, 0),
+                ):  # timm's own "same" padding looks at stride and dilation
                     module.padding = tuple((k // 2) * 2 for k in module.kernel_size)

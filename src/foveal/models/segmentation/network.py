@@ -136,9 +136,7 @@ def segmenter(
     """
     if decoder not in DECODERS:
         raise UnknownName("decoder", decoder, DECODERS)
-    encoder = encoder_for(
-        backbone, top=decoder in _FCN, dilated=decoder == "deeplabv3plus", folded=folded
-    )
+    encoder = encoder_for(backbone, top=decoder in _FCN, dilated=decoder == "deeplabv3plus", folded=folded)
     if decoder in _FCN:
         return Segmenter(encoder, FCN(encoder.channels, encoder.strides, classes, _FCN[decoder]), classes, scale)
     made: Any
