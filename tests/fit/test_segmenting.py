@@ -1,5 +1,6 @@
 """Learning to segment: pieces whose masks go with them, a loss in which rare classes count, rungs by the clock."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from foveal.clock import Clock
 from foveal.fit.crops import Crops, Cut
 from foveal.fit.ladder import climb
 from foveal.fit.mask_evidence import MaskEvidence
+from foveal.fit.mixed import mix, unmix
 from foveal.fit.optimizers import optimizer_for
 from foveal.fit.segmenting import (
     answers_of,
@@ -25,6 +27,7 @@ from foveal.fit.strategies.base import Work
 from foveal.metrics.segmentation import VOID, confusion
 from foveal.models.backbones import find_backbone
 from foveal.models.networks import with_weights
+from foveal.models.segmentation.network import segmenter
 from foveal.progress import Progress
 from foveal.values import Decisions, ImageRecord, Placed, Preprocess, Split
 
@@ -127,6 +130,21 @@ def test_the_trunk_learns_relative_to_its_size_and_the_rest_at_the_plain_rate():
     assert shares[id(module["encoder"].weight)] == pytest.approx(1.0)
     assert shares[id(module["decoder"].weight)] == shares[id(module["decoder"].bias)] == 1.0
     assert len(shares) == 4
+
+
+def test_bf16_in_convolutions_changes_little_and_no_name():
+    module = segmenter("unet", 3, find_backbone(), widths=(16, 16, 16)).eval()
+    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    names = list(module.state_dict())
+    with torch.no_grad():
+        expected = module(picture)
+        assert mix(module) > 30
+        found = copy.deepcopy(module)(picture)
+        assert found.dtype == torch.float32 and not torch.equal(found, expected)
+        likeness = nn.functional.cosine_similarity(found.flatten(), expected.flatten(), dim=0)
+        assert float(likeness) > 0.99 and list(module.state_dict()) == names
+        unmix(module)
+        assert torch.equal(module(picture), expected)
 
 
 def evidence(right, groups):

@@ -19,8 +19,8 @@ _FCN = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 DECODERS = (*_FCN, "unet", "deeplabv3plus")
 #: Of the encoder's coarsest map, or what its pictures must be multiples of.
 _STRIDE = 32
-#: Widths of the U-Net's blocks, from coarse to fine; its scores are made at half of the resolution.
-WIDTHS = (128, 96, 64, 48)
+#: Widths of the U-Net's blocks, from coarse to fine; its scores are made at a quarter of the resolution.
+WIDTHS = (96, 64, 48)
 
 
 class Segmenter(nn.Module):
