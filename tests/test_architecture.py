@@ -114,6 +114,7 @@ OF_TORCH = {
     "foveal.models.small",
     "foveal.models.segments",
     "foveal.models.tuned",
+    *(f"foveal.models.segmentation.{name}" for name in ("encoder", "fcn", "network")),
     *(
         f"foveal.planner.{name}"
         for name in ("advise", "candidates", "ghost", "layers", "passes", "planning", "receptive", "remedy")
@@ -121,7 +122,7 @@ OF_TORCH = {
     *(f"foveal.planner.{name}" for name in ("prediction", "shapes", "signature", "steps", "trace")),
     *(n for n in MODULES if n.startswith("foveal.models.zoo.") and n != "foveal.models.zoo.cards"),
     *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "memory", "optimizers")),
-    *(f"foveal.fit.{name}" for name in ("pieces", "training", "tuning")),
+    *(f"foveal.fit.{name}" for name in ("crops", "masker", "mixed", "pieces", "segmenting", "training", "tuning")),
 }
 
 

@@ -67,9 +67,7 @@ class MaskPredictor:
 
     def __init__(self, bundle: Bundle, *, precision: str | None = None, max_pixels: int = MAX_PIXELS) -> None:
         if bundle.manifest.legend is None or bundle.manifest.network is None:
-            raise BundleError(
-                "this model answers with labels, not with masks", hint="leave out what asks for masks"
-            )
+            raise BundleError("this model answers with labels, not masks", hint="train with --task segment")
         self.bundle, self.legend = bundle, bundle.manifest.legend
         self.preprocess = bundle.manifest.preprocess
         self._precision, self._max_pixels = precision, max_pixels

@@ -22,7 +22,7 @@ from foveal.fit.learned import Learned
 from foveal.fit.mask_evidence import MaskEvidence
 from foveal.models.backbones import DEFAULT
 from foveal.progress import Progress
-from foveal.values import Decisions, Placed, Preprocess, Side, Split
+from foveal.values import Decisions, Legend, Placed, Preprocess, Side, Split
 
 Array = NDArray[np.float32]
 
@@ -61,6 +61,7 @@ class Work:
     plans: dict[Any, Any] = field(default_factory=dict, repr=False)
     backbone: str = DEFAULT
     _pixels: dict[Side, Pixels] = field(default_factory=dict, repr=False)
+    _pairs: dict[Any, tuple[Pixels, Mask]] = field(default_factory=dict, repr=False)
 
     @property
     def features(self) -> Extractor:
@@ -107,19 +108,27 @@ class Work:
             return load_pixels([p.record for p in placed], preprocess, memory=self.memory, on_each=bar)
 
     def pairs(self, placed: Sequence[Placed], preprocess: Preprocess) -> tuple[Pixels, Mask]:
-        """These pictures and their masks in the box of a `fit`, read anew, see `data.pairs.load_pairs`.
+        """These pictures and their masks in the box of a `fit`, see `data.pairs.load_pairs`; read once.
 
         Raises:
             DataError: when files changed since they were first read.
         """
         assert self.split.legend is not None
+        key = preprocess, tuple(p.record.sha256 for p in placed)
+        if key not in self._pairs:
+            self._pairs[key] = self._read_pairs(placed, preprocess, self.split.legend)
+        return self._pairs[key]
+
+    def _read_pairs(
+        self, placed: Sequence[Placed], preprocess: Preprocess, legend: Legend
+    ) -> tuple[Pixels, Mask]:
         height, width = preprocess.box
         with (
             self.clock.lap("features"),
             self.progress.stage(f"pictures ({width} × {height})", len(placed)) as bar,
         ):
             return load_pairs(
-                [p.record for p in placed], preprocess, self.split.legend, memory=self.memory, on_each=bar
+                [p.record for p in placed], preprocess, legend, memory=self.memory, on_each=bar
             )
 
     def labels(self, placed: Sequence[Placed]) -> NDArray[np.int64]:
