@@ -24,12 +24,23 @@ def machine() -> dict[str, Any]:
 
 
 class Results:
-    """One result file: a list of raw rows, saved after each, under the machine it was measured on."""
+    """One result file: a list of raw rows, saved after each, under the machine it was measured on.
 
-    def __init__(self, name: str) -> None:
+    Rows of another machine make way for new ones.
+
+    Args:
+        name: of the file.
+        for_good: rows of other machines are kept beside: each was an opening of a test set.
+    """
+
+    def __init__(self, name: str, *, for_good: bool = False) -> None:
         self.path = RESULTS / f"{name}.json"
         known = json.loads(self.path.read_text()) if self.path.exists() else {}
-        self.rows: list[dict[str, Any]] = known.get("rows", []) if known.get("machine") == machine() else []
+        same = known.get("machine") == machine()
+        self.rows: list[dict[str, Any]] = known.get("rows", []) if same else []
+        self.earlier: list[dict[str, Any]] = known.get("earlier", [])
+        if for_good and known and not same:
+            self.earlier.append({"machine": known["machine"], "rows": known.get("rows", [])})
 
     def add(self, **row: Any) -> None:
         """Keep one raw result."""
@@ -45,6 +56,8 @@ class Results:
         """Write the file."""
         RESULTS.mkdir(exist_ok=True)
         content = {"machine": machine(), **summary, "rows": self.rows}
+        if self.earlier:
+            content["earlier"] = self.earlier
         self.path.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -134,7 +134,7 @@ def main() -> None:
                 for seed in range(arguments.seeds or 1):
                     print(json.dumps({"budget": name, **train(folder, BUDGETS[name][0], seed, held)}), flush=True)
         return
-    results = Results("mnist")
+    results = Results("mnist", for_good=True)
     for name in arguments.only:
         for seed in range(arguments.seeds or (3 if name == "keras" else BUDGETS[name][1])):
             if not results.of(contestant=name, seed=seed):

@@ -81,7 +81,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     spool = Spool.within(route.preprocess, config.memory_bytes)
     if listing is not None:
         with clock.lap("audit"), progress.stage("read and audit") as bar:
-            reading = Reading(clock, READING_SHARE, spool, on_start=bar.total, on_each=bar)
+            reading = Reading(clock, READING_SHARE, spool, config.cache, on_start=bar.total, on_each=bar)
             dataset = read_dataset(listing, config, reading, lambda audit: run.write("audit.json", audit))
     assert dataset is not None
     clock.check()

@@ -34,7 +34,7 @@ def audit(
     from foveal.data import audit as look_through
 
     with Terminal().stage("read and audit") as bar:
-        reading = Reading(on_start=bar.total, on_each=bar)
+        reading = Reading(cache=True, on_start=bar.total, on_each=bar)
         wanted = Wanted(task, group_by, classes, void)
         found = look_through(data, wanted, max_pixels=max_pixels, reading=reading)
     if json:

@@ -6,9 +6,11 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -19,6 +21,7 @@ from foveal.config import MAX_PIXELS
 from foveal.data.decode import WHITE, exif_of, finish, open_picture, orientation_of, quiet, read_file
 from foveal.data.idx import file_of
 from foveal.data.mask_files import look_at_mask
+from foveal.data.measured import Measured
 from foveal.data.render import LOOK
 from foveal.data.scan_idx import NEAR_FROM, by_file, is_small_idx, look_at_many
 from foveal.data.spool import Spool
@@ -37,6 +40,7 @@ class Reading:
     Attributes:
         clock: a budget, of which `share` (0 to 1) may be spent when the reading ends.
         spool: where rendered pictures are kept for the next stage, so that each is decoded once.
+        cache: whether measures of the same content are taken from earlier runs, and kept for later ones.
         on_start: called with the number of pictures, once it is known.
         on_each: called with the number of pictures done since the last call.
     """
@@ -44,6 +48,7 @@ class Reading:
     clock: Clock = field(default_factory=Clock)
     share: float = 1.0
     spool: Spool | None = None
+    cache: bool = False
     on_start: Callable[[int], None] = lambda _: None
     on_each: Callable[[int], None] = lambda _: None
 
@@ -73,15 +78,17 @@ def scan(
     left = [i for i in range(len(entries)) if i not in found]
     order = sorted(left, key=lambda i: hashlib.md5(os.fsencode(entries[i].path)).digest())
 
+    measured = Measured(_ways(max_pixels, reading.spool)) if reading.cache else None
+
     def one(i: int) -> tuple[int, ImageRecord | LeftOut]:
         try:
-            return i, look_at(entries[i], max_pixels=max_pixels, spool=reading.spool)
+            return i, look_at(entries[i], max_pixels=max_pixels, spool=reading.spool, measured=measured)
         except UnreadableImage as refusal:
             of_mask = f"{refusal.path}: " if refusal.path == entries[i].mask else ""
             return i, LeftOut(entries[i].path, refusal.code, of_mask + refusal.detail, entries[i].label)
 
     waiting: Iterator[int] = iter(order)
-    with quiet(), ThreadPoolExecutor(cores()) as pool:
+    with quiet(), measured or nullcontext(), ThreadPoolExecutor(cores()) as pool:
         while chunk := list(islice(waiting, 64 * cores())):
             if reading.clock.over(share=reading.share):
                 for i in (*chunk, *waiting):
@@ -100,46 +107,70 @@ def scan(
     )
 
 
-def look_at(entry: Entry, *, max_pixels: int = MAX_PIXELS, spool: Spool | None = None) -> ImageRecord:
-    """Read and measure one picture.
+def look_at(
+    entry: Entry,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    spool: Spool | None = None,
+    measured: Measured | None = None,
+) -> ImageRecord:
+    """Read and measure one picture; what was measured of the same content before is not measured again.
 
     Raises:
         UnreadableImage: with its reason code.
     """
     content = read_file(entry.path)
     digest = hashlib.sha256(content).hexdigest()
-    opened = open_picture(content, entry.path, max_pixels=max_pixels)
-    width, height = opened.size
-    camera, taken = exif_of(opened) if opened.format in ("JPEG", "MPO", "TIFF") else (None, None)
-    if orientation_of(opened) > 4:
-        width, height = height, width
-    background = spool.preprocess.background if spool else WHITE
-    rgb = finish(opened, entry.path, shrink_to=spool.short_side if spool else LOOK, background=background)
-    if spool is not None:
-        spool.offer(digest, rgb)
-    grey = rgb.convert("L")
-    levels = np.asarray(_shrunk(grey, _LAPLACIAN_SIDE), dtype=np.float32)
-    mask = look_at_mask(entry.mask, (width, height), max_pixels=max_pixels) if entry.mask is not None else None
-    enough = min(width, height) >= NEAR_FROM
-    small = _shrunk(rgb, 64)
-    return ImageRecord(
+    known = measured.get(digest) if measured else None
+    record = ImageRecord(
         path=entry.path,
         label=entry.label,
         split=entry.split,
         group=entry.group,
         sha256=digest,
-        width=width,
-        height=height,
         file_time=os.stat(file_of(entry.path)).st_mtime_ns,
-        phash=_as_int(imagehash.phash(_shrunk(grey, 64))) if enough else 0,
-        thumb=small.resize((_THUMB, _THUMB), Image.Resampling.BOX).tobytes() if enough else b"",
-        brightness=float(levels.mean()),
-        contrast=float(levels.std()),
-        sharpness=_laplacian_variance(levels),
-        camera=camera,
-        taken_at=_seconds(taken),
-        mask=mask,
+        **(known or _measure(content, entry.path, digest, max_pixels, spool)),
     )
+    if measured is not None and known is None:
+        measured.add(record)
+    if entry.mask is None:
+        return record
+    mask = look_at_mask(entry.mask, (record.width, record.height), max_pixels=max_pixels)
+    return replace(record, mask=mask)
+
+
+def _ways(max_pixels: int, spool: Spool | None) -> list[object]:
+    """All that the measures of a picture depend on beside its content."""
+    background, short_side = (spool.preprocess.background, spool.short_side) if spool else (WHITE, LOOK)
+    return [max_pixels, background, short_side]
+
+
+def _measure(content: bytes, path: str, digest: str, max_pixels: int, spool: Spool | None) -> dict[str, Any]:
+    """The fields `measured.FIELDS` of a record; the decoded picture is offered to the spool."""
+    opened = open_picture(content, path, max_pixels=max_pixels)
+    width, height = opened.size
+    camera, taken = exif_of(opened) if opened.format in ("JPEG", "MPO", "TIFF") else (None, None)
+    if orientation_of(opened) > 4:
+        width, height = height, width
+    background = spool.preprocess.background if spool else WHITE
+    rgb = finish(opened, path, shrink_to=spool.short_side if spool else LOOK, background=background)
+    if spool is not None:
+        spool.offer(digest, rgb)
+    grey = rgb.convert("L")
+    levels = np.asarray(_shrunk(grey, _LAPLACIAN_SIDE), dtype=np.float32)
+    enough = min(width, height) >= NEAR_FROM
+    small = _shrunk(rgb, 64)
+    return {
+        "width": width,
+        "height": height,
+        "phash": _as_int(imagehash.phash(_shrunk(grey, 64))) if enough else 0,
+        "thumb": small.resize((_THUMB, _THUMB), Image.Resampling.BOX).tobytes() if enough else b"",
+        "brightness": float(levels.mean()),
+        "contrast": float(levels.std()),
+        "sharpness": _laplacian_variance(levels),
+        "camera": camera,
+        "taken_at": _seconds(taken),
+    }
 
 
 def _shrunk(picture: Image.Image, short_side: int) -> Image.Image:

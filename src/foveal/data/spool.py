@@ -49,8 +49,11 @@ class Spool:
             self.take(sha256)
 
     def peek(self, most: int) -> NDArray[np.uint8]:
-        """Some of what is kept, `(N, size, size, channels)`."""
-        return np.stack([p for _, p in zip(range(most), self._kept.values(), strict=False)])
+        """Some of what is kept, `(N, size, size, channels)`; noise where nothing is: all was measured before."""
+        some = [p for _, p in zip(range(most), self._kept.values(), strict=False)]
+        size, channels = self.preprocess.size, self.preprocess.channels
+        noise = np.random.default_rng(0)
+        return np.stack(some) if some else noise.integers(0, 256, (most, size, size, channels), dtype=np.uint8)
 
     def take(self, sha256: str) -> NDArray[np.uint8] | None:
         """The rendered picture, which is then forgotten; None when it was not kept."""

@@ -85,7 +85,7 @@ RECIPES = (
     Recipe(
         "scratch-seconds",
         ((16,), (32,), (64,)),
-        epochs=1.5,
+        epochs=2,
         rate=3e-2,
         batch=256,
         kernel=5,
