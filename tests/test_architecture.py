@@ -109,7 +109,16 @@ def test_the_ground_carries_nothing_heavy(name):
 OF_TORCH = {
     *(
         f"foveal.models.{name}"
-        for name in ("agreement", "frozen", "fully_convolutional", "heads", "sliding", "space", "tiling")
+        for name in (
+            "agreement",
+            "frozen",
+            "fully_convolutional",
+            "heads",
+            "mask_tiling",
+            "sliding",
+            "space",
+            "tiling",
+        )
     ),
     "foveal.models.small",
     "foveal.models.segments",
@@ -161,7 +170,10 @@ def test_only_the_command_line_prints():
 
 
 def test_public_names():
-    public = ["FovealError", "ImageClassifier", "__version__", "audit", "load", "plan", "to_fully_convolutional"]
+    public = [
+        *("FovealError", "ImageClassifier", "Segmenter", "__version__", "audit", "load", "plan"),
+        "to_fully_convolutional",
+    ]
     assert foveal.__all__ == public
     for name in foveal.__all__:
         assert getattr(foveal, name) is not None

@@ -1,7 +1,7 @@
 """`sample:digit-scenes`: several handwritten digits on an uneven ground, with a class for each pixel.
 
-Made of `sample:mnist` when it is first asked for, always the same. Digits are larger or smaller than MNIST's, of any
-colour, and may touch the edge; ink is a digit's own class, everything else background.
+Made of `sample:mnist` when it is first asked for, always the same. Digits are larger or smaller than MNIST's, of
+any colour, and may touch the edge; ink is a digit's own class, everything else background.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def scenes(mnist: Path, count: int) -> Iterator[tuple[str, Image.Image, Image.Im
         for _ in range(chance.integers(*_DIGITS, endpoint=True)):
             chosen = int(chance.integers(len(digits)))
             _put(picture, mask, digits[chosen], int(labels[chosen]), chance)
-        noisy = picture + chance.normal(0, 5, picture.shape)
-        yield f"scene-{number:04d}", Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)), Image.fromarray(mask)
+        noisy = np.clip(picture + chance.normal(0, 5, picture.shape), 0, 255).astype(np.uint8)
+        yield f"scene-{number:04d}", Image.fromarray(noisy), Image.fromarray(mask)
 
 
 def _ground(chance: np.random.Generator) -> NDArray[np.float32]:

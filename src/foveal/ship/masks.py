@@ -19,8 +19,9 @@ from foveal.data.render import fitted, resized_to
 from foveal.engines import Engine
 from foveal.engines.base import Pixels
 from foveal.engines.network import is_ready, network_engine
-from foveal.errors import BundleError, UnreadableImage
+from foveal.errors import BundleError, UnreadableImage, UsageError
 from foveal.files import digest_of
+from foveal.machine import memory_limit
 from foveal.ship.bundle import Bundle, load_bundle
 from foveal.ship.predictor import Picture, from_array
 
@@ -33,6 +34,10 @@ Shape = tuple[int, int, int]
 
 #: A size is compiled when it comes for this time; what comes less often is not worth the seconds that takes.
 _COMPILED_AT = 4
+#: Pictures of up to so many pixels are answered in one pass without asking what it takes.
+_NO_MATTER = 1_500_000
+#: How much of the memory that is left a pass may take.
+_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,30 +67,41 @@ class MaskPredictor:
     Args:
         bundle: the model.
         precision: pins `f32` or `bf16`.
+        memory: bytes that a pass may take; by default half of what is left to this process.
         max_pixels: larger pictures are refused.
     """
 
-    def __init__(self, bundle: Bundle, *, precision: str | None = None, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        precision: str | None = None,
+        memory: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         if bundle.manifest.legend is None or bundle.manifest.network is None:
             raise BundleError("this model answers with labels, not masks", hint="train with --task segment")
         self.bundle, self.legend = bundle, bundle.manifest.legend
         self.preprocess = bundle.manifest.preprocess
-        self._precision, self._max_pixels = precision, max_pixels
+        self._precision, self._memory, self._max_pixels = precision, memory, max_pixels
         self._sha = digest_of([bundle.manifest.weights_sha256, bundle.manifest.network])
         self._compiled: dict[Shape, Engine] = {}
         self._met: Counter[Shape] = Counter()
         self._module: torch.nn.Module | None = None
         self._plain: Engine | None = None
+        self._halo: int | None = None
         self.engine_name, self.engine_reason = "torch-f32", ""
 
     @classmethod
-    def load(cls, run: str | os.PathLike[str], *, precision: str | None = None) -> MaskPredictor:
+    def load(
+        cls, run: str | os.PathLike[str], *, precision: str | None = None, memory: int | None = None
+    ) -> MaskPredictor:
         """From a run folder or a bundle.
 
         Raises:
             BundleError: when there is no usable model in it, or one of another task.
         """
-        return cls(load_bundle(os.fspath(run)), precision=precision)
+        return cls(load_bundle(os.fspath(run)), precision=precision, memory=memory)
 
     def stream(self, pictures: Iterable[Picture]) -> Iterator[MaskPrediction]:
         """Answers in the order of the pictures; a picture that can't be read becomes an answer with `error`."""
@@ -115,8 +131,8 @@ class MaskPredictor:
             canvas = np.empty((tall, wide, 3), dtype=np.uint8)
             canvas[:] = np.array(self.preprocess.background, dtype=np.uint8)
             canvas[:height, :width] = pixels
-        logits = self._views(canvas)[:, :height, :width]
-        return _enlarged(logits, rgb.size), 1
+        found, tiles = self._whole_or_tiled(canvas)
+        return _enlarged(found[:, :height, :width], rgb.size), tiles
 
     def module(self) -> torch.nn.Module:
         """The network in torch, ready to answer."""
@@ -130,6 +146,68 @@ class MaskPredictor:
     def _canvas(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width that the network is given: as it learned, the whole box; by `scale`, what there is."""
         return (size[1], size[0]) if self.preprocess.scale else self.preprocess.box
+
+    def _whole_or_tiled(self, canvas: Pixels) -> tuple[Logits, int]:
+        """In one pass, where memory suffices for it; and in how many pieces."""
+        height, width = canvas.shape[:2]
+        if self._memory is None and height * width <= _NO_MATTER:
+            return self._views(canvas), 1
+        most = self._longest_side(height, width)
+        if max(height, width) <= most:
+            return self._views(canvas), 1
+        from foveal.models.mask_tiling import pieces
+
+        stride, halo = self._stride(), self._reach()
+        result, count = np.empty((len(self.legend.classes), height, width), dtype=np.float32), 0
+        for down in pieces(height, most, halo, stride):
+            for across in pieces(width, most, halo, stride):
+                tile = self._views(canvas[down.start : down.stop, across.start : across.stop])
+                top, left = down.first - down.start, across.first - across.start
+                rows, columns = slice(down.first, down.last), slice(across.first, across.last)
+                result[:, rows, columns] = tile[
+                    :, top : top + down.last - down.first, left : left + across.last - across.first
+                ]
+                count += 1
+        return result, count
+
+    def _stride(self) -> int:
+        """Shifts of the picture by multiples of this shift the answers, too."""
+        return int(getattr(self.module(), "stride", 1))
+
+    def _reach(self) -> int:
+        """How far an answer sees; measured once.
+
+        Raises:
+            UsageError: when it sees the whole picture.
+        """
+        if self._halo is None:
+            from foveal.models.mask_tiling import reach
+
+            self._halo = reach(self.module(), self._stride())
+        if self._halo is None:
+            raise UsageError(
+                "this picture is too large for one pass, and tiles would change the answer: a layer of the "
+                "network sees the whole picture",
+                hint="allow more memory, or train with another decoder",
+            )
+        return self._halo
+
+    def _longest_side(self, height: int, width: int) -> int:
+        """The longest side of a tile whose pass stays within the budget, as the planner foresees it."""
+        from foveal.planner.prediction import prediction_bytes
+
+        limit = memory_limit()
+        budget = self._memory if self._memory is not None else int(_SHARE * limit) if limit else None
+        whole = max(height, width)
+        if budget is None or prediction_bytes(self.module(), (3, height, width)) <= budget:
+            return whole
+        stride, low, high = self._stride(), 1, -(-whole // self._stride())
+        while high - low > 1:
+            middle = (low + high) // 2
+            side = middle * stride
+            fits = prediction_bytes(self.module(), (3, min(side, height), min(side, width))) <= budget
+            low, high = (middle, high) if fits else (low, middle)
+        return low * stride
 
     def _views(self, canvas: Pixels) -> Logits:
         views = self.bundle.manifest.views

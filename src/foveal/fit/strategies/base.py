@@ -119,17 +119,13 @@ class Work:
             self._pairs[key] = self._read_pairs(placed, preprocess, self.split.legend)
         return self._pairs[key]
 
-    def _read_pairs(
-        self, placed: Sequence[Placed], preprocess: Preprocess, legend: Legend
-    ) -> tuple[Pixels, Mask]:
+    def _read_pairs(self, placed: Sequence[Placed], preprocess: Preprocess, legend: Legend) -> tuple[Pixels, Mask]:
         height, width = preprocess.box
         with (
             self.clock.lap("features"),
             self.progress.stage(f"pictures ({width} × {height})", len(placed)) as bar,
         ):
-            return load_pairs(
-                [p.record for p in placed], preprocess, legend, memory=self.memory, on_each=bar
-            )
+            return load_pairs([p.record for p in placed], preprocess, legend, memory=self.memory, on_each=bar)
 
     def labels(self, placed: Sequence[Placed]) -> NDArray[np.int64]:
         """Positions of these pictures' labels in `split.classes`, `(N,)`."""
