@@ -17,7 +17,7 @@ def predict(
     topk: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = 1,
     out: Annotated[
         Path | None,
-        typer.Option(help="A .csv, .parquet or .json file (default: CSV to stdout); of masks, a folder."),
+        typer.Option(help="A .csv, .parquet or .json file (default: CSV to stdout); for masks a folder."),
     ] = None,
     format: Annotated[str | None, typer.Option(help="csv, parquet or json, when the name does not tell.")] = None,
     precision: Annotated[str | None, typer.Option(help="Pin f32 or bf16.")] = None,
@@ -38,14 +38,14 @@ def predict(
     from foveal.errors import UsageError
     from foveal.ship import Predictor, find_pictures, load_bundle
 
+    if precision not in (None, "f32", "bf16"):
+        raise UsageError(f"{precision!r} is no precision", hint="f32 or bf16")
     if load_bundle(run).manifest.legend is not None:
         _masks(run, pictures, out, precision, memory, json)
         return
     from foveal.ship.tables import format_of, write_csv, write_file, write_json
 
     kind = format_of(out or Path("stdout.csv"), format)
-    if precision not in (None, "f32", "bf16"):
-        raise UsageError(f"{precision!r} is no precision", hint="f32 or bf16")
     if out is None and kind == "parquet":
         raise UsageError("Parquet can't go to a terminal", hint="name a file: --out answers.parquet")
     predictor = Predictor.load(run, precision=precision)
