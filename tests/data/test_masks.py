@@ -58,7 +58,6 @@ def test_what_is_wrong_is_named_and_the_rest_goes_on(tmp_path):
         "dx3.png": "empty_mask",
         "fx5.png": "mask_lossy",
         "gx6.png": "mask_not_a_picture",
-        "classes.txt": "not_a_picture",
     }
     assert len(found.records) == 14
     told = codes(found)
@@ -158,7 +157,6 @@ def test_lists_of_classes(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_text("sky\nroad\nvoid\n")
     assert from_list(read_list(path), None, path) == Legend(("sky", "road"), (0, 1), (), (2, 255))
-    assert from_list(read_list(path), "1", path).classes == ("sky",) if False else True
     path.write_text("3 sky\n7 road\n9: car\n")
     assert from_list(read_list(path), "9", path) == Legend(("sky", "road"), (3, 7), (), (9, 255))
     assert from_list(read_list(path), "car", path).void == (9, 255)

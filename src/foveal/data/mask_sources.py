@@ -67,7 +67,7 @@ def list_masks(listing: Listing, folders: list[MaskFolders], wanted: Wanted) -> 
     """Each picture with its mask; those without, and masks without a picture, are noted."""
     places = [p for f in folders for p in (os.path.dirname(f.images), f.masks)]
     listing.truth = masks_of(wanted, [listing.root, *places])
-    known = {p for f in folders for p in (f.images, f.masks)}
+    known = {p for f in folders for p in (f.images, f.masks)} | {str(listing.truth.names)}
     _note_others(listing, known, folders)
     for folder in folders:
         pictures, masks = dict(_files(folder.images, listing)), dict(_files(folder.masks, listing))
@@ -128,9 +128,11 @@ def _note_others(listing: Listing, known: set[str], folders: list[MaskFolders]) 
     """Files and folders beside those of pictures and masks."""
     for place in sorted({listing.root, *(os.path.dirname(f.images) for f in folders)}):
         for child in children(place, listing):
+            if child.path in known:
+                continue
             if child.is_dir():
                 inside = any(k.startswith(child.path + os.sep) for k in known)
-                if child.path not in known and not inside:
+                if not inside:
                     listing.skip(child.path, "no_mask", "a folder beside those of pictures and masks")
             elif passed_over(child.path):
                 listing.skip(child.path, "not_a_picture", "by its name")
