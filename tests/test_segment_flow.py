@@ -142,10 +142,11 @@ def test_memory_decides_about_tiles(run):
 
 
 def test_in_python(data, tmp_path):
-    model = foveal.Segmenter(time="60s", out=str(tmp_path / "run")).fit(
+    names = str(data / "classes.txt")
+    model = foveal.Segmenter(time="60s", classes=names, out=str(tmp_path / "run")).fit(
         sorted((data / "images").iterdir()), sorted((data / "masks").iterdir())
     )
-    assert model.summary_["data"]["classes"] == ["0", "1", "2"]  # nobody named them
+    assert model.classes_.tolist() == list(masked.CLASSES)
     picture, truth = masked.draw_pair(5)
     (mask,) = model.predict(picture)
     known = np.asarray(truth) != 255

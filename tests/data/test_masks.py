@@ -164,7 +164,7 @@ def test_lists_of_classes(tmp_path):
         from_list(read_list(path), "cat", path)
     path.write_text("64 128 64\tAnimal\n0 0 0\tVoid\n192 0 128\tArchway\n")
     assert from_list(read_list(path), None, path).colours == ((64, 128, 64), (192, 0, 128))
-    for wrong, words in (("a\na\n", "twice"), ("", "no class"), ("a\n", "two are needed")):
+    for wrong, words in (("a\na\n", "twice"), ("", "no class"), ("a\n", "besides void")):
         path.write_text(wrong)
         with pytest.raises(DataError, match=words):
             from_list(read_list(path), None, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -214,8 +214,7 @@ class MaskPredictor:
         seen = np.stack([canvas[:, ::-1] if v == "mirror" else canvas for v in views])
         found = self._engine_for(seen.shape[1:], seen[:1])(seen)
         turned = [f[:, :, ::-1] if v == "mirror" else f for f, v in zip(found, views, strict=True)]
-        mean: Logits = turned[0] if len(turned) == 1 else np.mean(turned, axis=0)
-        return mean
+        return turned[0] if len(turned) == 1 else _averaged(turned)
 
     def _engine_for(self, shape: tuple[int, ...], pixels: Pixels) -> Engine:
         """Compiled for sizes that come often; torch for others."""
@@ -243,6 +242,12 @@ class MaskPredictor:
             return decode(read_file(name), name, max_pixels=self._max_pixels, background=background)
         opened = picture if isinstance(picture, Image.Image) else from_array(picture)
         return finish(opened, name, background=background)
+
+
+def _averaged(views: Sequence[Logits]) -> Logits:
+    """Logarithms of the mean of the views' probabilities."""
+    shares = [np.exp(v - v.max(axis=0)) for v in views]
+    return np.log(np.mean([s / s.sum(axis=0) for s in shares], axis=0) + 1e-12).astype(np.float32)
 
 
 def _likeliest(logits: Logits) -> Mask:
