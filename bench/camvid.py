@@ -146,7 +146,8 @@ def compared(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _added(rows: Sequence[dict[str, Any]], key: str) -> NDArray[np.int64]:
-    return np.sum([np.array(r[key], dtype=np.int64) for r in rows], axis=0, dtype=np.int64)
+    found: NDArray[np.int64] = np.sum([np.array(r[key], dtype=np.int64) for r in rows], axis=0)
+    return found
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ from foveal.metrics.segmentation import VOID
 from foveal.values import Preprocess
 
 Pixels = NDArray[np.uint8]
+#: Pictures, or masks, of one size in an array, or of any in a list.
+Stack = Sequence[Pixels] | Pixels
 #: Places of each class that are remembered of a picture, to cut crops around.
 _PLACES = 64
 
@@ -66,8 +68,8 @@ class Crops:
 
     def __init__(
         self,
-        pictures: Sequence[Pixels],
-        masks: Sequence[Pixels],
+        pictures: Stack,
+        masks: Stack,
         preprocess: Preprocess,
         *,
         size: int,

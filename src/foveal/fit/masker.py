@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from foveal.fit.crops import Crops
+from foveal.fit.crops import Crops, Stack
 from foveal.fit.device import Device, choose_device
 from foveal.fit.learned import Learned
 from foveal.fit.mask_evidence import MaskEvidence
@@ -62,7 +61,7 @@ class Masker:
         self.device: Device = choose_device(work.decisions, self.network, replace(work.preprocess, size=_TRIED))
 
     def seconds_a_step(self) -> float:
-        """Measured over a few steps, and remembered among the decisions: pieces are of one size at every scale."""
+        """Measured over a few steps, and remembered among the decisions: pieces of one size cost the same."""
         return float(self._speed()["seconds"])
 
     def looks(self) -> float:
@@ -145,7 +144,8 @@ class Masker:
         return module.to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _speed(self) -> dict[str, Any]:
-        name = f"{self.how.name} at {self.scale:g}, a step"
+        cut = self._batches(mirror=False).cut
+        name = f"{self.how.name}, a step of {cut.height} × {cut.width}"
         found: dict[str, Any] = self.work.decisions.settle(name, self._measured)
         return found
 
@@ -171,7 +171,7 @@ class Masker:
 def mirrored_evidence(work: Work, learned: Learned) -> MaskEvidence:
     """A network's answers to the mirrored validation side."""
     assert learned.network is not None
-    module = with_weights(learned.network, learned.tensors).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = with_weights(learned.network, learned.tensors).to(memory_format=torch.channels_last)
     with work.clock.lap("evaluate"):
         return _evidence(work, module, "cpu", mirrored=True)
 
@@ -188,7 +188,7 @@ def _evidence(work: Work, module: nn.Module, device: str, *, mirrored: bool = Fa
     return MaskEvidence(dict(zip(names, counts, strict=True)), {p.record.sha256: p.group for p in placed})
 
 
-def _answering(step: float, batches: Crops, masks: Sequence[Pixels], scale: float) -> float:
+def _answering(step: float, batches: Crops, masks: Stack, scale: float) -> float:
     """Seconds to answer these, twice: plain and perhaps mirrored."""
     piece = batches.cut.height * batches.cut.width * batches.size
     return 2 * _FORTH * step * float(np.size(masks)) * scale**2 / piece

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from foveal.clock import Clock
 from foveal.fit.batches import statistics_of
-from foveal.fit.crops import Crops, Cut
+from foveal.fit.crops import Crops, Cut, Stack
 from foveal.fit.loop import Job, Settings, train_network
 from foveal.fit.segmentings import Segmenting
 from foveal.metrics.segmentation import VOID, Counts, boundary_counts, confusion, mean_boundary_f1, miou
@@ -29,7 +29,7 @@ _OPTIMIZER = "adamw"
 _LOOK = 25
 
 
-def class_weights(masks: Sequence[Pixels], classes: int, balance: float) -> Tensor:
+def class_weights(masks: Stack, classes: int, balance: float) -> Tensor:
     """What a pixel of each class counts in cross-entropy, `(K,)`; the mean over all known pixels is 1.
 
     A class that never occurs counts as the rarest one.
@@ -38,9 +38,13 @@ def class_weights(masks: Sequence[Pixels], classes: int, balance: float) -> Tens
     for mask in masks:
         counts += np.bincount(np.asarray(mask).ravel(), minlength=256)
     known = counts[:classes].astype(float)
-    share = np.maximum(known, known[known > 0].min(initial=known.sum() or 1)) / max(1.0, known.sum())
-    weights = np.minimum((share.mean() / share) ** balance, _HEAVIEST)
-    return torch.tensor(weights / max(1e-12, float((weights * share).sum() / share.sum())), dtype=torch.float32)
+    occurs = known > 0
+    if not occurs.any():
+        return torch.ones(classes)
+    share = known / known.sum()
+    weights = (share[occurs].mean() / np.where(occurs, share, share[occurs].min())) ** balance
+    weights = np.minimum(weights, _HEAVIEST)
+    return torch.tensor(weights / float((weights * share).sum()), dtype=torch.float32)
 
 
 def segmentation_loss(weights: Tensor, dice: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -72,15 +76,15 @@ def piece_sides(how: Segmenting, height: int, width: int, scale: float) -> tuple
     share = min(1.0, (how.area / (height * width * scale**2)) ** 0.5)
 
     def whole(side: int) -> int:
-        return max(32, round(side * scale * share / 32) * 32)
+        return max(32, 32 * round(float(side * scale * share / 32)))
 
     return whole(height), whole(width)
 
 
 def crops_for(
     how: Segmenting,
-    pixels: Sequence[Pixels],
-    masks: Sequence[Pixels],
+    pixels: Stack,
+    masks: Stack,
     preprocess: Preprocess,
     *,
     classes: int,
@@ -117,7 +121,7 @@ def settings_for(how: Segmenting, steps: int, precision: str = "f32") -> Setting
 
 def answers_of(
     module: nn.Module,
-    pixels: Sequence[Pixels],
+    pixels: Stack,
     preprocess: Preprocess,
     device: str = "cpu",
     *,
@@ -160,8 +164,8 @@ class Row:
 
 
 def compare_decoders(
-    learning: tuple[Sequence[Pixels], Sequence[Pixels]],
-    held_out: tuple[Sequence[Pixels], Sequence[Pixels]],
+    learning: tuple[Stack, Stack],
+    held_out: tuple[Stack, Stack],
     *,
     classes: int,
     backbone: Backbone,
@@ -210,7 +214,7 @@ def compare_decoders(
 def _learn(
     module: Segmenter,
     how: Segmenting,
-    learning: tuple[Sequence[Pixels], Sequence[Pixels]],
+    learning: tuple[Stack, Stack],
     preprocess: Preprocess,
     classes: int,
     steps: int,
@@ -221,7 +225,7 @@ def _learn(
     batches = crops_for(
         how, pixels, masks, preprocess, classes=classes, scale=module.scale, mirror=mirror, seed=seed
     )
-    learner = AtItsScale(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learner = AtItsScale(module).to(memory_format=torch.channels_last)
     loss = segmentation_loss(class_weights(masks, classes, how.balance), how.dice)
     job = Job(how.name, learner, batches, loss, seed=seed, pictures=batches.size)
     return vars(train_network(job, settings_for(how, steps), clock=Clock()))

@@ -52,5 +52,5 @@ class Segmenting:
     ema: float = 0.99
 
 
-QUICK = Segmenting("fcn8s", "fcn8s", scales=(1.0, 0.5), epochs=12, least_steps=60, most_share=0.1)
+QUICK = Segmenting("fcn8s", "fcn8s", scales=(1.0, 0.5), epochs=5, least_steps=60, most_share=0.15)
 FULL = Segmenting("unet", "unet")

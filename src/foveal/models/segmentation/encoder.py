@@ -48,7 +48,7 @@ class Encoder(nn.Module):
     @property
     def stride(self) -> int:
         """Of the coarsest map."""
-        return self.strides[-1]
+        return int(self.strides[-1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """All maps."""

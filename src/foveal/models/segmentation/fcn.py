@@ -42,7 +42,7 @@ class FCN(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Up, with skips added."""
         x: Tensor = self.score[0](maps[self._places[0]])
-        for up, score, place in zip(self.up, self.score[1:], self._places[1:], strict=True):  # type: ignore[arg-type]
+        for up, score, place in zip(self.up, self.score[1:], self._places[1:], strict=True):
             x = up(x) + score(maps[place])
         whole: Tensor = self.last(x)
         return whole
