@@ -109,11 +109,21 @@ def test_the_ground_carries_nothing_heavy(name):
 OF_TORCH = {
     *(
         f"foveal.models.{name}"
-        for name in ("agreement", "frozen", "fully_convolutional", "heads", "sliding", "space", "tiling")
+        for name in (
+            "agreement",
+            "frozen",
+            "fully_convolutional",
+            "heads",
+            "mask_tiling",
+            "sliding",
+            "space",
+            "tiling",
+        )
     ),
     "foveal.models.small",
     "foveal.models.segments",
     "foveal.models.tuned",
+    *(f"foveal.models.segmentation.{name}" for name in ("encoder", "fcn", "network")),
     *(
         f"foveal.planner.{name}"
         for name in ("advise", "candidates", "ghost", "layers", "passes", "planning", "receptive", "remedy")
@@ -121,7 +131,7 @@ OF_TORCH = {
     *(f"foveal.planner.{name}" for name in ("prediction", "shapes", "signature", "steps", "trace")),
     *(n for n in MODULES if n.startswith("foveal.models.zoo.") and n != "foveal.models.zoo.cards"),
     *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "memory", "optimizers")),
-    *(f"foveal.fit.{name}" for name in ("pieces", "training", "tuning")),
+    *(f"foveal.fit.{name}" for name in ("crops", "masker", "mixed", "pieces", "segmenting", "training", "tuning")),
 }
 
 
@@ -160,7 +170,10 @@ def test_only_the_command_line_prints():
 
 
 def test_public_names():
-    public = ["FovealError", "ImageClassifier", "__version__", "audit", "load", "plan", "to_fully_convolutional"]
+    public = [
+        *("FovealError", "ImageClassifier", "Segmenter", "__version__", "audit", "load", "plan"),
+        "to_fully_convolutional",
+    ]
     assert foveal.__all__ == public
     for name in foveal.__all__:
         assert getattr(foveal, name) is not None

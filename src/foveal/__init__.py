@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foveal.data import audit
     from foveal.errors import FovealError
-    from foveal.estimator import ImageClassifier, load
+    from foveal.estimator import ImageClassifier, Segmenter, load
     from foveal.planner import plan
     from foveal.ship.maps import to_fully_convolutional
 
 __version__ = "0.1.0"
-__all__ = ["FovealError", "ImageClassifier", "__version__", "audit", "load", "plan", "to_fully_convolutional"]
+__all__ = [
+    "FovealError",
+    "ImageClassifier",
+    "Segmenter",
+    "__version__",
+    "audit",
+    "load",
+    "plan",
+    "to_fully_convolutional",
+]
 
 _HOME = {
     "FovealError": "foveal.errors",
     "ImageClassifier": "foveal.estimator",
+    "Segmenter": "foveal.estimator",
     "audit": "foveal.data",
     "load": "foveal.estimator",
     "plan": "foveal.planner",

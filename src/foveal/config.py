@@ -12,6 +12,7 @@ from foveal.machine import bytes_of
 
 #: Pictures over this many pixels are refused, not decoded: a bomb, or a map that wants tiling.
 MAX_PIXELS = 100_000_000
+TASKS = ("auto", "classify", "segment")
 AUGMENTS = ("auto", "none", "light", "strong")
 
 
@@ -21,7 +22,7 @@ class TrainConfig:
 
     Attributes:
         time: budget for the whole run, e.g. `90s`, `10m`, `2h`.
-        task: `classify`.
+        task: `classify` or `segment`; `auto`: as the data look.
         seed: of the split and of everything random.
         backbone: `lite0` (ships with foveal) or a timm name.
         group_by: regular expression on the path relative to DATA; what it captures (or matches)
@@ -33,10 +34,12 @@ class TrainConfig:
         memory: what the whole process may have resident, e.g. `4GiB`; None: what the machine has.
         max_pixels: larger pictures are refused.
         cache: whether features are kept on disk between runs.
+        classes: file with the names of the classes in masks; None: the one that lies beside them, if any.
+        void: class or number in masks that says "nobody knows".
     """
 
     time: str = "10m"
-    task: str = "classify"
+    task: str = "auto"
     seed: int = 0
     backbone: str = "lite0"
     group_by: str | None = None
@@ -47,6 +50,8 @@ class TrainConfig:
     memory: str | None = None
     max_pixels: int = MAX_PIXELS
     cache: bool = True
+    classes: str | None = None
+    void: str | None = None
 
     def __post_init__(self) -> None:
         parse_duration(self.time)
@@ -56,6 +61,8 @@ class TrainConfig:
             compile_group_by(self.group_by)
         if self.from_scratch is not None and self.strategy is not None:
             raise UsageError("--from-scratch and --strategy both say how to learn", hint="give one of them")
+        if self.task not in TASKS:
+            raise UnknownName("task", self.task, TASKS)
         if self.augment not in AUGMENTS:
             raise UnknownName("augmentation", self.augment, AUGMENTS)
         if self.max_pixels < 1:

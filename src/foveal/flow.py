@@ -1,4 +1,4 @@
-"""THE STORY: a folder of pictures becomes a classifier one can believe. Read this first.
+"""THE STORY: a folder of pictures becomes a model one can believe. Read this first.
 
 1 data      read, audit, split        data/
 2 features  a frozen trunk            features/   (for the strategies that want them)
@@ -15,18 +15,17 @@ from typing import Any
 
 from foveal.clock import Clock
 from foveal.config import TrainConfig
-from foveal.data import Reading, list_data, read_dataset
+from foveal.data import Reading, Wanted, list_data, read_dataset
 from foveal.data.split import split_as_csv
 from foveal.data.spool import Spool
-from foveal.fit import Candidate, choose_route, climb
-from foveal.fit.calibration import softmax
+from foveal.fit import Candidate, climb
 from foveal.measure import look, render_report, test_set_key
 from foveal.measure.summary import summarise, times
 from foveal.prefetch import prefetch
 from foveal.progress import Logged, Progress
 from foveal.ship import load_bundle, make_bundle, save_bundle
 from foveal.ship.run_folder import Run, RunFolder, Start, continued, repeated
-from foveal.tasks import Task, find_task
+from foveal.tasks import find_task
 
 #: What part of the budget reading may take; pictures not read by then are left out and named.
 READING_SHARE = 0.5
@@ -67,18 +66,19 @@ def replay(
 def _run(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) -> Run:
     try:
         with Logged(progress or Progress(), run.path / "log.jsonl") as heard:
-            return run.path, _stages(start, find_task(start.config.task), run, clock, heard)
+            return run.path, _stages(start, run, clock, heard)
     finally:
         run.discard_if_bare()
 
 
-def _stages(start: Start, task: Task, run: RunFolder, clock: Clock, progress: Progress) -> dict[str, Any]:
+def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> dict[str, Any]:
     config, decisions = start.config, start.decisions
 
     # 1 data: every picture is opened once; what the network needs of it is kept in the spool.
-    listing = list_data(start.data, group_by=config.group_by) if start.dataset is None else None
-    route = choose_route(listing.entries if listing else [], config, decisions)
-    spool, dataset = Spool.within(route.preprocess, config.memory_bytes), start.dataset
+    listing = list_data(start.data, Wanted.of(config)) if start.dataset is None else None
+    task, dataset = find_task(listing.task if listing else start.task), start.dataset
+    route = task.route(listing.entries if listing else [], config, decisions)
+    spool = Spool.within(route.preprocess, config.memory_bytes)
     if listing is not None:
         with clock.lap("audit"), progress.stage("read and audit") as bar:
             reading = Reading(clock, READING_SHARE, spool, config.cache, on_start=bar.total, on_each=bar)
@@ -94,7 +94,8 @@ def _stages(start: Start, task: Task, run: RunFolder, clock: Clock, progress: Pr
     work = route.equip(dataset.split, spool, clock, config, progress, decisions, run.path / "checkpoints")
 
     def keep(candidate: Candidate) -> None:
-        save_bundle(make_bundle(candidate, work, task=task.name, origin={"data": dataset.name}), run.model)
+        origin = {"data": dataset.name}
+        save_bundle(make_bundle(candidate, work, task.calibrate, task=task.name, origin=origin), run.model)
 
     climbed = climb(route.rungs, work, decisions, only=config.strategy, on_better=keep)
     clock.check()
@@ -103,10 +104,8 @@ def _stages(start: Start, task: Task, run: RunFolder, clock: Clock, progress: Pr
 
     # 4 measure: the test side, once, and the look is noted.
     with clock.lap("evaluate"), progress.stage("measure"):
-        tested = best.seen["test"]
-        probabilities = softmax(best.logits["test"], load_bundle(run.model).manifest.temperature)
-        measured = task.measure(probabilities, work.labels(tested), [p.record.path for p in tested], split.classes)
-        looks = look(test_set_key(p.record.sha256 for p in tested), run=str(run.path.resolve()))
+        measured = task.measure(load_bundle(run.model), best, work)
+        looks = look(test_set_key(p.record.sha256 for p in best.seen["test"]), run=str(run.path.resolve()))
 
     # 5 ship: `summary.json` comes last, it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +18,13 @@ SIDES: tuple[Side, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture as the user named it, before it is opened."""
+    """One picture as the user named it, before it is opened; `mask` is the file that says what each pixel is."""
 
     path: str
     label: str | None
     split: str | None = None
     group: str | None = None
+    mask: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,59 @@ class LeftOut:
     detail: str
     label: str | None = None
     sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What stands in masks: which number, or which colour, is which class.
+
+    Attributes:
+        classes: K names; a pixel's class is a position among them.
+        values: the number of each class in masks of numbers, `(K,)`.
+        colours: the colour of each class, RGB; empty when none are known.
+        void: numbers that say "nobody knows".
+        void_colours: colours that do.
+    """
+
+    classes: tuple[str, ...]
+    values: tuple[int, ...]
+    colours: tuple[tuple[int, int, int], ...] = ()
+    void: tuple[int, ...] = (255,)
+    void_colours: tuple[tuple[int, int, int], ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Legend:
+        """Back from `dataclasses.asdict`, also by way of JSON.
+
+        Raises:
+            TypeError: when the values are not those of a legend.
+        """
+
+        def plain(value: Any) -> Any:  # noqa: ANN401
+            return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
+
+        return cls(**{k: plain(v) for k, v in values.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRecord:
+    """A mask that was fully decoded.
+
+    Attributes:
+        path: its file.
+        sha256: of the file's content, hex.
+        by_colour: whether its pixels are told by colour; otherwise by number.
+        counts: (number, or colour as 0xRRGGBB; pixels), the smallest number first.
+        palette: (number, colour) of the numbers that occur, where the file says so.
+        areas: pixels of each class, and of void as the last, `(K + 1,)`; empty until the legend is known.
+    """
+
+    path: str
+    sha256: str
+    by_colour: bool
+    counts: tuple[tuple[int, int], ...] = field(repr=False)
+    palette: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    areas: tuple[int, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +104,7 @@ class ImageRecord:
         brightness, contrast: mean and standard deviation of the grey levels, 0-255.
         sharpness: variance of the Laplacian of the grey levels at 128 px.
         camera, taken_at: EXIF maker and model; EXIF time in seconds.
+        mask: what each pixel is, where that is what is to be learned.
     """
 
     path: str
@@ -67,6 +122,7 @@ class ImageRecord:
     sharpness: float
     camera: str | None = None
     taken_at: float | None = None
+    mask: MaskRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +158,12 @@ class Placed:
 
 @dataclass(frozen=True)
 class Split:
-    """All pictures on their sides, and all that were left out."""
+    """All pictures on their sides, and all that were left out; `legend` is of their masks, where they have any."""
 
     placed: tuple[Placed, ...]
     left_out: tuple[LeftOut, ...]
     classes: tuple[str, ...]
+    legend: Legend | None = None
 
     def on(self, side: Side) -> list[Placed]:
         """The pictures of one side, in a stable order."""
@@ -119,6 +176,7 @@ class Split:
             tuple(p for p in self.placed if p.record.sha256 not in unreached),
             (*self.left_out, *(LeftOut(r.path, reason, detail, r.label, r.sha256) for r in gone)),
             self.classes,
+            self.legend,
         )
 
 
@@ -131,6 +189,7 @@ class Dataset:
         images: pictures that were named, read or not.
         findings: of the audit.
         split: every picture on its side.
+        task: what is to be learned from them, a name in `tasks.TASKS`.
     """
 
     name: str
@@ -138,33 +197,49 @@ class Dataset:
     images: int
     findings: tuple[Finding, ...]
     split: Split
+    task: str = "classify"
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """How a decoded picture becomes a network's input: the only preprocessing there is.
 
-    The picture (RGB, any size) is resized by `resize` to a square of `size` pixels, then each
-    channel becomes `(value - mean) / std`, with values in 0-255.
+    The picture (RGB, any size) is resized by `resize` to a square of `size` pixels (by `fit` inside a box), then
+    each channel becomes `(value - mean) / std`, with values in 0-255.
 
     Attributes:
-        size: side of the square, pixels.
+        size: side of the square, pixels; of `fit`'s box the width.
         resize: `crop` shortens the short side to `size / crop_share` and cuts the centre;
             `squash` resizes both sides; `pad` fits the long side and fills with `background`;
-            `digit` finds one written character and brings it to MNIST's form (see `data/digit.py`).
+            `digit` finds one written character and brings it to MNIST's form (see `data/digit.py`);
+            `fit` keeps the shape of the picture, which is made as large as a box allows, or by `scale`.
         channels: 3 for colour, 1 for grey.
         interpolation: `bicubic` or `bilinear`, both antialiased.
         background: what shows through transparency and in padding, RGB 0-255.
+        height: of `fit`'s box, pixels; 0: as `size`.
+        scale: of `fit`: pictures of any size are made larger or smaller by this, so that things keep the size that
+            the network knows them at; the box then only bounds what it learns from. 0: as the box allows.
     """
 
     size: int = 224
-    resize: Literal["crop", "squash", "pad", "digit"] = "pad"
+    resize: Literal["crop", "squash", "pad", "digit", "fit"] = "pad"
     crop_share: float = 0.875
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
     std: tuple[float, float, float] = (128.0, 128.0, 128.0)
     background: tuple[int, int, int] = (255, 255, 255)
     channels: Literal[1, 3] = 3
+    height: int = 0
+    scale: float = 0.0
+
+    @property
+    def box(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.height or self.size, self.size
+
+    def boxed(self, height: int, width: int) -> Preprocess:
+        """`fit` with another box; `scale` changes with it."""
+        return replace(self, height=height, size=width, scale=self.scale * height / self.box[0])
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
@@ -222,6 +297,7 @@ class Manifest:
         outside: the network's last output stands for "none of the classes".
         unknown_threshold: probability of that output from which on a picture is called unknown.
         provenance: where the model comes from.
+        legend: numbers and colours of the classes in masks, of a model that answers with masks.
     """
 
     task: str
@@ -237,6 +313,7 @@ class Manifest:
     network: Mapping[str, Any] | None = None
     outside: bool = False
     unknown_threshold: float = 0.5
+    legend: Legend | None = None
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
@@ -265,6 +342,10 @@ class Manifest:
         except KeyError as missing:
             raise BundleError(f"bundle.json lacks {missing}", hint="the file was changed by hand?") from None
         known["preprocess"] = Preprocess.from_dict(known["preprocess"])
+        try:
+            known["legend"] = Legend.from_dict(known["legend"]) if known["legend"] is not None else None
+        except (TypeError, AttributeError) as error:
+            raise BundleError(f"bundle.json: legend: {error}", hint="was the file changed by hand?") from None
         known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
         return cls(**known)
 

@@ -19,7 +19,7 @@ def test_the_graph_computes_what_numpy_computes():
     nothing = ov.Model([ov.opset13.relu(pictures), ov.opset13.negative(pictures)], [pictures], "nothing")
     preprocess = Preprocess(size=32, mean=(120.5, 110.0, 99.0), std=(60.0, 57.5, 51.0))
     compiled = openvino_engine._core().compile_model(
-        openvino_engine._normalising(nothing, preprocess), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        openvino_engine.normalising(nothing, preprocess), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     found = compiled([pixels])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from foveal.errors import BundleError, DataError, UsageError
 from foveal.ship import Predictor, load_bundle, save_bundle
-from foveal.ship.evaluate import evaluate
+from foveal.ship.evaluate import evaluate_labels
 
 
 @pytest.fixture
@@ -120,10 +120,10 @@ def test_nothing_asked_nothing_answered(trained):
 def test_a_look_is_counted_by_the_pictures_not_by_where_they_lie(trained, make_folder, tmp_path, fresh_state):
     folder = make_folder(tmp_path / "here", {"ant": 4, "bee": 4}, seed=4)
     shutil.copytree(folder, tmp_path / "moved")
-    assert evaluate(trained[0], folder)["test_looks"] == 1
-    assert evaluate(trained[0], tmp_path / "moved")["test_looks"] == 2
+    assert evaluate_labels(trained[0], folder)["test_looks"] == 1
+    assert evaluate_labels(trained[0], tmp_path / "moved")["test_looks"] == 2
     (tmp_path / "moved" / "ant" / "000.jpg").unlink()
-    assert evaluate(trained[0], tmp_path / "moved")["test_looks"] == 1  # another set of pictures
+    assert evaluate_labels(trained[0], tmp_path / "moved")["test_looks"] == 1  # another set of pictures
 
 
 def test_a_test_picture_that_is_no_longer_what_it_was_is_left_out_by_name(photos, trained, tmp_path):
@@ -142,12 +142,12 @@ def test_a_test_picture_that_is_no_longer_what_it_was_is_left_out_by_name(photos
     tested = [row["path"] for row in rows if row["split"] == "test"]
     os.unlink(tested[0])
     shutil.copy(tested[2], tested[1])  # another picture under this name
-    found = evaluate(tmp_path / "run")
+    found = evaluate_labels(tmp_path / "run")
     assert {x["path"]: x["reason"] for x in found["left_out"]} == {tested[0]: "missing", tested[1]: "changed"}
     assert found["test"]["n"] == len(tested) - 2
 
 
 def test_a_bare_bundle_has_no_test_side_but_can_be_measured(copy, make_folder, tmp_path):
     with pytest.raises(DataError, match=r"split\.csv"):
-        evaluate(copy)
-    assert evaluate(copy, make_folder(tmp_path / "data", {"ant": 3, "bee": 3}))["test"]["n"] == 6
+        evaluate_labels(copy)
+    assert evaluate_labels(copy, make_folder(tmp_path / "data", {"ant": 3, "bee": 3}))["test"]["n"] == 6

@@ -16,7 +16,8 @@ def predict(
     pictures: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files, folders, or globs in quotes.")],
     topk: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="Write a .csv, .parquet or .json file; by default CSV to stdout.")
+        Path | None,
+        typer.Option(help="A .csv, .parquet or .json file (default: CSV to stdout); for masks a folder."),
     ] = None,
     format: Annotated[str | None, typer.Option(help="csv, parquet or json, when the name does not tell.")] = None,
     precision: Annotated[str | None, typer.Option(help="Pin f32 or bf16.")] = None,
@@ -27,20 +28,24 @@ def predict(
         int | None,
         typer.Option(metavar="PIXELS", help="What each answer of a map sees; by default the network's input."),
     ] = None,
-    memory: Annotated[str | None, typer.Option(help="That a map may take, as 2GiB.")] = None,
+    memory: Annotated[str | None, typer.Option(help="That a map or mask may take, as 2GiB.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Name what is on pictures. A file that can't be read becomes a row with its reason."""
+    """Name what is on pictures, or on each of their pixels. What can't be read becomes a row with its reason."""
     if map:
         _map(run, pictures, out, window, memory, json)
         return
     from foveal.errors import UsageError
-    from foveal.ship import Predictor, find_pictures
+    from foveal.ship import Predictor, find_pictures, load_bundle
+
+    if precision not in (None, "f32", "bf16"):
+        raise UsageError(f"{precision!r} is no precision", hint="f32 or bf16")
+    if load_bundle(run).manifest.legend is not None:
+        _masks(run, pictures, out, precision, memory, json)
+        return
     from foveal.ship.tables import format_of, write_csv, write_file, write_json
 
     kind = format_of(out or Path("stdout.csv"), format)
-    if precision not in (None, "f32", "bf16"):
-        raise UsageError(f"{precision!r} is no precision", hint="f32 or bf16")
     if out is None and kind == "parquet":
         raise UsageError("Parquet can't go to a terminal", hint="name a file: --out answers.parquet")
     predictor = Predictor.load(run, precision=precision)
@@ -54,6 +59,38 @@ def predict(
         else:
             sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
             write_csv(answers, sys.stdout, topk=topk)
+
+
+def _masks(
+    run: str, pictures: list[str], out: Path | None, precision: str | None, memory: str | None, json: bool
+) -> None:
+    """A class for each pixel."""
+    from foveal.errors import UsageError
+    from foveal.machine import bytes_of
+    from foveal.ship import find_pictures
+    from foveal.ship.mask_output import entries, write_masks
+    from foveal.ship.masks import MaskPredictor
+
+    if out is None and not json:
+        raise UsageError("masks are a set of files", hint="say where: --out DIR; or --json for COCO's code")
+    if out is not None and out.is_file():
+        raise UsageError(f"{out} is a file", hint="masks need a folder: --out DIR")
+    limit = bytes_of(memory) if memory else None
+    predictor = MaskPredictor.load(run, precision=precision, memory=limit)
+    with Terminal().stage("masks") as bar:
+        answers = predictor.stream(counted(find_pictures(pictures), bar))
+        found = write_masks(answers, predictor.legend, out) if out else entries(answers, predictor.legend)
+        rows = []
+        for row in found:
+            rows.append(row)
+            if row["error"]:
+                say(f"{row['path']}: {row['error']}")
+            elif out is not None and not json:
+                put(row["mask"])
+    if json:
+        put_json({"schema": 1, "predictions": rows})
+    else:
+        say(f"{sum(not r['error'] for r in rows)} masks in {out}, with overlays/ to look at and predictions.json")
 
 
 def _map(

@@ -31,6 +31,13 @@ GroupBy = Annotated[
     str | None,
     typer.Option(help="Regular expression on paths below DATA: what it captures stays on one side."),
 ]
+Classes = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Names of the classes in masks; by default classes.txt or .csv.")
+]
+Void = Annotated[
+    str | None,
+    typer.Option(metavar="CLASS", help="Class or number in masks that says: nobody knows."),
+]
 
 
 def train(
@@ -38,9 +45,14 @@ def train(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders or of IDX files, a CSV or JSONL file, sample:clipart, sample:mnist.",
+            help="A folder of class folders, of images/ and masks/, or of IDX files; a CSV or JSONL file; "
+            "sample:clipart, sample:mnist, sample:digit-scenes.",
         ),
     ] = None,
+    task: Annotated[
+        str,
+        typer.Option(help="classify (a label a picture), segment (one a pixel), or auto: as the data look."),
+    ] = "auto",
     time: Annotated[str, typer.Option(help="Budget for everything: 90s, 10m, 2h.")] = "10m",
     out: Annotated[str | None, typer.Option(help="The run folder; by default runs/NAME-DATE-TIME.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split and everything random.")] = 0,
@@ -60,15 +72,18 @@ def train(
     memory: Memory = None,
     group_by: GroupBy = None,
     split_from: SplitFrom = None,
+    classes: Classes = None,
+    void: Void = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     cache: Cache = True,
     resume: Resume = None,
     replay: Replay = None,
     json: AsJson = False,
 ) -> None:
-    """Make a classifier from a folder of pictures, and say how well it does."""
+    """Make a classifier, or a segmenter, from a folder of pictures, and say how well it does."""
     config = TrainConfig(
         time=time,
+        task=task,
         seed=seed,
         backbone=backbone,
         strategy=strategy,
@@ -79,6 +94,8 @@ def train(
         split_from=split_from,
         max_pixels=max_pixels,
         cache=cache,
+        classes=classes,
+        void=void,
     )
     path, summary = _run(data, resume, replay, config, out)
     if json:
@@ -111,14 +128,11 @@ def _run(
 
 def five_lines(path: Path, summary: dict[str, Any]) -> list[str]:
     """What, how well, how sure, how long, where."""
-    test, data, time = summary["test"], summary["data"], summary["time"]
+    from foveal.tasks import find_task
+
+    data, time = summary["data"], summary["time"]
     what = f"{len(data['classes'])} classes from {data['used']} pictures, {data['excluded']} left out"
-    if test["n"]:
-        low, high = test["accuracy_ci95"]
-        well = f"{100 * test['accuracy']:.1f} % right on {test['n']} test pictures nobody trained on"
-        sure = f"95 % interval {100 * low:.1f}–{100 * high:.1f} %, look {summary['test_looks']} at this test set"
-    else:
-        well, sure = "not measured: too few pictures to hold any out", "collect more pictures"
+    well, sure = find_task(summary["task"]).headline(summary["test"], summary["test_looks"])
     budget = f" of {format_duration(time['budget_s'])}" if time["budget_s"] else ""
     long = f"{format_duration(time['total_s'])}{budget}; {summary['strategy']['reason']}"
     lines = {

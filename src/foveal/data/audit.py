@@ -9,8 +9,9 @@ from typing import Any
 from foveal.config import MAX_PIXELS
 from foveal.data.duplicates import near_pairs
 from foveal.data.findings import find_all
+from foveal.data.listing import Listing, Wanted
 from foveal.data.scan import Reading, scan
-from foveal.data.sources import Listing, list_data
+from foveal.data.sources import list_data
 from foveal.values import SCHEMA, Finding, ImageRecord, LeftOut
 
 
@@ -31,16 +32,14 @@ class Audit:
         return all(f.severity == "note" for f in self.findings)
 
     def classes(self) -> dict[str, int]:
-        """Pictures read, a class."""
-        sizes: dict[str, int] = {}
-        for record in self.records:
-            sizes[str(record.label)] = sizes.get(str(record.label), 0) + 1
-        return dict(sorted(sizes.items()))
+        """Pictures read, a class; with masks: pictures that show it."""
+        return self.listing.truth.classes(self.records)
 
     def to_dict(self) -> dict[str, Any]:
         """As `audit.json` and `--json` show it."""
         return {
             "schema": SCHEMA,
+            **self.listing.truth.to_dict(),
             "data": self.listing.name,
             "root": self.listing.root,
             "images": len(self.listing.entries),
@@ -55,6 +54,7 @@ class Audit:
 
 def audit(
     data: str | os.PathLike[str] | Listing,
+    wanted: Wanted | None = None,
     *,
     group_by: str | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -63,8 +63,10 @@ def audit(
     """Read every picture of DATA once and say what is wrong.
 
     Args:
-        data: a folder of class folders, a CSV or JSONL file, `sample:NAME`, or what `list_data` made of it.
-        group_by: see `TrainConfig.group_by`.
+        data: a folder of class folders or of pictures and masks, a CSV or JSONL file, `sample:NAME`, or what
+            `list_data` made of it.
+        wanted: what the user said about it.
+        group_by: as in `wanted`.
         max_pixels: larger pictures are refused.
         reading: its time, what it keeps, and who listens.
 
@@ -73,10 +75,11 @@ def audit(
     """
     reading = reading or Reading()
     began = reading.clock.spent()
-    listing = data if isinstance(data, Listing) else list_data(data, group_by=group_by)
+    listing = data if isinstance(data, Listing) else list_data(data, wanted, group_by=group_by)
     reading.on_start(len(listing.entries))
     records, refused = scan(listing.entries, reading, max_pixels=max_pixels)
-    left_out = [*listing.left_out, *refused]
+    records, unfit, told = listing.truth.settle(records)
+    left_out = [*listing.left_out, *refused, *unfit]
     near = near_pairs(records)
-    findings = find_all(listing, records, left_out, near)
+    findings = find_all(listing, records, left_out, near, told)
     return Audit(listing, records, left_out, near, findings, reading.clock.spent() - began)

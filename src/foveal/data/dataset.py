@@ -9,13 +9,14 @@ from typing import Any
 
 from foveal.config import TrainConfig
 from foveal.data.audit import audit
+from foveal.data.listing import Listing
 from foveal.data.pixels import check_unchanged
 from foveal.data.scan import Reading
-from foveal.data.sources import Listing
 from foveal.data.split import as_side, make_split, read_sides
+from foveal.data.truth import truth_of
 from foveal.errors import DataError, Interrupted
 from foveal.files import read_json
-from foveal.values import SIDES, Dataset, Finding, ImageRecord, LeftOut, Placed, Split
+from foveal.values import SIDES, Dataset, Finding, ImageRecord, LeftOut, MaskRecord, Placed
 
 
 def read_dataset(
@@ -33,9 +34,10 @@ def read_dataset(
     if reading.clock.stopped and len(found.classes()) < 2:
         reading.clock.check()
         raise Interrupted("stopped before two classes were read: nothing was kept")
-    split = make_split(found.records, found.near, found.left_out, seed=config.seed, previous=previous)
+    truth = listing.truth
+    split = make_split(found.records, found.near, found.left_out, seed=config.seed, previous=previous, truth=truth)
     images = len(found.records) + len(found.left_out)
-    return Dataset(listing.name, listing.root, images, tuple(found.findings), split)
+    return Dataset(listing.name, listing.root, images, tuple(found.findings), split, truth.task)
 
 
 def reopen_dataset(run: Path) -> Dataset:
@@ -52,12 +54,12 @@ def reopen_dataset(run: Path) -> Dataset:
             Finding(**{**f, "paths": tuple(tuple(group) for group in f["paths"])}) for f in audited["findings"]
         )
         placed = tuple(
-            Placed(_record(r), as_side(r["split"]), r["group"], r["note"]) for r in rows if r["split"] in SIDES
+            Placed(record_of(r), as_side(r["split"]), r["group"], r["note"]) for r in rows if r["split"] in SIDES
         )
         left_out = tuple(_left_out(r) for r in rows if r["split"] not in SIDES)
-        classes = tuple(sorted({str(p.record.label) for p in placed if p.side == "train"}))
-        split = Split(placed, left_out, classes)
-        dataset = Dataset(audited["data"], audited["root"], len(rows), findings, split)
+        truth = truth_of(audited)
+        split = truth.reopened(placed, left_out)
+        dataset = Dataset(audited["data"], audited["root"], len(rows), findings, split, truth.task)
     except OSError as error:
         raise DataError(
             f"{error.filename}: {error.strerror}", hint="the run stopped too early: train anew"
@@ -68,11 +70,11 @@ def reopen_dataset(run: Path) -> Dataset:
     return dataset
 
 
-def _record(row: Mapping[str, str]) -> ImageRecord:
+def record_of(row: Mapping[str, str]) -> ImageRecord:
     """What `split.csv` keeps of a picture; its measures are not asked for again."""
     return ImageRecord(
         path=row["path"],
-        label=row["label"],
+        label=row["label"] or None,
         split=row["split"] if row["note"] == "given" else None,
         group=row["group"],
         sha256=row["sha256"],
@@ -84,6 +86,7 @@ def _record(row: Mapping[str, str]) -> ImageRecord:
         brightness=0.0,
         contrast=0.0,
         sharpness=0.0,
+        mask=MaskRecord(row["mask"], row["mask_sha256"], False, ()) if row.get("mask") else None,
     )
 
 

@@ -108,7 +108,7 @@ def load_pixels(
     with quiet(), ThreadPoolExecutor(cores()) as pool:
         for _ in pool.map(one, rest):
             on_each(1)
-    _refuse(gone)
+    refuse_changed(gone)
     return result
 
 
@@ -120,17 +120,26 @@ def check_unchanged(records: Sequence[ImageRecord]) -> None:
     """
 
     def changed(record: ImageRecord) -> str | None:
-        try:
-            same = hashlib.sha256(read_file(record.path)).hexdigest() == record.sha256
-        except UnreadableImage:
-            same = False
-        return None if same else record.path
+        files = [(record.path, record.sha256)]
+        files += [(record.mask.path, record.mask.sha256)] if record.mask else []
+        for path, digest in files:
+            try:
+                if hashlib.sha256(read_file(path)).hexdigest() != digest:
+                    return path
+            except UnreadableImage:
+                return path
+        return None
 
     with ThreadPoolExecutor(cores()) as pool:
-        _refuse([path for path in pool.map(changed, records) if path is not None])
+        refuse_changed([path for path in pool.map(changed, records) if path is not None])
 
 
-def _refuse(changed: Sequence[str]) -> None:
+def refuse_changed(changed: Sequence[str]) -> None:
+    """Stop when there are any.
+
+    Raises:
+        DataError: naming the first of them.
+    """
     if changed:
         named = ", ".join(sorted(changed)[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise DataError(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from foveal.data.digit_scenes import VERSION, write_scenes
 from foveal.errors import UnknownName
 from foveal.files import cache_dir, sha256_of
 
@@ -16,7 +19,7 @@ _PACKED = (".zip", ".tar.xz")
 
 def sample_names() -> list[str]:
     """The names of all samples."""
-    return sorted(_archives())
+    return sorted([*_archives(), *_MADE])
 
 
 def _archives() -> dict[str, Traversable]:
@@ -31,18 +34,42 @@ def unpack(name: str) -> Path:
         UnknownName: with the nearest known name.
     """
     archives = _archives()
+    if name in _MADE:
+        return _MADE[name]()
     if name not in archives:
-        raise UnknownName("sample", name, archives)
+        raise UnknownName("sample", name, sample_names())
     with resources.as_file(archives[name]) as archive:
         folder = cache_dir() / "samples" / f"{name}-{sha256_of(archive)[:12]}"
         if not folder.is_dir():
-            part = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
-            if archive.name.endswith(".zip"):
-                shutil.unpack_archive(archive, part)
-            else:
-                shutil.unpack_archive(archive, part, filter="data")
-            try:
-                part.rename(folder)
-            except OSError:  # another process was quicker
-                shutil.rmtree(part, ignore_errors=True)
+            with _whole(folder) as part:
+                if archive.name.endswith(".zip"):
+                    shutil.unpack_archive(archive, part)
+                else:
+                    shutil.unpack_archive(archive, part, filter="data")
     return folder
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name in one rename."""
+    part = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        part.rename(folder)
+    except OSError:  # another process was quicker
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _digit_scenes() -> Path:
+    folder = cache_dir() / "samples" / f"digit-scenes-{VERSION}"
+    if not folder.is_dir():
+        with _whole(folder) as part:
+            write_scenes(unpack("mnist"), part)
+    return folder
+
+
+#: Samples that are made of others.
+_MADE = {"digit-scenes": _digit_scenes}

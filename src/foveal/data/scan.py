@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -20,6 +20,7 @@ from foveal.clock import Clock
 from foveal.config import MAX_PIXELS
 from foveal.data.decode import WHITE, exif_of, finish, open_picture, orientation_of, quiet, read_file
 from foveal.data.idx import file_of
+from foveal.data.mask_files import look_at_mask
 from foveal.data.measured import Measured
 from foveal.data.render import LOOK
 from foveal.data.scan_idx import NEAR_FROM, by_file, is_small_idx, look_at_many
@@ -83,7 +84,8 @@ def scan(
         try:
             return i, look_at(entries[i], max_pixels=max_pixels, spool=reading.spool, measured=measured)
         except UnreadableImage as refusal:
-            return i, LeftOut(entries[i].path, refusal.code, refusal.detail, entries[i].label)
+            of_mask = f"{refusal.path}: " if refusal.path == entries[i].mask else ""
+            return i, LeftOut(entries[i].path, refusal.code, of_mask + refusal.detail, entries[i].label)
 
     waiting: Iterator[int] = iter(order)
     with quiet(), measured or nullcontext(), ThreadPoolExecutor(cores()) as pool:
@@ -131,7 +133,10 @@ def look_at(
     )
     if measured is not None and known is None:
         measured.add(record)
-    return record
+    if entry.mask is None:
+        return record
+    mask = look_at_mask(entry.mask, (record.width, record.height), max_pixels=max_pixels)
+    return replace(record, mask=mask)
 
 
 def _ways(max_pixels: int, spool: Spool | None) -> list[object]:

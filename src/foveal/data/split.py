@@ -1,8 +1,9 @@
 """Who learns, who calibrates, who tests: 70/15/15, and nothing on two sides.
 
-Copies, near-duplicates, the user's groups and bursts of one camera stay together. A picture's
-side follows from a hash of its own content, so adding pictures never moves an old one; a set
-of pictures that stay together follows its oldest file.
+Copies, near-duplicates, the user's groups, bursts of one camera and neighbouring frames of a video stay
+together. A picture's side follows from a hash of its own content, so adding pictures never moves an old
+one; a set of pictures that stay together follows its oldest file. Only a handful of sets, as the blocks of
+a video or two are, is drawn by rank, so that none of the sides is empty by bad luck.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from foveal.data.duplicates import exact_copies, join_all
+from foveal.data.labels import Labels
+from foveal.data.truth import Truth
 from foveal.errors import DataError
 from foveal.files import CsvWriter
 from foveal.values import SIDES, ImageRecord, LeftOut, Placed, Side, Split
@@ -26,6 +30,8 @@ SHARES: dict[Side, float] = {"train": 0.70, "val": 0.15, "test": 0.15}
 MANY = 20_000
 SHARES_OF_MANY: dict[Side, float] = {"train": 0.83, "val": 0.02, "test": 0.15}
 BURST_SECONDS = 2.0
+#: Fewer sets than this are drawn by rank, where the truth asks for it.
+FEW_SETS = 40
 
 #: Where copies are torn apart by a given split, the copy on the first of these sides stays.
 _PRECEDENCE: tuple[Side, ...] = ("test", "val", "train")
@@ -38,6 +44,7 @@ def make_split(
     *,
     seed: int = 0,
     previous: Mapping[str, Side] | None = None,
+    truth: Truth | None = None,
 ) -> Split:
     """Place every picture.
 
@@ -47,24 +54,27 @@ def make_split(
         left_out: what was left out so far; carried into the result.
         seed: another seed, another split.
         previous: side by SHA-256 from an earlier run, kept for every picture in it.
+        truth: what is known of the pictures; by default their labels.
 
     Raises:
         DataError: when fewer than two classes have a picture to learn from.
     """
-    conflicting = _conflicting(records)
-    sets = _together(records, near)
+    truth = truth or Labels()
+    conflicting = _conflicting(records, truth)
+    sets = together(records, [*near, *truth.neighbours(records)])
     shares, redraw = _shares_to_make(records)
+    draw = _ranked(records, sets, seed) if truth.few_sets else partial(_by_content, seed=seed)
     placed: list[Placed] = []
     out = list(left_out)
     for members in sets:
         usable = [i for i in members if records[i].sha256 not in conflicting]
         out += [
-            _out(records[i], "conflicting_labels", "the same picture has two labels")
+            _out(records[i], "conflicting_labels", f"the same picture has two {truth.answers}")
             for i in set(members) - set(usable)
         ]
         if not usable:
             continue
-        sides = _sides(records, usable, shares, redraw=redraw, seed=seed, previous=previous or {})
+        sides = _sides(records, usable, shares, redraw=redraw, draw=draw, previous=previous or {})
         group = min(records[i].sha256 for i in members)[:12]
         for i in usable:
             side, note = sides[i]
@@ -72,10 +82,13 @@ def make_split(
                 out.append(_out(records[i], note, _WHY[note]))
             else:
                 placed.append(Placed(records[i], side, group, note))
-    return _check_classes(placed, out)
+    beside = _beside_held_out(placed, [(records[a], records[b]) for a, b in truth.too_near(records)])
+    out += [_out(p.record, "beside_held_out", _WHY["beside_held_out"]) for p in placed if p.record.path in beside]
+    return truth.split([p for p in placed if p.record.path not in beside], out)
 
 
 _WHY = {
+    "beside_held_out": "the next frames of the video are on the held-out side",
     "bridges_split": "it is nearly the same as pictures on both sides of the earlier split",
     "leak_between_splits": "the same or nearly the same picture is on the held-out side",
 }
@@ -87,7 +100,7 @@ def _sides(
     shares: Mapping[Side, float],
     *,
     redraw: bool,
-    seed: int,
+    draw: Callable[[ImageRecord], float],
     previous: Mapping[str, Side],
 ) -> dict[int, tuple[Side | None, str]]:
     """The side of each member of one set, or None with the reason why it is left out."""
@@ -104,8 +117,7 @@ def _sides(
     if fixed:
         stays = min(fixed.values(), key=_PRECEDENCE.index)
         return {i: _beside(records[i], stays, given=i in fixed) for i in members}
-    oldest = min(members, key=lambda i: (records[i].file_time, records[i].sha256, records[i].group or ""))
-    return dict.fromkeys(members, (_by_hash(records[oldest], shares, seed), ""))
+    return dict.fromkeys(members, (_drawn(draw(_oldest(records, members)), shares), ""))
 
 
 def _beside(record: ImageRecord, stays: Side, *, given: bool) -> tuple[Side | None, str]:
@@ -115,16 +127,47 @@ def _beside(record: ImageRecord, stays: Side, *, given: bool) -> tuple[Side | No
     return None, "leak_between_splits"
 
 
-def _by_hash(record: ImageRecord, shares: Mapping[Side, float], seed: int) -> Side:
-    """A side drawn by content; a picture of a user's group is drawn by the group's name."""
+def _oldest(records: Sequence[ImageRecord], members: Sequence[int]) -> ImageRecord:
+    return min((records[i] for i in members), key=lambda r: (r.file_time, r.sha256, r.group or ""))
+
+
+def _by_content(record: ImageRecord, seed: int) -> float:
+    """A number from 0 to 1 drawn by content; for a picture of a user's group by the group's name."""
     key = record.sha256 if record.group is None else f"group:{record.group}"
     digest = hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogateescape")).digest()
-    draw = int.from_bytes(digest[:8], "big") / 2**64 * sum(shares.values())
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _ranked(
+    records: Sequence[ImageRecord], sets: Sequence[Sequence[int]], seed: int
+) -> Callable[[ImageRecord], float]:
+    """The same, spread evenly when there are only a few sets; the first rank falls to the test side."""
+    by_content = partial(_by_content, seed=seed)
+    if len(sets) >= FEW_SETS:
+        return by_content
+    order = sorted(by_content(_oldest(records, members)) for members in sets)
+    return lambda record: (order.index(by_content(record)) + 0.29) / len(order)
+
+
+def _drawn(number: float, shares: Mapping[Side, float]) -> Side:
+    """The side on which a number from 0 to 1 falls."""
+    rest = number * sum(shares.values())
     for side in _PRECEDENCE:
-        draw -= shares.get(side, 0.0)
-        if draw < 0:
+        rest -= shares.get(side, 0.0)
+        if rest < 0:
             return side
     return "train"
+
+
+def _beside_held_out(placed: Sequence[Placed], pairs: Sequence[tuple[ImageRecord, ImageRecord]]) -> set[str]:
+    """Paths of those on the training side that are too near to one on another side."""
+    where = {p.record.path: p for p in placed}
+    found = set()
+    for pair in pairs:
+        both = [where[r.path] for r in pair if r.path in where]
+        if len({p.side for p in both}) == 2:
+            found |= {p.record.path for p in both if p.side == "train" and p.note != "given"}
+    return found
 
 
 def _shares_to_make(records: Sequence[ImageRecord]) -> tuple[dict[Side, float], bool]:
@@ -147,11 +190,11 @@ def as_side(split: str | None) -> Side:
     return next(s for s in SIDES if s == split)
 
 
-def _conflicting(records: Sequence[ImageRecord]) -> set[str]:
-    return {records[m[0]].sha256 for m in exact_copies(records) if len({records[i].label for i in m}) > 1}
+def _conflicting(records: Sequence[ImageRecord], truth: Truth) -> set[str]:
+    return {records[m[0]].sha256 for m in exact_copies(records) if len({truth.answer(records[i]) for i in m}) > 1}
 
 
-def _together(records: Sequence[ImageRecord], near: Sequence[tuple[int, int]]) -> list[list[int]]:
+def together(records: Sequence[ImageRecord], near: Sequence[Sequence[int]]) -> list[list[int]]:
     """All records in sets that must stay on one side; most sets have one member."""
     by_group: dict[str, list[int]] = defaultdict(list)
     for i, record in enumerate(records):
@@ -176,40 +219,23 @@ def _out(record: ImageRecord, reason: str, detail: str) -> LeftOut:
     return LeftOut(record.path, reason, detail, record.label, record.sha256)
 
 
-def _check_classes(placed: list[Placed], out: list[LeftOut]) -> Split:
-    """Leave out classes that nothing can be learned about; refuse to go on with fewer than two."""
-    learned = {str(p.record.label) for p in placed if p.side == "train"}
-    kept = [p for p in placed if p.record.label in learned]
-    out += [
-        _out(p.record, "class_not_in_train", f"no picture of {p.record.label} fell to the training side")
-        for p in placed
-        if p.record.label not in learned
-    ]
-    if len(learned) < 2:
-        sizes = Counter(str(p.record.label) for p in placed)
-        named = ", ".join(f"{c} ({n})" for c, n in sizes.most_common(5)) or "none"
-        late = sum(item.reason == "no_time" for item in out)
-        hint = "`foveal audit` says what was left out and why; add pictures to a second class folder"
-        raise DataError(
-            f"two classes are needed to learn from; with usable pictures there are: {named}",
-            hint=f"{late} pictures were not read in time: give it more, --time 10m" if late else hint,
-        )
-    kept.sort(key=lambda p: p.record.path)
-    return Split(tuple(kept), tuple(out), tuple(sorted(learned)))
-
-
 _COLUMNS = ("path", "sha256", "label", "split", "group", "note")
+#: Where pictures have masks, these come behind.
+_OF_MASKS = ("mask", "mask_sha256")
 
 
 def split_as_csv(split: Split) -> str:
     """`split.csv`: every picture, the left-out ones with an empty split and their reason."""
     buffer = io.StringIO()
     writer = CsvWriter(buffer)
-    writer.writerow(_COLUMNS)
+    masks = split.legend is not None
+    writer.writerow(_COLUMNS + (_OF_MASKS if masks else ()))
     for p in split.placed:
-        writer.writerow([p.record.path, p.record.sha256, p.record.label, p.side, p.group, p.note])
+        mask = [p.record.mask.path, p.record.mask.sha256] if p.record.mask else []
+        writer.writerow([p.record.path, p.record.sha256, p.record.label or "", p.side, p.group, p.note, *mask])
     for item in split.left_out:
-        writer.writerow([item.path, item.sha256, item.label or "", "", "", f"{item.reason}: {item.detail}"])
+        row = [item.path, item.sha256, item.label or "", "", "", f"{item.reason}: {item.detail}"]
+        writer.writerow(row + ["", ""] * masks)
     return buffer.getvalue()
 
 

@@ -28,7 +28,9 @@ class Spool:
 
     @classmethod
     def within(cls, preprocess: Preprocess, memory: int | None) -> Spool:
-        """One that takes a small part of a budget of memory, bytes."""
+        """One that takes a small part of a budget of memory, bytes; by `fit` pictures have no one size to keep."""
+        if preprocess.resize == "fit":
+            return cls(preprocess, max_bytes=0)
         return cls(preprocess, max_bytes=min(_MOST, int(_SHARE * memory)) if memory else _MOST)
 
     def offer(self, sha256: str, rgb: Image.Image) -> None:

@@ -45,26 +45,21 @@ def has_bf16() -> bool:
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-class OpenVinoEngine:
-    """A trunk on the CPU, one stream over all cores, two batches under way.
+class OnOpenVino:
+    """A model on the CPU, one stream over all cores, two batches under way.
 
     Args:
-        backbone: the trunk.
-        preprocess: how its input was made.
+        model: OpenVINO's, with 8-bit `(N, H, W, C)` pictures as its input.
+        shape: `(H, W, C)`.
         precision: `f32` or `bf16`.
-        stages: whether every stage, pooled, follows the features (see `models.segments.pooled`).
     """
 
     name = "openvino"
 
-    def __init__(
-        self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "f32", stages: bool = False
-    ) -> None:
+    def __init__(self, model: Any, shape: tuple[int, int, int], *, precision: str) -> None:  # noqa: ANN401
         self.precision = precision
         self.version = version()
-        self._shape = (preprocess.size, preprocess.size, 3)
-        whole = _core().read_model(converted(backbone))
-        model = _normalising(_outputs(whole, preprocess, stages=stages), preprocess)
+        self._shape = shape
         options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
         self._compiled = _core().compile_model(model, "CPU", options)
         self._queue = _openvino().AsyncInferQueue(self._compiled, 2)
@@ -97,6 +92,24 @@ class OpenVinoEngine:
             self._compiled.release_memory()
 
 
+class OpenVinoEngine(OnOpenVino):
+    """A frozen trunk on the CPU.
+
+    Args:
+        backbone: the trunk.
+        preprocess: how its input was made.
+        precision: `f32` or `bf16`.
+        stages: whether every stage, pooled, follows the features (see `models.segments.pooled`).
+    """
+
+    def __init__(
+        self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "f32", stages: bool = False
+    ) -> None:
+        whole = _core().read_model(converted(backbone))
+        model = normalising(_outputs(whole, preprocess, stages=stages), preprocess)
+        super().__init__(model, (preprocess.size, preprocess.size, 3), precision=precision)
+
+
 def _deliver(request: Any, userdata: tuple[Future[Features], float]) -> None:  # noqa: ANN401
     future, _ = userdata
     try:
@@ -116,7 +129,7 @@ def _outputs(model: Any, preprocess: Preprocess, *, stages: bool) -> Any:  # noq
     return ov.Model([ops.concat([features, *rows], 1) if rows else features], model.get_parameters(), "trunk")
 
 
-def _normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
+def normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
     """The model with 8-bit `(N, H, W, 3)` pictures as input and the normalisation inside."""
     ov = _openvino()
     from openvino.preprocess import PrePostProcessor
@@ -124,9 +137,8 @@ def _normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     steps.input().model().set_layout(ov.Layout("NCHW"))
-    steps.input().preprocess().convert_element_type(ov.Type.f32).mean(list(preprocess.mean)).scale(
-        list(preprocess.std)
-    )
+    mean, std = (list(v[: preprocess.channels]) for v in (preprocess.mean, preprocess.std))
+    steps.input().preprocess().convert_element_type(ov.Type.f32).mean(mean).scale(std)
     return steps.build()
 
 
@@ -136,17 +148,27 @@ def converted(backbone: Backbone) -> Path:
     key = digest_of([backbone.name, backbone.weights_sha256, version(), graph, backbone.stage_dimension > 0])
     folder = cache_dir() / "models" / f"{backbone.name.replace('/', '-')}-{key}"
     target = folder / "trunk.xml"
-    if _intact(folder):
-        return target
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    model = _read_graph(backbone, folder) if backbone.graph is not None else _convert(backbone)
-    _openvino().save_model(model, target, compress_to_fp16=False)
-    write_json(folder / "hashes.json", {f.name: sha256_of(f) for f in (target, target.with_suffix(".bin"))})
+    if not intact(folder):
+        emptied(folder)
+        keep(_read_graph(backbone, folder) if backbone.graph is not None else _convert(backbone), target)
     return target
 
 
-def _intact(folder: Path) -> bool:
+def emptied(folder: Path) -> Path:
+    """The folder, without what was in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def keep(model: Any, target: Path) -> None:  # noqa: ANN401
+    """Write OpenVINO's own form, and beside it the hashes by which `intact` knows it."""
+    _openvino().save_model(model, target, compress_to_fp16=False)
+    write_json(target.parent / "hashes.json", {f.name: sha256_of(f) for f in (target, target.with_suffix(".bin"))})
+
+
+def intact(folder: Path) -> bool:
+    """Whether a model that was kept in this folder is still what was written."""
     try:
         hashes = read_json(folder / "hashes.json")
         return bool(hashes) and all(sha256_of(folder / name) == digest for name, digest in hashes.items())
@@ -181,3 +203,13 @@ def _convert(backbone: Backbone) -> Any:  # noqa: ANN401
         trunk = load_trunk(backbone, maps=backbone.stage_dimension > 0)
         program = torch.export.export(trunk, (example,), dynamic_shapes=({0: batch},))
     return _openvino().convert_model(program)
+
+
+def converted_program(program: Any) -> Any:  # noqa: ANN401
+    """What `torch.export` made, as OpenVINO's model."""
+    return _openvino().convert_model(program)
+
+
+def read(path: Path) -> Any:  # noqa: ANN401
+    """A model file, as OpenVINO's model."""
+    return _core().read_model(path)

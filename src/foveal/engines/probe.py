@@ -78,7 +78,7 @@ def available() -> list[str]:
     return [
         "openvino-f32",
         *(["openvino-bf16"] if has_bf16() else []),
-        *(["torch-f32"] if _may_have_gpu() else []),
+        *(["torch-f32"] if may_have_gpu() else []),
     ]
 
 
@@ -88,7 +88,7 @@ def _candidates(backbone: Backbone, preprocess: Preprocess, *, stages: bool) -> 
     makers: dict[str, _Maker] = {"openvino-f32": openvino}
     if has_bf16():
         makers["openvino-bf16"] = partial(openvino, precision="bf16")
-    if _may_have_gpu():
+    if may_have_gpu():
         makers["torch-f32"] = lambda: _torch(backbone, preprocess, stages=stages)
     return makers
 
@@ -99,7 +99,7 @@ def _torch(backbone: Backbone, preprocess: Preprocess, *, stages: bool) -> Engin
     return TorchEngine(backbone, preprocess, stages=stages)
 
 
-def _may_have_gpu() -> bool:
+def may_have_gpu() -> bool:
     """A guess that costs nothing: torch, which knows, takes seconds to import."""
     return Path("/dev/nvidia0").exists() or (sys.platform == "darwin" and platform.machine() == "arm64")
 

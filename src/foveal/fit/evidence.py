@@ -42,6 +42,10 @@ class Evidence:
         """How many of the answers are right."""
         return sum(int(row.argmax()) == self.labels[name] for name, row in self.logits.items())
 
+    def beside(self, old: object) -> Comparison:
+        """This model beside an older one, on the pictures that both have answered."""
+        return compare(self, old) if isinstance(old, Evidence) else compare(self, Evidence({}, {}))
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -8,7 +8,6 @@ from functools import partial
 
 from foveal.clock import format_duration
 from foveal.errors import MemoryShort, UnknownName
-from foveal.fit.evidence import compare
 from foveal.fit.strategies.base import Candidate, Strategy, Work
 from foveal.values import Decisions
 
@@ -92,7 +91,7 @@ def _beats(candidate: Candidate, best: Candidate, *, surely: bool) -> tuple[bool
         )
         return lost <= before + _WORSE, words
     if candidate.evidence is not None and best.evidence is not None:
-        found = compare(candidate.evidence, best.evidence)
+        found = candidate.evidence.beside(best.evidence)
         if found.n:
             return found.sum_of_z > (-2.0 if surely else 0.0), f"beside {best.strategy} {found}"
     slack = candidate.error_and_doubt[1] if surely else 0.0

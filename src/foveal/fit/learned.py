@@ -50,14 +50,14 @@ class Learned:
 
     def describe(self) -> dict[str, Any]:
         """As `summary.json` shows it."""
-        size = self.preprocess.size
+        height, width = self.preprocess.box
         name = self.backbone.name if self.backbone else _name_of(self.network or {})
         return {
             "name": name,
             "backbone": self.backbone.name if self.backbone else None,
             "backbone_sha256": self.backbone.weights_sha256 if self.backbone else None,
             "network": dict(self.network) if self.network else None,
-            "input": [self.preprocess.channels, size, size],
+            "input": [self.preprocess.channels, height, width],
             "views": list(self.views),
             "parameters": self.parameters,
         }

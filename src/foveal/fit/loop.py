@@ -50,6 +50,9 @@ class Settings:
             (Shazeer and Stern 2018, "Adafactor"): for networks whose tensors differ in size a hundredfold,
             as they do once batch normalisation is folded away.
         cosine: the rate falls along a cosine instead of a line.
+        trunk: parameters whose names begin so are the trunk: `relative` is meant for these alone, and they learn
+            at `trunk_share` of the rate.
+        trunk_share: times the rate, for the trunk.
         optimizer: `sgd` (Nesterov, momentum 0.9) or `adamw`.
         weight_decay: not for norms and biases.
         warmup: share of the steps in which the rate rises; then it falls to zero along a straight line.
@@ -66,6 +69,8 @@ class Settings:
     rate: float
     relative: bool = False
     cosine: bool = False
+    trunk: str = ""
+    trunk_share: float = 1.0
     optimizer: str = "sgd"
     weight_decay: float = 0.0
     warmup: float = 0.2
@@ -209,6 +214,8 @@ class _State:
             settings.rate,
             weight_decay=settings.weight_decay,
             relative=settings.relative,
+            trunk=settings.trunk,
+            trunk_share=settings.trunk_share,
         )
         self.step, self.retries, self.rate_factor = 0, 0, 1.0
         self.loss = math.nan

@@ -39,11 +39,17 @@ class Route:
         rungs: its strategies, in order of cost.
         preprocess: how pictures become the input.
         backbone: the frozen trunk, if it has one.
+        seconds_a_picture: that measuring takes on the test side, roughly.
     """
 
     rungs: Sequence[Strategy]
     preprocess: Preprocess
     backbone: Backbone | None = None
+    seconds_a_picture: float = 0.0
+
+    def reserve(self, split: Split, clock: Clock) -> float:
+        """Seconds that are kept for measuring and report."""
+        return min(4.0 + self.seconds_a_picture * len(split.on("test")), 0.4 * clock.budget)
 
     def equip(
         self,
@@ -71,13 +77,14 @@ class Route:
             clock,
             config.seed,
             progress,
-            reserve=min(4.0, 0.4 * clock.budget),
+            reserve=self.reserve(split, clock),
             preprocess=self.preprocess,
             spool=spool,
             decisions=decisions,
             checkpoints=checkpoints,
             augment=config.augment,
             memory=config.memory_bytes,
+            backbone=config.backbone,
         )
 
 

@@ -33,6 +33,10 @@ _COUNTED, _MEASURING = 5, 0.05
 _PLANNED = 0.93
 
 
+#: Outputs and targets → a scalar.
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
 class Trainer:
     """One recipe on one job."""
 
@@ -138,14 +142,23 @@ class Steps(Protocol):
 
 
 def run_training(
-    name: str, module: nn.Module, batches: Steps, settings: Settings, work: Work, *, seed: int, reserve: float
+    name: str,
+    module: nn.Module,
+    batches: Steps,
+    settings: Settings,
+    work: Work,
+    *,
+    seed: int,
+    reserve: float,
+    loss: Loss | None = None,
 ) -> dict[str, Any]:
     """Train a module by its name, as this run's decisions and checkpoints say; returns how it went.
 
-    Where an earlier run, or the clock, ended or shortened it is among the decisions, and is obeyed.
+    Where an earlier run, or the clock, ended or shortened it is among the decisions, and is obeyed. The loss is
+    cross-entropy, where no other is given.
     """
 
-    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    def entropy(outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets, label_smoothing=settings.smoothing)
 
     decisions = work.decisions
@@ -160,7 +173,7 @@ def run_training(
     pieces = economical(name, module, batches, settings, work)
     with work.clock.lap("fit"):
         outcome = train_network(
-            Job(name, module, batches, loss, seed=seed, pictures=batches.size),
+            Job(name, module, batches, loss or entropy, seed=seed, pictures=batches.size),
             settings,
             clock=work.clock,
             reserve=reserve,
@@ -182,6 +195,7 @@ def seconds_a_step(
     work: Work,
     *,
     optimizer: str,
+    loss: Loss = nn.functional.cross_entropy,
 ) -> float:
     """Measured over a few steps forth and back, the first not counted; the weights stay.
 
@@ -193,16 +207,16 @@ def seconds_a_step(
     def compute(inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
         with torch.autocast(device.name, torch.bfloat16, enabled=device.precision == "bf16"):
             outputs = module(inputs)
-        loss = nn.functional.cross_entropy(outputs.float(), targets)
-        (weight * loss).backward()  # type: ignore[no-untyped-call]
-        return loss
+        found = loss(outputs.float(), targets)
+        (weight * found).backward()  # type: ignore[no-untyped-call]
+        return found
 
     most, began, taken = _MEASURING * work.clock.left(reserve=work.reserve), time.perf_counter(), []
     for step in range(1 + _COUNTED):
         since = time.perf_counter()
-        loss = pieces.gradients(step, module, *batch(step), compute)
+        found = pieces.gradients(step, module, *batch(step), compute)
         stepping.step()
-        float(loss)  # waits for a GPU
+        float(found)  # waits for a GPU
         taken.append(time.perf_counter() - since)
         if step and time.perf_counter() - began > most:
             break

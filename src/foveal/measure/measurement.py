@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.measure.confusion import confusion_svg
+from foveal.measure.pictures import thumbnail
 from foveal.metrics import classification_figures
 
 
@@ -22,12 +24,26 @@ class Answered:
     probability: float
 
 
+#: Mistakes that the report shows.
+_SHOWN = 24
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Figures, and the mistakes behind them, the most confident first."""
 
     figures: dict[str, Any]
     mistakes: list[Answered]
+    template: str = field(default="labels", init=False)
+
+    def shown(self) -> dict[str, Any]:
+        """What the report's template is given."""
+        classes = [row["label"] for row in self.figures["per_class"]]
+        return {
+            "mistakes": [(m, thumbnail(m.path)) for m in self.mistakes[:_SHOWN]],
+            "more": max(0, len(self.mistakes) - _SHOWN),
+            "confusion": confusion_svg(self.figures["confusion"], classes) if self.figures["n"] else "",
+        }
 
 
 def measure(

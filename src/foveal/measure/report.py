@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 from foveal.clock import format_duration
-from foveal.data.decode import decode, quiet, read_file
-from foveal.errors import UnreadableImage
-from foveal.measure.confusion import confusion_svg
-from foveal.measure.measurement import Answered, Measurement
+from foveal.data.decode import quiet
 from foveal.values import Finding
 
-_THUMB = 160
-_SHOWN = 24
+
+class Shown(Protocol):
+    """A measurement, as a page shows it.
+
+    Its parts of the page are `templates/NAME-figures.html.j2` and `templates/NAME-panels.html.j2`.
+    """
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """As `test` in `summary.json`."""
+        ...
+
+    @property
+    def template(self) -> str:
+        """Whose parts of the page belong to it."""
+        ...
+
+    def shown(self) -> dict[str, Any]:
+        """What its parts of the page are given."""
+        ...
 
 
 def render_report(
     summary: Mapping[str, Any],
-    measurement: Measurement,
+    measurement: Shown,
     findings: Sequence[Finding],
     decisions: Mapping[str, Any],
 ) -> str:
@@ -39,9 +52,12 @@ def render_report(
     def shown(text: str) -> str:
         return printable(text, root=summary["data"]["root"])
 
-    template = resources.files("foveal.measure").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "percent": percent,
@@ -49,32 +65,21 @@ def render_report(
         "duration": format_duration,
         "shown": shown,
     }
-    figures = measurement.figures
-    svg = confusion_svg(figures["confusion"], summary["data"]["classes"]) if figures["n"] else ""
     with quiet():
-        mistakes = [(m, thumbnail(m)) for m in measurement.mistakes[:_SHOWN]]
-    page = environment.from_string(template).render(
+        panels = measurement.shown()
+    page = environment.get_template("report.html.j2").render(
         summary=summary,
-        figures=figures,
-        mistakes=mistakes,
-        more=max(0, len(measurement.mistakes) - _SHOWN),
+        figures=measurement.figures,
+        kind=measurement.template,
         findings=findings,
         decisions=decisions,
-        confusion=svg,
+        **panels,
     )
     return page.encode("utf-8", "replace").decode()
 
 
-def thumbnail(answered: Answered) -> str | None:
-    """A small JPEG as a data URI; None when the picture is gone."""
-    try:
-        picture = decode(read_file(answered.path), answered.path, shrink_to=_THUMB)
-    except UnreadableImage:
-        return None
-    picture.thumbnail((_THUMB, _THUMB))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _template(name: str) -> str:
+    return resources.files("foveal.measure").joinpath(f"templates/{name}").read_text(encoding="utf-8")
 
 
 def percent(value: float | None, digits: int = 1) -> str:

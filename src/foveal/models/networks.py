@@ -19,7 +19,8 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
     Args:
         network: `{"architecture": "small", …}` with the arguments of `small.SmallNet`; or `"ensemble"` with
             `member` (such a mapping) and `count`; or `"shifted"` with `inner` and `pixels`; or `"tuned"` with
-            `backbone`, `dimension` and `classes`.
+            `backbone`, `dimension` and `classes`; or `"segmenter"` with the arguments of
+            `segmentation.network.segmenter`.
 
     Raises:
         BundleError: when the architecture or an argument is unknown.
@@ -42,6 +43,10 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
             from foveal.models.tuned import bare
 
             return bare(**given)
+        if name == "segmenter":
+            from foveal.models.segmentation.network import segmenter
+
+            return segmenter(**given)
     except (TypeError, KeyError, ValueError, IndexError) as error:
         raise BundleError(f"a network {name!r} can't be made: {error}", hint="was bundle.json changed?") from None
     raise BundleError(f"no architecture is named {name!r}", hint="was this bundle made by a newer foveal?")

@@ -1,4 +1,4 @@
-"""`foveal evaluate`: a finished model on its own test side, or on other labelled pictures."""
+"""`foveal evaluate`: a finished classifier on its own test side, or on other labelled pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from foveal.ship.predictor import Predictor
 from foveal.values import SCHEMA, Entry, LeftOut
 
 
-def evaluate(
+def evaluate_labels(
     run: str | os.PathLike[str],
     data: str | os.PathLike[str] | None = None,
     *,
@@ -40,9 +40,9 @@ def evaluate(
     predictor = Predictor.load(run)
     classes = predictor.bundle.manifest.classes
     if data is None:
-        expected = _test_side(Path(run))
-        entries, name = [Entry(path, label) for path, label, _ in expected], "test side"
-        content = {path: digest for path, _, digest in expected}
+        expected = test_side(Path(run))
+        entries, name = [Entry(r["path"], r["label"]) for r in expected], "test side"
+        content = {r["path"]: r["sha256"] for r in expected}
     else:
         listing = list_data(data)
         entries, name, content = listing.entries, listing.name, {}
@@ -98,17 +98,20 @@ def _answers(
     return rows, labels, paths
 
 
-def _test_side(run: Path) -> list[tuple[str, str, str]]:
-    """Path, label and SHA-256 of the pictures that a run held out."""
+def test_side(run: Path) -> list[dict[str, str]]:
+    """The rows of `split.csv` that a run held out.
+
+    Raises:
+        DataError: when there is no such file.
+    """
     try:
         with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-            rows = [row for row in csv.DictReader(handle) if row["split"] == "test"]
+            return [row for row in csv.DictReader(handle) if row["split"] == "test"]
     except OSError as error:
         raise DataError(
             f"{run / 'split.csv'}: {error.strerror}",
             hint="give the run folder, or labelled pictures: foveal evaluate RUN DATA",
         ) from None
-    return [(row["path"], row["label"], row["sha256"]) for row in rows]
 
 
 def _hash(path: str) -> str:

@@ -93,7 +93,7 @@ def winners(found: AnswerMap) -> Image.Image:
     rows = [(_words(found, k, wins), _as_rgb(palette[k])) for k in order[: len(_COLOURS)]]
     if len(order) > len(_COLOURS):
         rows.append((f"{len(order) - len(_COLOURS)} more", _REST))
-    return _with_legend(painted, f"likeliest class, window {found.window:.0f} px", rows)
+    return with_legend(painted, f"likeliest class, window {found.window:.0f} px", rows)
 
 
 def one_class(found: AnswerMap, k: int) -> Image.Image:
@@ -103,7 +103,7 @@ def one_class(found: AnswerMap, k: int) -> Image.Image:
     painted = _blend(base, _heat(p[..., 0]), 0.25 + 0.5 * p)
     steps = [(f"{100 * v:.0f} %", _as_rgb(_heat(np.array([v]))[0])) for v in (0.0, 0.25, 0.5, 0.75, 1.0)]
     peak = float(found.probabilities[k].max())
-    return _with_legend(painted, f"{found.classes[k]}: up to {100 * peak:.0f} %", steps)
+    return with_legend(painted, f"{found.classes[k]}: up to {100 * peak:.0f} %", steps)
 
 
 def _wins(found: AnswerMap) -> NDArray[np.float64]:
@@ -167,7 +167,7 @@ def _as_rgb(colour: NDArray[np.floating[Any]]) -> tuple[int, int, int]:
     return r, g, b
 
 
-def _with_legend(picture: Image.Image, title: str, rows: list[tuple[str, tuple[int, int, int]]]) -> Image.Image:
+def with_legend(picture: Image.Image, title: str, rows: list[tuple[str, tuple[int, int, int]]]) -> Image.Image:
     """The picture with a strip below it that says what the colours mean."""
     size = max(14, picture.width // 45)
     font = ImageFont.load_default(size)

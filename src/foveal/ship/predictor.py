@@ -120,7 +120,7 @@ class Predictor:
         if isinstance(picture, str | os.PathLike):
             name = os.fspath(picture)
             return render_file(read_file(name), name, preprocess, max_pixels=self._max_pixels)
-        opened = picture if isinstance(picture, Image.Image) else _from_array(picture)
+        opened = picture if isinstance(picture, Image.Image) else from_array(picture)
         rgb = finish(
             opened,
             f"<picture {number}>",
@@ -163,7 +163,7 @@ class Predictor:
         return np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
 
 
-def _from_array(values: NDArray[Any]) -> Image.Image:
+def from_array(values: NDArray[Any]) -> Image.Image:
     """An array as a picture: 8-bit as it is, floats in 0-1 scaled."""
     array = np.asarray(values)
     if array.ndim == 3 and array.shape[2] == 1:

@@ -30,6 +30,11 @@ class Start:
     decisions: Decisions = field(default_factory=Decisions)
     dataset: Dataset | None = None
 
+    @property
+    def task(self) -> str:
+        """What the data are for, once they were read; before that nobody knows more than the settings."""
+        return self.dataset.task if self.dataset is not None else self.config.task
+
     def to_dict(self) -> dict[str, Any]:
         """As `config.json`."""
         data = self.data if self.data.startswith("sample:") else os.path.abspath(self.data)

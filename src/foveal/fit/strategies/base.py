@@ -11,14 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.clock import Clock
+from foveal.data.mask_files import Mask
+from foveal.data.pairs import load_pairs
 from foveal.data.pixels import Pixels, load_pixels
 from foveal.data.spool import Spool
 from foveal.errors import UsageError
 from foveal.features import Extractor
 from foveal.fit.evidence import Evidence
 from foveal.fit.learned import Learned
+from foveal.fit.mask_evidence import MaskEvidence
+from foveal.models.backbones import DEFAULT
 from foveal.progress import Progress
-from foveal.values import Decisions, Placed, Preprocess, Side, Split
+from foveal.values import Decisions, Legend, Placed, Preprocess, Side, Split
 
 Array = NDArray[np.float32]
 
@@ -39,6 +43,7 @@ class Work:
         augment: how much pictures may change while a network is tuned: `none`, `light`, `strong`, `auto`.
         memory: bytes that the process was told to stay within; None: what the machine has.
         plans: recordings of training steps, so that each is made once.
+        backbone: the pretrained network to begin from, by name.
     """
 
     split: Split
@@ -54,7 +59,9 @@ class Work:
     augment: str = "auto"
     memory: int | None = None
     plans: dict[Any, Any] = field(default_factory=dict, repr=False)
+    backbone: str = DEFAULT
     _pixels: dict[Side, Pixels] = field(default_factory=dict, repr=False)
+    _pairs: dict[Any, tuple[Pixels, Mask]] = field(default_factory=dict, repr=False)
 
     @property
     def features(self) -> Extractor:
@@ -100,6 +107,26 @@ class Work:
         ):
             return load_pixels([p.record for p in placed], preprocess, memory=self.memory, on_each=bar)
 
+    def pairs(self, placed: Sequence[Placed], preprocess: Preprocess) -> tuple[Pixels, Mask]:
+        """These pictures and their masks in the box of a `fit`, see `data.pairs.load_pairs`; read once.
+
+        Raises:
+            DataError: when files changed since they were first read.
+        """
+        assert self.split.legend is not None
+        key = preprocess, tuple(p.record.sha256 for p in placed)
+        if key not in self._pairs:
+            self._pairs[key] = self._read_pairs(placed, preprocess, self.split.legend)
+        return self._pairs[key]
+
+    def _read_pairs(self, placed: Sequence[Placed], preprocess: Preprocess, legend: Legend) -> tuple[Pixels, Mask]:
+        height, width = preprocess.box
+        with (
+            self.clock.lap("features"),
+            self.progress.stage(f"pictures ({width} × {height})", len(placed)) as bar,
+        ):
+            return load_pairs([p.record for p in placed], preprocess, legend, memory=self.memory, on_each=bar)
+
     def labels(self, placed: Sequence[Placed]) -> NDArray[np.int64]:
         """Positions of these pictures' labels in `split.classes`, `(N,)`."""
         index = {c: i for i, c in enumerate(self.split.classes)}
@@ -113,12 +140,13 @@ class Candidate:
     Attributes:
         strategy: its strategy's name.
         seconds: what it cost.
-        score: accuracy, cross-validated inside the training side (`frozen`) or on the validation side
-            (networks); None when there was too little to tell.
+        score: accuracy (of masks: mIoU), cross-validated inside the training side (`frozen`) or on the validation
+            side (networks); None when there was too little to tell.
         score_ci95: Wilson's interval of the score.
         score_n: pictures that the score stands on.
         learned: the model.
-        logits: side → `(N, K)` on `seen[side]`, not yet calibrated; the training side is not among them.
+        logits: side → `(N, K)` on `seen[side]`, not yet calibrated; the training side is not among them. Empty
+            where answers are maps, which are asked for again when they are needed.
         seen: side → the pictures it had time for.
         settings: what was chosen on the way, for `decisions`.
         evidence: answers to training pictures that it had not learned from, to compare it by.
@@ -133,7 +161,7 @@ class Candidate:
     logits: dict[Side, Array]
     seen: dict[Side, list[Placed]]
     settings: dict[str, Any]
-    evidence: Evidence | None = None
+    evidence: Evidence | MaskEvidence | None = None
 
     def unreached(self, split: Split) -> set[str]:
         """Hashes of the placed pictures that the time did not suffice for."""

@@ -82,7 +82,8 @@ class Tune:
         inside = [p for p, out in zip(train, held, strict=True) if not out]
         outside = [p for p, out in zip(train, held, strict=True) if out]
         best = best_of(so_far, work.decisions)
-        trials = _Trials(self.how, work, inside, outside, best.evidence if best else None)
+        old = best.evidence if best and isinstance(best.evidence, Evidence) else None
+        trials = _Trials(self.how, work, inside, outside, old)
         size = work.decisions.settle(f"{self.name} size", trials.choose)
         learns = work.decisions.settle(f"{self.name} learns from", lambda: trials.enough(size))
         some = train if learns == "all" else inside
@@ -151,7 +152,8 @@ class TuneAll:
         reserve = work.reserve + tuner.overhead([], answers)
         network, settings = tuner.train(self.name, train, steps, reserve=reserve)
         seconds = work.clock.spent() - began
-        return _candidate(self.name, tuner, network, train, before.evidence, seconds, settings)
+        evidence = before.evidence if isinstance(before.evidence, Evidence) else None
+        return _candidate(self.name, tuner, network, train, evidence, seconds, settings)
 
     def _before(self, so_far: Sequence[Candidate]) -> Candidate | None:
         return next((c for c in so_far if c.strategy == self.how.name), None)

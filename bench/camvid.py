@@ -1,0 +1,178 @@
+"""Street scenes: what segmentation reaches in half an hour on two cores, and what the finest stride is worth.
+
+    uv run python bench/camvid.py FOLDER --time 30m          train with 0006R0 held out, and evaluate on it
+    uv run python bench/camvid.py FOLDER --study --seeds 3   FCN-32s, -16s, -8s and U-Net, the same steps each
+
+FOLDER has `train/` and `val/` with `images/` and `masks/` in them: CamVid in 11 classes (Brostow et al. 2008;
+Badrinarayanan et al. 2017), 11 = void. The published `val` is a clip from the middle of a training video, and says
+little; the sequence 0006R0, 101 frames, is held out instead. Neighbouring frames are near-copies: intervals are
+bootstrapped over blocks of them. The study runs at half of the size and is paired: all networks see the same
+pieces and are asked about the same frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from common import Results, spread, timed
+from foveal.metrics.segmentation import VOID, block_bootstrap, mean_boundary_f1, miou
+
+CLASSES = (
+    *("sky", "building", "pole", "road", "pavement", "tree"),
+    *("sign", "fence", "car", "pedestrian", "cyclist", "void"),
+)
+HELD_OUT = "0006R0"
+#: Frames in a block of the bootstrap.
+BLOCK = 10
+DECODERS = ("fcn32s", "fcn16s", "fcn8s", "unet")
+
+
+def frames(folder: Path) -> list[tuple[Path, Path]]:
+    """Pictures and their masks, in the order of their names."""
+    found = []
+    for side in ("train", "val"):
+        for picture in sorted((folder / side / "images").iterdir()):
+            found.append((picture, folder / side / "masks" / f"{picture.stem}.png"))
+    return sorted(found, key=lambda pair: pair[0].name)
+
+
+def is_held_out(picture: Path) -> bool:
+    """Whether it is of the sequence that nothing learns from."""
+    return picture.name.startswith(HELD_OUT)
+
+
+def table(folder: Path, into: Path) -> Path:
+    """DATA for `foveal train`: a CSV beside a list of the classes."""
+    (into / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    with (into / "camvid.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "mask", "split"])
+        for picture, mask in frames(folder):
+            writer.writerow([picture.resolve(), mask.resolve(), "test" if is_held_out(picture) else ""])
+    return into / "camvid.csv"
+
+
+def whole(folder: Path, time: str, seed: int, out: Path) -> dict[str, Any]:
+    """One run by the command line."""
+    with tempfile.TemporaryDirectory() as scratch:
+        data = table(folder, Path(scratch))
+        command = [sys.executable, "-m", "foveal", "train", str(data), "--task", "segment", "--time", time]
+        seconds, said = timed([*command, "--seed", str(seed), "--out", str(out), "--json"], env=dict(os.environ))
+    summary = json.loads(said)
+    test = summary["test"]
+    return {
+        "time": time,
+        "seed": seed,
+        "seconds": seconds,
+        "strategy": summary["strategy"]["name"],
+        **{k: test[k] for k in ("n", "miou", "miou_ci95", "pixel_accuracy", "boundary_f1")},
+    }
+
+
+def halves(pairs: Sequence[tuple[Path, Path]]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pictures `(N, 3, H, W)` and masks `(N, H, W)` at half of their size."""
+    pixels, masks = [], []
+    for picture, mask in pairs:
+        with Image.open(picture) as opened:
+            pixels.append(np.asarray(opened.convert("RGB").reduce(2)).transpose(2, 0, 1))
+        with Image.open(mask) as opened:
+            numbers = np.array(opened)[::2, ::2]
+        numbers[numbers == len(CLASSES) - 1] = VOID
+        masks.append(numbers)
+    return np.stack(pixels), np.stack(masks)
+
+
+def by_block(counts: NDArray[np.int64]) -> list[Any]:
+    """Counts of each frame, `(N, …)`, added up over blocks of neighbours."""
+    sums: list[Any] = np.add.reduceat(counts, np.arange(0, len(counts), BLOCK)).tolist()
+    return sums
+
+
+def study(folder: Path, seeds: int, steps: int, results: Results) -> None:
+    """Rows of one seed after the other; those that are there are not made again."""
+    from foveal.fit.segmenting import Row, compare_decoders
+    from foveal.models.backbones import find_backbone
+
+    pairs = frames(folder)
+    learning = halves([p for p in pairs if not is_held_out(p[0])])
+    held_out = halves([p for p in pairs if is_held_out(p[0])])
+
+    def keep(row: Row) -> None:
+        results.add(
+            decoder=row.decoder, seed=row.seed, steps=row.steps, seconds=row.seconds, miou=row.miou,
+            boundary_f1=row.boundary_f1, counts=by_block(row.counts), boundaries=by_block(row.boundaries),
+        )  # fmt: skip
+
+    for seed in range(seeds):
+        missing = [d for d in DECODERS if not results.of(decoder=d, seed=seed, steps=steps)]
+        compare_decoders(
+            learning, held_out, classes=len(CLASSES) - 1, backbone=find_backbone(), decoders=missing,
+            seeds=(seed,), steps=steps, mirror=True, on_row=keep,
+        )  # fmt: skip
+
+
+def compared(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Each decoder over its seeds, and each beside the one before, by blocks of frames that both answered."""
+    found: dict[str, Any] = {}
+    for i, decoder in enumerate(DECODERS):
+        own = [r for r in rows if r["decoder"] == decoder]
+        found[decoder] = {k: spread(r[k] for r in own) for k in ("miou", "boundary_f1", "seconds")}
+        if i == 0:
+            continue
+        before = [r for r in rows if r["decoder"] == DECODERS[i - 1]]
+        for name, key, figure in (("miou", "counts", miou), ("boundary_f1", "boundaries", mean_boundary_f1)):
+            # All seeds' counts of a block side by side: `(N, 2, …)`, the new network's and the old one's.
+            both = np.stack([_added(own, key), _added(before, key)], axis=1)
+
+            def gain(counts: NDArray[np.int64], figure: Any = figure) -> float:
+                return float(figure(counts[0]) - figure(counts[1]))
+
+            found[decoder][f"{name}_over_{DECODERS[i - 1]}"] = {
+                "points": gain(both.sum(axis=0)), "ci95": block_bootstrap(both, np.arange(len(both)), gain)
+            }  # fmt: skip
+    return found
+
+
+def _added(rows: Sequence[dict[str, Any]], key: str) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = np.sum([np.array(r[key], dtype=np.int64) for r in rows], axis=0)
+    return found
+
+
+def main() -> None:
+    """As the top of this file says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--time", default="30m")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--study", action="store_true")
+    parser.add_argument("--steps", type=int, default=300, help="of each network of the study")
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    given = parser.parse_args()
+    if given.study:
+        results = Results("camvid-strides")
+        study(given.folder, given.seeds, given.steps, results)
+        rows = [r for r in results.of(steps=given.steps) if r["seed"] < given.seeds]
+        results.save(compared=compared(rows))
+        print(json.dumps(compared(rows), indent=1))
+        return
+    results = Results("camvid")
+    for seed in range(given.seeds):
+        if not results.of(time=given.time, seed=seed):
+            results.add(**whole(given.folder, given.time, seed, given.out / f"camvid-{given.time}-{seed}"))
+    print(json.dumps(results.of(time=given.time), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""A bundle that answers with masks, at work: pictures of any size in, a class for each of their pixels out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from foveal.config import MAX_PIXELS
+from foveal.data.decode import decode, finish, quiet, read_file
+from foveal.data.render import fitted, resized_to
+from foveal.engines import Engine
+from foveal.engines.base import Pixels
+from foveal.engines.network import is_ready, network_engine
+from foveal.errors import BundleError, UnreadableImage, UsageError
+from foveal.files import digest_of
+from foveal.machine import memory_limit
+from foveal.ship.bundle import Bundle, load_bundle
+from foveal.ship.predictor import Picture, from_array
+
+if TYPE_CHECKING:
+    import torch
+
+Mask = NDArray[np.uint8]
+Logits = NDArray[np.float32]
+Shape = tuple[int, int, int]
+
+#: A size is compiled when it comes for this time; what comes less often is not worth the seconds that takes.
+_COMPILED_AT = 4
+#: Pictures of up to so many pixels are answered in one pass without asking what it takes.
+_NO_MATTER = 1_500_000
+#: How much of the memory that is left a pass may take.
+_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class MaskPrediction:
+    """One answer.
+
+    Attributes:
+        path: the file, or `<picture N>`.
+        mask: positions in the classes, `(H, W)` as the picture; None when there is an `error`.
+        picture: it, RGB, as it was read.
+        seconds: what the answer took, reading apart.
+        tiles: in how many pieces it was computed.
+        error: reason code and words, when the picture could not be read.
+    """
+
+    path: str
+    mask: Mask | None = None
+    picture: Image.Image | None = None
+    seconds: float = 0.0
+    tiles: int = 1
+    error: str | None = None
+
+
+class MaskPredictor:
+    """A bundle with an engine for each size of picture that it meets.
+
+    Args:
+        bundle: the model.
+        precision: pins `f32` or `bf16`.
+        memory: bytes that a pass may take; by default half of what is left to this process.
+        max_pixels: larger pictures are refused.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        precision: str | None = None,
+        memory: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        if bundle.manifest.legend is None or bundle.manifest.network is None:
+            raise BundleError("this model answers with labels, not masks", hint="train with --task segment")
+        self.bundle, self.legend = bundle, bundle.manifest.legend
+        self.preprocess = bundle.manifest.preprocess
+        self._precision, self._memory, self._max_pixels = precision, memory, max_pixels
+        self._sha = digest_of([bundle.manifest.weights_sha256, bundle.manifest.network])
+        self._compiled: dict[Shape, Engine] = {}
+        self._met: Counter[Shape] = Counter()
+        self._module: torch.nn.Module | None = None
+        self._plain: Engine | None = None
+        self._halo: int | None = None
+        self.engine_name, self.engine_reason = "torch-f32", ""
+
+    @classmethod
+    def load(
+        cls, run: str | os.PathLike[str], *, precision: str | None = None, memory: int | None = None
+    ) -> MaskPredictor:
+        """From a run folder or a bundle.
+
+        Raises:
+            BundleError: when there is no usable model in it, or one of another task.
+        """
+        return cls(load_bundle(os.fspath(run)), precision=precision, memory=memory)
+
+    def stream(self, pictures: Iterable[Picture]) -> Iterator[MaskPrediction]:
+        """Answers in the order of the pictures; a picture that can't be read becomes an answer with `error`."""
+        with quiet():
+            for number, picture in enumerate(pictures):
+                name = os.fspath(picture) if isinstance(picture, str | os.PathLike) else f"<picture {number}>"
+                try:
+                    rgb = self._read(picture, name)
+                except UnreadableImage as refusal:
+                    yield MaskPrediction(name, error=f"{refusal.code}: {refusal.detail}")
+                    continue
+                yield self.answer(rgb, name)
+
+    def answer(self, rgb: Image.Image, name: str = "<picture>") -> MaskPrediction:
+        """The mask of one decoded picture."""
+        began = time.monotonic()
+        logits, tiles = self.logits(rgb)
+        return MaskPrediction(name, _likeliest(logits), rgb, time.monotonic() - began, tiles)
+
+    def logits(self, rgb: Image.Image) -> tuple[Logits, int]:
+        """Logits `(K, H, W)` at the picture's own size, and in how many pieces they were computed."""
+        size = fitted(rgb.size, self.preprocess)
+        pixels = np.asarray(resized_to(size, rgb, self.preprocess))
+        (height, width), (tall, wide) = pixels.shape[:2], self._canvas(size)
+        canvas = pixels
+        if (tall, wide) != (height, width):
+            canvas = np.empty((tall, wide, 3), dtype=np.uint8)
+            canvas[:] = np.array(self.preprocess.background, dtype=np.uint8)
+            canvas[:height, :width] = pixels
+        found, tiles = self._whole_or_tiled(canvas)
+        return _enlarged(found[:, :height, :width], rgb.size), tiles
+
+    def module(self) -> torch.nn.Module:
+        """The network in torch, ready to answer."""
+        if self._module is None:
+            from foveal.models.networks import with_weights
+
+            assert self.bundle.manifest.network is not None
+            self._module = with_weights(self.bundle.manifest.network, self.bundle.tensors)
+        return self._module
+
+    def _canvas(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width that the network is given: as it learned, the whole box; by `scale`, what there is."""
+        return (size[1], size[0]) if self.preprocess.scale else self.preprocess.box
+
+    def _whole_or_tiled(self, canvas: Pixels) -> tuple[Logits, int]:
+        """In one pass, where memory suffices for it; and in how many pieces."""
+        height, width = canvas.shape[:2]
+        if self._memory is None and height * width <= _NO_MATTER:
+            return self._views(canvas), 1
+        most = self._longest_side(height, width)
+        if max(height, width) <= most:
+            return self._views(canvas), 1
+        from foveal.models.mask_tiling import pieces
+
+        stride, halo = self._stride(), self._reach()
+        result, count = np.empty((len(self.legend.classes), height, width), dtype=np.float32), 0
+        for down in pieces(height, most, halo, stride):
+            for across in pieces(width, most, halo, stride):
+                tile = self._views(canvas[down.start : down.stop, across.start : across.stop])
+                top, left = down.first - down.start, across.first - across.start
+                rows, columns = slice(down.first, down.last), slice(across.first, across.last)
+                result[:, rows, columns] = tile[
+                    :, top : top + down.last - down.first, left : left + across.last - across.first
+                ]
+                count += 1
+        return result, count
+
+    def _stride(self) -> int:
+        """Shifts of the picture by multiples of this shift the answers, too."""
+        return int(getattr(self.module(), "stride", 1))
+
+    def _reach(self) -> int:
+        """How far an answer sees; measured once.
+
+        Raises:
+            UsageError: when it sees the whole picture.
+        """
+        if self._halo is None:
+            from foveal.models.mask_tiling import reach
+
+            self._halo = reach(self.module(), self._stride())
+        if self._halo is None:
+            raise UsageError(
+                "this picture is too large for one pass, and tiles would change the answer: a layer of the "
+                "network sees the whole picture",
+                hint="allow more memory, or train with another decoder",
+            )
+        return self._halo
+
+    def _longest_side(self, height: int, width: int) -> int:
+        """The longest side of a tile whose pass stays within the budget, as the planner foresees it."""
+        from foveal.planner.prediction import prediction_bytes
+
+        limit = memory_limit()
+        budget = self._memory if self._memory is not None else int(_SHARE * limit) if limit else None
+        whole = max(height, width)
+        if budget is None or prediction_bytes(self.module(), (3, height, width)) <= budget:
+            return whole
+        stride, low, high = self._stride(), 1, -(-whole // self._stride())
+        while high - low > 1:
+            middle = (low + high) // 2
+            side = middle * stride
+            fits = prediction_bytes(self.module(), (3, min(side, height), min(side, width))) <= budget
+            low, high = (middle, high) if fits else (low, middle)
+        return low * stride
+
+    def _views(self, canvas: Pixels) -> Logits:
+        views = self.bundle.manifest.views
+        seen = np.stack([canvas[:, ::-1] if v == "mirror" else canvas for v in views])
+        found = self._engine_for(seen.shape[1:], seen[:1])(seen)
+        turned = [f[:, :, ::-1] if v == "mirror" else f for f, v in zip(found, views, strict=True)]
+        return turned[0] if len(turned) == 1 else _averaged(turned)
+
+    def _engine_for(self, shape: tuple[int, ...], pixels: Pixels) -> Engine:
+        """Compiled for sizes that come often; torch for others."""
+        key: Shape = (shape[0], shape[1], shape[2])
+        if key in self._compiled:
+            return self._compiled[key]
+        self._met[key] += 1
+        usual = key[:2] == self.preprocess.box
+        if usual or self._met[key] >= _COMPILED_AT or is_ready(self._sha, self.preprocess, key):
+            engine, self.engine_reason = network_engine(
+                self.module, self._sha, self.preprocess, key, lambda: pixels, precision=self._precision
+            )
+            self.engine_name = f"{engine.name}-{engine.precision}"
+            self._compiled[key] = engine
+            return engine
+        if self._plain is None:
+            from foveal.engines.torch_engine import TorchEngine
+
+            self._plain = TorchEngine(self.module(), self.preprocess)
+        return self._plain
+
+    def _read(self, picture: Picture, name: str) -> Image.Image:
+        background = self.preprocess.background
+        if isinstance(picture, str | os.PathLike):
+            return decode(read_file(name), name, max_pixels=self._max_pixels, background=background)
+        opened = picture if isinstance(picture, Image.Image) else from_array(picture)
+        return finish(opened, name, background=background)
+
+
+def _averaged(views: Sequence[Logits]) -> Logits:
+    """Logarithms of the mean of the views' probabilities."""
+    shares = [np.exp(v - v.max(axis=0)) for v in views]
+    return np.log(np.mean([s / s.sum(axis=0) for s in shares], axis=0) + 1e-12).astype(np.float32)
+
+
+def _likeliest(logits: Logits) -> Mask:
+    """The class with the largest logit, `(H, W)`; class by class, which is much sooner than `argmax` over rows."""
+    best, mask = logits[0].copy(), np.zeros(logits.shape[1:], dtype=np.uint8)
+    for k in range(1, len(logits)):
+        better = logits[k] > best
+        mask[better] = k
+        np.maximum(best, logits[k], out=best)
+    return mask
+
+
+def _enlarged(logits: Logits, size: tuple[int, int]) -> Logits:
+    """Logits at another width and height, bilinear."""
+    if (logits.shape[2], logits.shape[1]) == size:
+        return logits
+    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in logits]
+    return np.stack([np.asarray(p) for p in planes])

@@ -1,0 +1,54 @@
+"""A whole network on the CPU: what torch answers, converted once, refused where it answers otherwise."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from foveal.engines import network as networks
+from foveal.engines.network import is_ready, network_engine, noise
+from foveal.engines.torch_engine import TorchEngine
+from foveal.values import Preprocess
+
+SHAPE = (24, 40, 3)
+GREY = Preprocess(mean=(30.0, 0.0, 0.0), std=(60.0, 1.0, 1.0), channels=1)
+
+
+def mapping(channels=3, seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1)).eval()
+
+
+@pytest.mark.parametrize(("preprocess", "channels"), [(Preprocess(), 3), (GREY, 1)])
+def test_its_answers_are_those_of_torch_for_any_number_of_pictures(preprocess, channels, fresh_cache):
+    shape = (24, 40, channels)
+    engine, words = network_engine(lambda: mapping(channels), "a", preprocess, shape, lambda: noise(shape, 3))
+    assert "same as torch" in words
+    pixels = noise(shape, 5)
+    expected = TorchEngine(mapping(channels), preprocess, device="cpu")(pixels)
+    assert expected.shape == (5, 4, 24, 40)
+    for some in (pixels, pixels[:1]):
+        found = engine(some)
+        assert found.shape == expected[: len(some)].shape
+        assert np.abs(found - expected[: len(some)]).max() < (1e-4 if engine.precision == "f32" else 0.05)
+
+
+def test_a_classifier_goes_the_same_way(fresh_cache):
+    module = nn.Sequential(mapping(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    engine, _ = network_engine(lambda: module, "c", Preprocess(), SHAPE, lambda: noise(SHAPE), precision="f32")
+    assert engine.precision == "f32" and engine(noise(SHAPE, 2)).shape == (2, 4)
+
+
+def test_the_second_time_neither_torch_nor_a_picture_is_asked(fresh_cache):
+    assert not is_ready("b", Preprocess(), SHAPE)
+    network_engine(mapping, "b", Preprocess(), SHAPE, lambda: noise(SHAPE))
+    assert is_ready("b", Preprocess(), SHAPE)
+    refuse = lambda: pytest.fail("asked again")  # noqa: E731
+    engine, _ = network_engine(refuse, "b", Preprocess(), SHAPE, refuse)
+    assert engine.name == "openvino"
+
+
+def test_what_answers_otherwise_is_not_taken(fresh_cache, monkeypatch):
+    monkeypatch.setattr(networks, "same_answers", lambda a, b: 0.9)
+    engine, words = network_engine(mapping, "d", Preprocess(), SHAPE, lambda: noise(SHAPE))
+    assert engine.name == "torch" and "0.9000" in words
