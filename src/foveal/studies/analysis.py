@@ -7,8 +7,8 @@ has a t-interval. The rule, for a contrast that says "more, by an effect of inte
     not supported   the interval lies below δ: an effect of the size of interest is excluded
     undecided       neither; then: how many more seeds
 
-and for one that says "the same, within ± δ": supported when the interval lies within, not supported when it lies
-outside.
+"The same, within ± δ" is supported when the interval lies within, and not when it lies outside; "no more than δ" is
+supported when it lies below δ, and not when it lies above.
 
 A claim of several contrasts is supported when all are (an intersection-union test: no correction is needed, Berger
 1982), and not supported when one is not, where that one's interval is widened for their number (Bonferroni).
@@ -157,6 +157,9 @@ def judge(values: Values, contrast: Contrast, *, alpha: float = ALPHA, family: i
     if contrast.kind == "same":
         verdict = SUPPORTED if -least < low and high < least else UNDECIDED
         verdict = NOT_SUPPORTED if wide_low >= least or wide_high <= -least else verdict
+    elif contrast.kind == "no more":
+        verdict = SUPPORTED if high < least else UNDECIDED
+        verdict = NOT_SUPPORTED if wide_low >= least else verdict
     else:
         verdict = SUPPORTED if low > 0 else UNDECIDED
         verdict = NOT_SUPPORTED if wide_high < least else verdict
@@ -171,7 +174,7 @@ def power(n: int, sd: float, effect: float, *, alpha: float = ALPHA, kind: str =
     Args:
         n: seeds.
         sd: of the contrast's values.
-        effect: `more`: the true difference; `same`: half the width of what counts as the same; the true one is 0.
+        effect: `more`: the true difference; for the other kinds δ, the true difference being 0.
         alpha: two-sided error of the interval.
         kind: of the contrast.
     """
@@ -287,9 +290,10 @@ def forest(title: str, contrasts: Sequence[Contrast], found: Mapping[str, Any], 
 
 def _missing(n: int, mean: float, sd: float, least: float, kind: str, alpha: float) -> int | None:
     """Seeds more until a decision is likely, if the mean is where it seems to be."""
-    margin = least - abs(mean) if kind == "same" else max(mean, least - mean)
-    if margin <= 0:
-        margin = abs(mean) - least
+    margins = {"same": abs(least - abs(mean)), "no more": abs(least - mean), "more": max(mean, least - mean)}
+    margin = margins[kind]
+    if margin == 0:
+        return None
     low, high = n + 1, n + 1
     while power(high, sd, margin, alpha=alpha) < POWER:
         low, high = high, 2 * high

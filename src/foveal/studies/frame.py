@@ -108,7 +108,8 @@ class Contrast:
         terms: `((1, "cnn", "accuracy"), (-1, "dense", "accuracy"))`, the difference; four terms are a
             difference of differences.
         least: the smallest effect of interest, in the measure's unit; for a ratio a factor over 1.
-        kind: `more`: the difference is over zero, and may be as large as `least`; `same`: it is within ± `least`.
+        kind: `more`: the difference is over zero, and may be as large as `least`; `same`: it is within ± `least`;
+            `no more`: it is under `least`.
         role: `claim`: the study's verdict needs it; `notebook`: a sentence of the notebook does; `finding`: none.
         ratio: the terms are multiplied (with their weights as powers) instead of added: for times and sizes.
         unit: as `Measure.unit`.
