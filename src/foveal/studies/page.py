@@ -29,7 +29,9 @@ def render(study: Study) -> str:
     contrasts = [_contrast(study, row) for row in analysis["contrasts"]]
     checks = [{**c, "verdict": "supported" if c["holds"] else "not supported"} for c in analysis["checks"]]
     reasons = [c for c in contrasts if c["name"] in needed] + [c for c in checks if c["role"] == "claim"]
-    beside = [c for c in contrasts if c["name"] not in needed] + [c for c in checks if c["role"] != "claim"]
+    known = {c["name"]: c for c in contrasts + checks}
+    said = [{**s, "why": [known[name] for name in s["by"] if name in known]} for s in analysis["said"]]
+    told = {c["name"] for c in reasons} | {name for s in said for name in s["by"]}
     return _template("study.html.j2").render(
         study=study,
         plot=_pictures(study),
@@ -37,8 +39,8 @@ def render(study: Study) -> str:
         verdict=verdict_words(study),
         confidence=f"{100 * analysis['confidence']:.5g} %",
         reasons=reasons,
-        beside=beside,
-        said=analysis["said"],
+        beside=[c for name, c in known.items() if name not in told],
+        said=said,
         arms=_arms(study),
         measured=_measured(study),
         runs=_runs(study),
@@ -165,6 +167,11 @@ def _count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
+def _sentence(words: str) -> str:
+    """With a capital at its beginning."""
+    return words[:1].upper() + words[1:]
+
+
 def _template(name: str) -> Any:  # noqa: ANN401
     import jinja2
 
@@ -176,5 +183,5 @@ def _template(name: str) -> Any:  # noqa: ANN401
         lstrip_blocks=True,
         loader=jinja2.FunctionLoader(lambda part: folder.joinpath(part).read_text(encoding="utf-8")),
     )
-    environment.filters["duration"] = format_duration
+    environment.filters |= {"duration": format_duration, "sentence": _sentence}
     return environment.get_template(name)

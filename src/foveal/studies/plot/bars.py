@@ -28,10 +28,11 @@ def draw_bars(spec: Mapping[str, Any], width: float) -> str:
     parts, y = [], _TOP
     for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
         over = 0.0 if wide else 17.0 * len(label)
-        deep = max(over + _BAR * len(names), 16.0 * len(label) if wide else 0.0)
-        first = y + (_BAR * len(names) - 16 * len(label)) / 2 + 12 if wide else y + 12
+        count = sum(v is not None for v in row["values"])
+        deep = max(over + _BAR * count, 16.0 * len(label) if wide else 0.0)
+        first = y + (deep - 16 * len(label)) / 2 + 12 if wide else y + 12
         parts += [text(0, first + 16 * k, words, kind="name") for k, words in enumerate(label)]
-        parts += _bars(row, names, scale, form, y + over, named=i == 0)
+        parts += _bars(row, names, scale, form, y + over + (deep - over - _BAR * count) / 2, named=i == 0)
         y += deep + _GAP
     floor = y - _GAP + 8
     grid = [*_axis(scale, spec["x"].get("label", ""), floor, column)]
@@ -50,14 +51,14 @@ def _bars(
     row: Mapping[str, Any], names: Sequence[str], scale: Scale, form: str, y: float, *, named: bool
 ) -> Iterator[str]:
     bound = scale.at(row["upper"]) if row.get("upper") is not None else None
-    for k, (name, value) in enumerate(zip(names, row["values"], strict=True)):
-        if value is not None:
-            end = scale.at(value)
-            yield rect(scale.start, y + _BAR * k + 1, max(1.0, end - scale.start), _BAR - 2, f"bar s{k}", 1.5)
-            place = max(end, bound or 0.0) + 6
-            yield text(place, y + _BAR * k + 11.5, _said(value, name, form, named), kind=f"word s{k}", size=12)
+    there = [(k, name, v) for k, (name, v) in enumerate(zip(names, row["values"], strict=True)) if v is not None]
+    for at, (k, name, value) in enumerate(there):
+        end, top = scale.at(value), y + _BAR * at
+        yield rect(scale.start, top + 1, max(1.0, end - scale.start), _BAR - 2, f"bar s{k}", 1.5)
+        said = _said(value, name, form, named)
+        yield text(max(end, bound or 0.0) + 6, top + 11.5, said, kind=f"word s{k}", size=12)
     if bound is not None:
-        yield line(bound, y - 1, bound, y + _BAR * len(names) + 1, "bound")
+        yield line(bound, y - 1, bound, y + _BAR * len(there) + 1, "bound")
 
 
 def _said(value: float, name: str, form: str, named: bool) -> str:
