@@ -158,13 +158,15 @@ class Said:
 
 @dataclass(frozen=True)
 class Point:
-    """A mean with its interval. `x` is a number, or the name of a row in a plot of dots."""
+    """A mean with its interval. `x` is a number, or the name of a row in a plot of dots or bars; `label` is a word
+    that stands beside the point of a line."""
 
     x: float | str
     mean: float
     low: float | None
     high: float | None
     n: int
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,13 +182,15 @@ class Plot:
     """The one picture of a study, as data: the page draws it.
 
     Attributes:
-        kind: `lines`: y over a numeric x; `dots`: rows by name, the value along x, its interval as a bar.
+        kind: `lines`: y over a numeric x; `dots`: rows by name, the value along x, its interval as a bar; `bars`:
+            rows by name, a bar from zero for each series; a point's `high` is a bound that it should stay under.
         title: the finding, in words.
         x, y: labels of the axes.
         series: what is drawn.
         log_x, log_value: logarithmic axes (the value's axis is y for lines, x for dots).
         unit: of the values, as `Measure.unit`.
         marks: values with a line across and what it stands for: `((0.0, "no difference"),)`.
+        panels: pictures beside each other, of lines or of dots with the same rows; then `series` is empty.
     """
 
     kind: str
@@ -198,6 +202,7 @@ class Plot:
     log_value: bool = False
     unit: str = "share"
     marks: tuple[tuple[float, str], ...] = ()
+    panels: tuple[Plot, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from foveal.clock import Clock, format_duration
 from foveal.files import write_text
 from foveal.progress import Progress
 from foveal.studies import NAMES, find
-from foveal.studies.runner import FILE, MEASURED, PAGE, default_seeds, headline, run_study
+from foveal.studies.page import render_index
+from foveal.studies.runner import FILE, MEASURED, default_seeds, headline, run_study
 
 #: Seconds for all of them, when nothing else is said.
 BUDGET = 58 * 60.0
@@ -59,7 +59,7 @@ def write_index(out: Path, studies: Sequence[Mapping[str, Any]], command: str) -
         lines += ["", "## What the notebook says", ""]
         lines += [f"- “{said['sentence']}”: **{said['verdict']}** ({s['name']})" for s, said in wrong]
     write_text(out / "README.md", "\n".join(lines) + "\n")
-    write_text(out / "index.html", _page(studies, command, where))
+    write_text(out / "index.html", render_index(studies, command))
 
 
 def measured_of(studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -73,25 +73,6 @@ def measured_of(studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         }
         for s in studies
     }
-
-
-def _page(studies: Sequence[Mapping[str, Any]], command: str, where: str) -> str:
-    """The index as one file."""
-    rows = "".join(
-        f'<tr><td><a href="{s["name"]}/{PAGE}">{html.escape(s["name"])}</a></td>'
-        f"<td>{html.escape(s['claim'])}</td><td>{html.escape(headline(s))}</td></tr>\n"
-        for s in studies
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><title>Lab notebook</title>\n'
-        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "td,th{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid #ddd}"
-        "@media(prefers-color-scheme:dark){body{background:#111;color:#eee}a{color:#8bf}td,th{border-color:#444}}"
-        "</style>\n<h1>Lab notebook</h1>\n"
-        f"<p>Made by <code>{html.escape(command)}</code>. {html.escape(where)}.</p>\n"
-        f"<table><tr><th>study</th><th>claim</th><th>verdict</th></tr>\n{rows}</table></html>\n"
-    )
 
 
 __all__ = ["BUDGET", "MEASURED", "measured_of", "run_all", "write_index"]
