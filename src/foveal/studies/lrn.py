@@ -26,7 +26,7 @@ def network(arm: str, channels: int, classes: int, scale: float) -> nn.Module:
         arm: `none`, `lrn` or `batch`.
         channels, classes: of the pictures, and outputs.
         scale: grey levels that the pictures were divided by. The paper's constants are for pictures in grey levels;
-            activations grow with them, so its alpha is for activations that are this much larger.
+            activations grow with them, so its alpha is for activations this much larger.
     """
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""What makes a map smaller: pooling, or a convolution that skips places? And does pooling make answers invariant?"""
+"""What should make a map smaller, pooling or a convolution that skips places? And is pooling invariant?"""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def _wider(setting: Setting) -> float:
     def miss(wider: float) -> float:
         return abs(size_of(network("strided", channels, classes, wider=wider), setting)["macs"] - wanted)
 
-    return min((width / WIDTHS[0] for width in range(WIDTHS[0], 4 * WIDTHS[0])), key=miss)
+    finest = WIDTHS[-1]
+    return min((width / finest for width in range(finest, 2 * finest)), key=miss)
 
 
 def sizes(setting: Setting) -> dict[str, dict[str, float]]:
