@@ -101,7 +101,9 @@ def measure(value: float | None, unit: str) -> str:
 def _contrast(study: Study, row: Mapping[str, Any]) -> dict[str, Any]:
     about = next(c for c in study["contrasts"] if c["name"] == row["name"])
     unit = " points" if about["unit"] == "share" and not about["ratio"] else ""
-    within = {"more": "more counts from", "same": "the same means within ±"}[about["kind"]]
+    within = {"more": "more counts from", "same": "the same means within ±", "no more": "no more means under"}[
+        about["kind"]
+    ]
     least = effect(about["least"], about).lstrip("+")
     found = effect(row["mean"], about) + unit
     if row["low"] is not None:
