@@ -257,8 +257,9 @@ def held_equal(equal: Equal, sizes: Mapping[str, Mapping[str, float]]) -> Check:
     of = {name: size[equal.what] for name, size in sizes.items() if name in (equal.arms or sizes)}
     least, most = min(of.values()), max(of.values())
     found = f"{least:,.0f} to {most:,.0f}" if most > least else f"{least:,.0f}"
-    words = f"{'all arms' if not equal.arms else ', '.join(equal.arms)}: {equal.what} within {equal.within:.0%}"
-    return Check(f"equal {equal.what}", words, most <= least * (1 + equal.within), found)
+    who = " = ".join(equal.arms) or "all arms"
+    words = f"{who} in {equal.what}, within {equal.within:.0%}"
+    return Check(f"equal {equal.what}: {who}", words, most <= least * (1 + equal.within), found)
 
 
 def summary_of(study: Study, results: Results) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from foveal.studies.analysis import Results
@@ -24,22 +25,28 @@ _STAGES = ((16,), (32,), (64,))
 def network(arm: str, setting: Setting) -> nn.Module:
     """The network of an arm, with fresh weights."""
     from foveal.models.small import SmallNet
-    from foveal.studies.digits import sides, size_of
+    from foveal.studies.digits import form_of
     from foveal.studies.layers import Permuted, dense
 
-    train = sides(setting.data)[0]
-    _, channels, side, _ = train.pixels.shape
-    classes = int(train.labels.max()) + 1
+    channels, side, classes = form_of(setting)
     cnn = SmallNet(channels=channels, classes=classes, stages=_STAGES, kernel=5, stride=2)
     plain = arm.removesuffix(", permuted")
+    made: nn.Module = cnn
     if plain != "cnn":
-        cost, inputs = size_of(cnn, setting), channels * side * side
-        if plain == "dense":
-            hidden = round((cost["parameters"] - classes) / (inputs + 2 + classes))
-        else:
-            hidden = round(cost["macs"] / (inputs + classes))
-        return dense(inputs, hidden, classes) if plain == arm else Permuted(dense(inputs, hidden, classes), side)
-    return cnn if plain == arm else Permuted(cnn, side)
+        inputs = channels * side * side
+        parameters, macs = _cost(setting)
+        width = (parameters - classes) / (inputs + 2 + classes) if plain == "dense" else macs / (inputs + classes)
+        made = dense(inputs, round(width), classes)
+    return made if plain == arm else Permuted(made, side)
+
+
+@lru_cache(maxsize=1)
+def _cost(setting: Setting) -> tuple[float, float]:
+    """Parameters and MACs of the CNN."""
+    from foveal.studies.digits import size_of
+
+    size = size_of(network("cnn", setting), setting)
+    return size["parameters"], size["macs"]
 
 
 def sizes(setting: Setting) -> dict[str, dict[str, float]]:

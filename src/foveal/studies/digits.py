@@ -153,6 +153,12 @@ def dimmed(side: Side, share: float) -> Side:
     return Side(np.round(side.pixels * share).astype(np.uint8), side.labels)
 
 
+def form_of(setting: Setting) -> tuple[int, int, int]:
+    """Channels of the pictures, their side in pixels, and the number of classes."""
+    train, _ = sides(setting.data)
+    return train.pixels.shape[1], train.pixels.shape[2], int(train.labels.max()) + 1
+
+
 def size_of(module: nn.Module, setting: Setting) -> dict[str, float]:
     """Parameters, and MACs for one picture, as the planner counts them."""
     _, channels, height, width = sides(setting.data)[0].pixels.shape

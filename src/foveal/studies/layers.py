@@ -59,7 +59,9 @@ def dense(inputs: int, hidden: int, classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(hidden, classes))
 
 
-def tower(channels: int, widths: Sequence[int], classes: int, block: Callable[[int, int], nn.Module]) -> nn.Sequential:
+def tower(
+    channels: int, widths: Sequence[int], classes: int, block: Callable[[int, int], nn.Module]
+) -> nn.Sequential:
     """Blocks in a row, the mean over all places, a linear layer.
 
     Args:
