@@ -219,10 +219,11 @@ def plot(results: Results, found: Mapping[str, Any]) -> Plot:
         return Plot("dots", "", label, "", (Series("", points),), unit=unit)
 
     base = float(results.of(BASE, "peak").mean())
-    least = min(WAYS, key=lambda arm: float(results.of(arm, "peak").mean()))
-    title = f"Augmenting on the fly leaves a step’s peak as it was; {least} halves it"
-    if base < 2 * float(results.of(least, "peak").mean()):
-        title = title.replace("halves it", "lowers it most")
+    left = {
+        arm: figure(float(results.of(arm, "peak").mean()) / base, "percent", 0)
+        for arm in ("accumulate", "checkpoint", "augmented on the fly")
+    }
+    title = "Of a step’s peak remain: " + ", ".join(f"{share} ({arm})" for arm, share in left.items())
     return Plot(
         "dots", title, "", "", (),
         panels=(
