@@ -87,7 +87,7 @@ def plot(results: Results, found: Mapping[str, Any]) -> Plot:
 def _finer(fine: str, coarse: str, measure: str, role: str) -> Contrast:
     what = {"miou": "mean IoU", "boundary": "boundary F1"}[measure]
     words = f"stride {STRIDES[fine]} has a higher {what} than stride {STRIDES[coarse]}"
-    return Contrast(f"{fine} {measure}", words, difference(fine, coarse, measure), 0.03, role=role)
+    return Contrast(f"{fine} over {coarse}, {measure}", words, difference(fine, coarse, measure), 0.03, role=role)
 
 
 STUDY = Study(
@@ -117,7 +117,7 @@ STUDY = Study(
     sizes=sizes,
     run=run,
     plot=plot,
-    said=(Said("Strides and pooling throw away where things are.", ("fcn8s boundary",)),),
+    said=(Said("Strides and pooling throw away where things are.", ("fcn8s over fcn32s, boundary",)),),
     seconds=90.0,
     fewest=4,
     data="sample:mnist",
