@@ -47,7 +47,7 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
 
     from foveal.models.fully_convolutional import convert
     from foveal.studies.digits import scale_of, test_side
-    from foveal.studies.profiling import seconds_of
+    from foveal.studies.profiling import in_pieces, seconds_of
 
     network = _trained(arm, seed, setting)
     tested = test_side(setting).drawn(TESTED, 0)
@@ -61,12 +61,12 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
         whole = converted(wide)
         windows = wide.unfold(2, side, converted.stride).unfold(3, side, converted.stride)
         crops = windows.permute(0, 2, 3, 1, 4, 5).reshape(-1, *pictures.shape[1:])
-        single = torch.cat([network(part) for part in crops.split(256)])
+        single = torch.cat([network(part) for part in in_pieces(crops, 256)])
         map_of_crops = single.view(1, *whole.shape[2:], -1).permute(0, 3, 1, 2)
         ones = _by_ones(network, pictures)
         repeats = 3 if setting.share >= 1 else 1
         taken = seconds_of(lambda: converted(wide), repeats)
-        cutting = seconds_of(lambda: [network(part) for part in crops.split(256)], repeats)
+        cutting = seconds_of(lambda: [network(part) for part in in_pieces(crops, 256)], repeats)
     labels = torch.from_numpy(tested.labels)
     return {
         "dense": _share(expected.argmax(1) == labels),
@@ -89,7 +89,7 @@ def _trained(arm: str, seed: int, setting: Setting) -> nn.Module:
 
     side = training_side(setting, PICTURES, 0)
     torch.manual_seed(seed)
-    network = resolve(SKETCHES[arm]).build(side.pixels.shape[1:])  # type: ignore[arg-type]
+    network = resolve(SKETCHES[arm]).build(side.pixels.shape[1:])
     learn(network, side, Lesson(steps=STEPS), setting, seed=seed)
     return network.eval()
 
@@ -139,10 +139,7 @@ def sizes(setting: Setting) -> Mapping[str, Mapping[str, float]]:
     from foveal.studies.digits import sides, size_of
 
     shape = sides(setting.data)[0].pixels.shape[1:]
-    return {
-        arm: size_of(resolve(sketch).build(shape), setting)  # type: ignore[arg-type]
-        for arm, sketch in SKETCHES.items()
-    }
+    return {arm: size_of(resolve(sketch).build(shape), setting) for arm, sketch in SKETCHES.items()}
 
 
 def checks(results: Results) -> Sequence[Check]:

@@ -89,7 +89,7 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
 
     from foveal.models.resolve import resolve
     from foveal.studies.digits import scale_of, test_side, training_side
-    from foveal.studies.profiling import step_peak
+    from foveal.studies.profiling import in_pieces, step_peak
 
     way, scenario = WAYS[arm], _scenario(WAYS[arm], setting)
     train = training_side(setting, PICTURES, 0)
@@ -104,11 +104,12 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
     tested = test_side(setting).drawn(TESTED, 0)
     asked = _resized(_ready(tested, scale), way.side)
     with torch.no_grad():
-        answers = torch.cat([network.eval()(part).argmax(1) for part in asked.split(500)]).numpy()
+        answers = torch.cat([network.eval()(part).argmax(1) for part in in_pieces(asked, 500)]).numpy()
     count = scenario.batch * scenario.accumulate
     fresh = resolve(way.sketch).build(scenario.input)
+    batch, wanted = _copies(stored[:count], targets[:count])
     return {
-        "peak": float(step_peak(fresh, *_copies(stored[:count], targets[:count]), scenario)),
+        "peak": float(step_peak(fresh, batch, wanted, scenario)),
         "planned": float(_planned(way.sketch, scenario)),
         "host": float(stored.numel()),
         "seconds": 1000 * seconds,
@@ -116,9 +117,9 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
     }
 
 
-def _copies(*tensors: Tensor) -> tuple[Tensor, ...]:
+def _copies(*tensors: Tensor) -> list[Tensor]:
     """Of their own, with plain strides."""
-    return tuple(t.new_empty(t.shape).copy_(t) for t in tensors)
+    return [t.new_empty(t.shape).copy_(t) for t in tensors]
 
 
 def _scenario(way: _Way, setting: Setting) -> Any:  # noqa: ANN401
