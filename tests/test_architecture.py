@@ -124,7 +124,7 @@ OF_TORCH = {
     *(n for n in MODULES if n.startswith("foveal.models.zoo.") and n != "foveal.models.zoo.cards"),
     *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "memory", "optimizers")),
     *(f"foveal.fit.{name}" for name in ("pieces", "training", "tuning")),
-    *(f"foveal.studies.{name}" for name in ("digits", "innovation_networks", "layers", "profiling")),
+    *(f"foveal.studies.{name}" for name in ("digits", "innovation_networks", "layers", "profiling", "scenes")),
 }
 
 

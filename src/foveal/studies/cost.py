@@ -183,7 +183,7 @@ def _product(shape: Sequence[int]) -> int:
 STUDY = Study(
     name="cost",
     question="What do the parameters, the maps and the memory of a small CNN come to?",
-    claim=f"The planner foresees a network’s parameters, shapes and memory to within {figure(_WITHIN, 'percent', 0)}",
+    claim=f"The planner foresees parameters, shapes and memory to within {figure(_WITHIN, 'percent', 0)}",
     arms=ARMS,
     measures=(
         Measure("planned", "planned peak", "bytes"),
@@ -203,9 +203,10 @@ STUDY = Study(
     seconds=30.0,
     fewest=1,
     method=(
-        f"The network is {MODEL} on pictures of 3 × 200 × 300. The planner traces it on tensors without content. "
-        "Measured is the running sum of the allocations and frees that torch’s profiler sees, and what was there "
-        "before. Both count what the allocator hands out: the resident memory of a process is larger. Nothing here "
-        "is random, so that one run suffices. Measured on a CPU; on a GPU the workspaces are others."
+        f"The network is {MODEL} on pictures of 3 × 200 × 300. The planner traces it on tensors without "
+        "content. Measured is the running sum of the allocations and frees that torch’s profiler sees, and "
+        "what was there before. Both count what the allocator hands out: the resident memory of a process is "
+        "larger. Nothing here is random, so that one run suffices. Measured on a CPU; on a GPU the workspaces "
+        "are others."
     ),
 )

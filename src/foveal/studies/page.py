@@ -32,7 +32,7 @@ def render(study: Study) -> str:
     known = {c["name"]: c for c in contrasts + checks}
     said = [{**s, "why": [known[name] for name in s["by"] if name in known]} for s in analysis["said"]]
     told = {c["name"] for c in reasons} | {name for s in said for name in s["by"]}
-    return _template("study.html.j2").render(
+    page: str = _template("study.html.j2").render(
         study=study,
         plot=_pictures(study),
         dots=analysis.get("plot", {}).get("kind") == "dots",
@@ -45,7 +45,8 @@ def render(study: Study) -> str:
         measured=_measured(study),
         runs=_runs(study),
         sign=_SIGNS,
-    )  # type: ignore[no-any-return]
+    )
+    return page
 
 
 def render_index(studies: Sequence[Study], command: str) -> str:
@@ -57,7 +58,7 @@ def render_index(studies: Sequence[Study], command: str) -> str:
     """
     said = [{**one, "study": s["name"]} for s in studies for one in s["analysis"]["said"]]
     counts = {word: sum(s["verdict"] == word for s in studies) for word in _SIGNS}
-    return _template("index.html.j2").render(
+    page: str = _template("index.html.j2").render(
         studies=[{"content": s, "plot": _pictures(s), "verdict": verdict_words(s)} for s in studies],
         wrong=[one for one in said if one["verdict"] == "not supported"],
         counts={word: n for word, n in counts.items() if n},
@@ -66,7 +67,8 @@ def render_index(studies: Sequence[Study], command: str) -> str:
         machine=studies[0]["machine"],
         versions=studies[0]["versions"],
         sign=_SIGNS,
-    )  # type: ignore[no-any-return]
+    )
+    return page
 
 
 def verdict_words(study: Study) -> str:
@@ -101,7 +103,9 @@ def measure(value: float | None, unit: str) -> str:
 def _contrast(study: Study, row: Mapping[str, Any]) -> dict[str, Any]:
     about = next(c for c in study["contrasts"] if c["name"] == row["name"])
     unit = " points" if about["unit"] == "share" and not about["ratio"] else ""
-    within = {"more": "more counts from", "same": "the same means within ±"}[about["kind"]]
+    within = {"more": "more counts from", "same": "the same means within ±", "no more": "no more means under"}[
+        about["kind"]
+    ]
     least = effect(about["least"], about).lstrip("+")
     found = effect(row["mean"], about) + unit
     if row["low"] is not None:

@@ -63,6 +63,11 @@ def step_peak(network: nn.Module, pictures: Tensor, targets: Tensor, scenario: S
     return peak_of(lambda: train_step(network, optimizer, pictures, targets, scenario), held)
 
 
+def in_pieces(tensor: Tensor, size: int) -> list[Tensor]:
+    """Pieces of at most this many rows."""
+    return [tensor[at : at + size] for at in range(0, len(tensor), size)]
+
+
 def seconds_of(work: Callable[[], object], repeats: int) -> float:
     """The median time of some work; it runs once more before, unwatched."""
     work()

@@ -13,8 +13,8 @@ from typing import Any
 from foveal.studies.plot.canvas import Scale, circle, figure, line, scale_for, svg, text, text_width, wrapped
 
 _TOP, _BOTTOM, _SIZE = 34.0, 46.0, 12.5
-#: A line that ends further from the right edge has its name beside its end.
-_EARLY = 40.0
+#: Where a line ends so early that there is room for its name and this, it stands beside its end.
+_EARLY = 24.0
 
 
 def draw_lines(spec: Mapping[str, Any], width: float) -> str:
@@ -94,7 +94,8 @@ def _series(one: Mapping[str, Any], kind: str, x: Scale, y: Scale) -> Iterator[s
 def _names(series: Sequence[Mapping[str, Any]], names: list[list[str]], x: Scale, y: Scale) -> Iterator[str]:
     """Each line's name at its end, moved apart where two would overlap; beside it where it ends early."""
     ends = [max(one["points"], key=lambda p: float(p["x"])) for one in series]
-    early = [i for i, p in enumerate(ends) if x.end - x.at(p["x"]) > _EARLY]
+    wide = [max(text_width(words, _SIZE) for words in name) for name in names]
+    early = [i for i, p in enumerate(ends) if x.end - x.at(p["x"]) > wide[i] + _EARLY]
     for i in early:
         tip_x, tip_y = x.at(ends[i]["x"]), y.at(ends[i]["y"])
         for k, words in enumerate(names[i]):
