@@ -157,8 +157,8 @@ STUDY = Study(
     ),
     seconds=25,
     data="sample:mnist",
-    method="Both networks are normalised alike, learn by AdamW with the same rate, and see the same pictures in the same "
-    "order; a seed draws pictures, order and first weights. Pictures are drawn evenly from the classes. Nothing is "
-    "augmented. "
+    method="Both networks are normalised alike, learn by AdamW with the same rate, and see the same pictures in the "
+    "same order; a seed draws pictures, order and first weights. Pictures are drawn evenly from the classes. "
+    "Nothing is augmented. "
     "Intervals are over seeds, for the one set of 10,000 test pictures.",
 )

@@ -40,7 +40,7 @@ def squashed(squash: Callable[[], nn.Module]) -> Build:
 
 
 def dropping(share: float) -> Build:
-    """Two convolutions and two dense layers of 128, with AlexNet's dropout before each (Krizhevsky et al. 2012)."""
+    """Two convolutions and two dense layers of 128, AlexNet's dropout before each (Krizhevsky et al. 2012)."""
 
     def build(channels: int, classes: int) -> nn.Module:
         convolutions = [convolution_relu(channels, 12, 5, stride=2), nn.MaxPool2d(2), convolution_relu(12, 24, 3)]

@@ -102,8 +102,8 @@ GAINS = tuple(
 STUDY = Study(
     name="innovations",
     question="What did each architecture bring, and what is it worth?",
-    claim="Each of ReLU, dropout, inception branches, residuals (at 20, 32 and 56 layers), squeeze-and-excitation and "
-    "separable convolutions makes a small network more accurate.",
+    claim="Each of ReLU, dropout, inception branches, residuals (at 20, 32 and 56 layers), squeeze-and-excitation "
+    "and separable convolutions makes a small network more accurate.",
     arms=ARMS,
     measures=(
         Measure("accuracy", "accuracy on 5,000 test pictures"),
@@ -139,7 +139,7 @@ STUDY = Study(
     ),
     seconds=50,
     data="sample:mnist",
-    method="Blocks are those of the zoo, at tiny widths. Both arms of a comparison learn from the same 3,000 pictures for 150 "
-    "steps at one rate (dropout: 300 pictures, 200 steps, where there is something to overfit). So what is "
+    method="Blocks are those of the zoo, at tiny widths. Both arms of a comparison learn from the same 3,000 pictures for "
+    "150 steps at one rate (dropout: 300 pictures, 200 steps, where there is something to overfit). So what is "
     "measured is a short training: what only shows after many epochs, or at a million pictures, is not seen.",
 )

@@ -146,8 +146,8 @@ WORTH = (
 STUDY = Study(
     name="mnist",
     question="What makes a network good at MNIST?",
-    claim="Each ingredient of the recipe makes it more accurate: augmentation, elastic bends, averaged weights, weight "
-    "decay, warm-up, answers averaged over shifts, a second network.",
+    claim="Each ingredient of the recipe makes it more accurate: augmentation, elastic bends, averaged weights, "
+    "weight decay, warm-up, answers averaged over shifts, a second network.",
     arms=ARMS,
     measures=(
         Measure("accuracy", "test accuracy, answers averaged over small shifts"),
@@ -160,7 +160,7 @@ STUDY = Study(
     equal=(Equal("macs", tuple(a.name for a in ARMS if a.name != "two networks")),),
     seconds=60,
     data="sample:mnist",
-    method=f"The recipe is `{RECIPE}` of `fit/recipes.py`, shrunk: {PICTURES:,} pictures and {STEPS} steps, about as many "
-    "passes over the pictures as the record has over all 60,000, so that each ingredient does the same work "
-    "in a few seconds. An arm leaves one ingredient out. Intervals are over seeds, for the one set of test pictures.",
+    method=f"The recipe is `{RECIPE}` of `fit/recipes.py`, shrunk: {PICTURES:,} pictures and {STEPS} steps, "
+    "about as many passes over the pictures as the record has over all 60,000, so that each ingredient does the same work "
+    "in a few seconds. An arm leaves one ingredient out. Intervals are over seeds, for one test set.",
 )

@@ -113,8 +113,8 @@ _ACCURATE = 0.005
 STUDY = Study(
     name="pooling-vs-stride",
     question="Max pooling, or a strided convolution?",
-    claim="Max pooling is more accurate than a strided convolution with as many parameters, and than one with as many "
-    "multiplications.",
+    claim="Max pooling is more accurate than a strided convolution with as many parameters, and than one with as "
+    "many multiplications.",
     arms=ARMS,
     measures=(
         Measure("accuracy", f"test accuracy after learning from {PICTURES:,} pictures"),
@@ -190,7 +190,7 @@ STUDY = Study(
     said=(Said("Pooling gives translation invariance", ("invariant",)),),
     seconds=30,
     data="sample:mnist",
-    method="Three 3 × 3 convolutions with batch normalisation, the mean over all places, a linear layer; the first two are "
-    "followed by what the arm is named for. Shifts are by 1 to 3 whole pixels right, down or both, black "
+    method="Three 3 × 3 convolutions with batch normalisation, the mean over all places, a linear layer; the first two "
+    "are followed by what the arm is named for. Shifts are by 1 to 3 whole pixels right, down or both, black "
     "coming in; an answer counts as changed when another class is given, right or wrong.",
 )
