@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from digits import write_idx
 
+from digits import write_idx
 from foveal.errors import DataError
 from foveal.studies import find
 from foveal.studies.analysis import held_equal

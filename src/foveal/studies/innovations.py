@@ -139,7 +139,7 @@ STUDY = Study(
     ),
     seconds=50,
     data="sample:mnist",
-    method="Blocks are those of the zoo, at tiny widths. Both arms of a comparison learn from the same 3,000 pictures for "
-    "150 steps at one rate (dropout: 300 pictures, 200 steps, where there is something to overfit). So what is "
-    "measured is a short training: what only shows after many epochs, or at a million pictures, is not seen.",
+    method="Blocks are those of the zoo, at tiny widths. Both arms of a comparison learn from the same 3,000 "
+    "pictures for 150 steps at one rate (dropout: 300 pictures, 200 steps, where there is something to overfit). "
+    "So what is measured is a short training: what only shows after many epochs, or at a million pictures, is not seen.",
 )

@@ -161,6 +161,6 @@ STUDY = Study(
     seconds=60,
     data="sample:mnist",
     method=f"The recipe is `{RECIPE}` of `fit/recipes.py`, shrunk: {PICTURES:,} pictures and {STEPS} steps, "
-    "about as many passes over the pictures as the record has over all 60,000, so that each ingredient does the same work "
-    "in a few seconds. An arm leaves one ingredient out. Intervals are over seeds, for one test set.",
+    "about as many passes over the pictures as the record has over all 60,000, so that each ingredient does the "
+    "same work in a few seconds. An arm leaves one ingredient out. Intervals are over seeds, for one test set.",
 )
