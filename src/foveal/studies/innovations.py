@@ -104,8 +104,8 @@ GAINS = tuple(
 STUDY = Study(
     name="innovations",
     question="What did each architecture bring, and what is it worth?",
-    claim="Each of ReLU, dropout, inception branches, residuals (at 20, 32 and 56 layers), squeeze-and-excitation "
-    "and separable convolutions makes a small network more accurate.",
+    claim="Each of ReLU, dropout, inception branches, residuals (at 20, 32 and 56 layers), "
+    "squeeze-and-excitation and separable convolutions makes a small network more accurate.",
     arms=ARMS,
     measures=(
         Measure("accuracy", f"accuracy on {TESTED:,} test pictures"),
