@@ -99,7 +99,7 @@ def _lesson(arm: str) -> Any:  # noqa: ANN401
         ema=recipe.ema,
         augment=Augment(**recipe.augment),  # type: ignore[arg-type]
     )
-    left_out = {
+    left_out: dict[str, dict[str, Any]] = {
         "no augmentation": {"augment": Augment()},
         "no elastic bends": {"augment": replace(lesson.augment, elastic=0.0)},
         "no averaged weights": {"ema": 0.0},
