@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("train", "audit", "evaluate", "predict", "plan", "zoo", "doctor")
+VERBS = ("train", "audit", "evaluate", "predict", "plan", "zoo", "study", "doctor")
 
 
 def cli_page() -> str:
