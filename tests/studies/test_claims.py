@@ -43,8 +43,8 @@ def test_a_page_can_be_drawn(name):
     sizes = {a.name: {"parameters": 1000.0, "macs": 1000.0} for a in study.arms}
     rows = invented(study)
     content = {
-        **_described(study), "name": name, "rows": rows, "seeds": 3, "looks": [3], "sizes": sizes, "data": study.data,
-        "command": "…", "seconds": 3.0, "versions": {"foveal": "1"},
+        **_described(study), "name": name, "rows": rows, "seeds": 3, "looks": [3], "sizes": sizes,
+        "data": study.data, "command": "…", "seconds": 3.0, "versions": {"foveal": "1"},
         "machine": {"cpu": "some", "cores": 2, "instruction_sets": []},
     }  # fmt: skip
     found = analyse(study, rows, sizes=sizes)

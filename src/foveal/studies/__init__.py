@@ -6,13 +6,12 @@ A study's file loads no torch until it runs, so that `foveal study` lists all cl
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 
 from foveal.errors import UnknownName
 from foveal.studies.frame import Study
 
 #: In the order of the notebook's ten questions. `NAME` stands in `NAME.py`, with `_` for `-`, as `STUDY`.
-_ORDER = (
+NAMES = (
     "cnn-vs-dense",
     "cost",
     "out-of-memory",
@@ -24,8 +23,6 @@ _ORDER = (
     "mnist",
     "transfer",
 )
-#: Those that are there: until all ten are.
-NAMES = tuple(n for n in _ORDER if Path(__file__).with_name(f"{n.replace('-', '_')}.py").exists())
 
 
 def find(name: str) -> Study:

@@ -7,8 +7,8 @@ has a t-interval. The rule, for a contrast that says "more, by an effect of inte
     not supported   the interval lies below δ: an effect of the size of interest is excluded
     undecided       neither; then: how many more seeds
 
-"The same, within ± δ" is supported when the interval lies within, and not when it lies outside; "no more than δ" is
-supported when it lies below δ, and not when it lies above.
+"The same, within ± δ" is supported when the interval lies within, and not when it lies outside; "no more than δ"
+is supported when it lies below δ, and not when it lies above.
 
 A claim of several contrasts is supported when all are (an intersection-union test: no correction is needed, Berger
 1982), and not supported when one is not, where that one's interval is widened for their number (Bonferroni).

@@ -124,7 +124,7 @@ def learn(module: nn.Module, side: Side, lesson: Lesson, setting: Setting, *, se
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets, label_smoothing=lesson.smoothing)
 
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(memory_format=torch.channels_last)
     return train_network(Job("study", module, batches, loss, seed=seed), settings, clock=Clock())
 
 

@@ -22,9 +22,9 @@ from foveal.studies.layers import tower
 Build = Callable[[int, int], nn.Module]
 
 #: Widths of plain towers: of the one with separable convolutions so that it has as many parameters.
-FULL, SEPARABLE = (12, 24, 32), (18, 54, 96)
+FULL, SEPARABLE = (12, 24, 32), (20, 60, 108)
 #: A row of GoogLeNet's table shrunk, and the width of a 3 × 3 convolution with as many multiplications.
-BRANCHES, ONE_BRANCH = InceptionWidths(8, 8, 12, 2, 4, 4), (11, 15)
+BRANCHES, ONE_BRANCH = InceptionWidths(8, 8, 12, 2, 4, 4), (10, 18)
 
 
 def squashed(squash: Callable[[], nn.Module]) -> Build:
@@ -40,7 +40,7 @@ def squashed(squash: Callable[[], nn.Module]) -> Build:
 
 
 def dropping(share: float) -> Build:
-    """Two convolutions and two dense layers of 128, with AlexNet's dropout before each (Krizhevsky et al. 2012)."""
+    """Two convolutions and two dense layers of 128, AlexNet's dropout before each (Krizhevsky et al. 2012)."""
 
     def build(channels: int, classes: int) -> nn.Module:
         convolutions = [convolution_relu(channels, 12, 5, stride=2), nn.MaxPool2d(2), convolution_relu(12, 24, 3)]

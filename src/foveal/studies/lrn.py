@@ -25,8 +25,8 @@ def network(arm: str, channels: int, classes: int, scale: float) -> nn.Module:
     Args:
         arm: `none`, `lrn` or `batch`.
         channels, classes: of the pictures, and outputs.
-        scale: grey levels that the pictures were divided by. The paper's constants are for pictures in grey levels;
-            activations grow with them, so its alpha is for activations that are this much larger.
+        scale: grey levels that the pictures were divided by. The paper's constants are for grey levels;
+            activations grow with them, so its alpha is for activations this much larger.
     """
     from torch import nn
 
@@ -142,8 +142,8 @@ STUDY = Study(
     said=(Said("Local response normalisation helps a network to generalise", ("more accurate than none",)),),
     seconds=20,
     data="sample:mnist",
-    method="Three 3 × 3 convolutions with overlapping pooling behind the first two, ReLU, the mean over all places, a "
-    "linear layer. The constants of the normalisation are the paper's, n = 5, alpha = 1e-4, beta = 0.75, k = 2, which are "
-    "meant for pictures in grey levels; pictures here are divided by their deviation, so alpha is multiplied by its "
-    "square. All arms learn alike, at one rate.",
+    method="Three 3 × 3 convolutions with overlapping pooling behind the first two, ReLU, the mean over all "
+    "places, a linear layer. The constants of the normalisation are the paper's, n = 5, alpha = 1e-4, beta = "
+    "0.75, k = 2, which are meant for pictures in grey levels; pictures here are divided by their deviation, so "
+    "alpha is multiplied by its square. All arms learn alike, at one rate.",
 )
