@@ -230,18 +230,22 @@ def _stored(c: Convolution, channels: int) -> int:
 
 def _channels_last_gradient(c: Convolution) -> int:
     if not c.depthwise:
+        if c.wide and not c.compiled_for_weight:
+            return c.w + max(c.sums + c.x, 2 * c.w)
         if c.wide:
             return max(c.w + _scattered(c), c.w_blocked + avx512.sums(_form(c)), 3 * c.w)
         return (3 if c.point else 4) * c.w
     if c.tiny and not c.wide:
         return c.w + max(c.sums, 2 * c.w)  # maps smaller than the kernel are unrolled
+    if c.wide and c.compiled_for_weight:
+        return (3 if c.size == 4 else 5) * c.w
     # A kernel that knows no depthwise convolution computes a block of channels against a block of channels.
     return (2 + c.backend.block**2) * c.w + (avx512.sums(_form(c)) if c.wide and c.size == 2 else 0)
 
 
 def _scattered(c: Convolution) -> int:
     """Sums of a picture, where the gradient of the input is scattered."""
-    return c.x // c.xs[0] if c.strided else 0
+    return c.x // c.xs[0] if c.strided and not c._few else 0
 
 
 def _form(c: Convolution) -> avx512.Form:
