@@ -78,6 +78,7 @@ def run(data: Path, limit: str, time: str) -> dict[str, Any]:
         "accuracy": found["test"]["accuracy"],
         "accuracy_ci95": found["test"]["accuracy_ci95"],
         "n": found["test"]["n"],
+        "time": time,
         "seconds": seconds,
         "choices": {k: v["value"] for k, v in decisions.items() if k.endswith((" memory", " size", " steps"))},
     }
@@ -88,10 +89,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--time", default="5m")
+    parser.add_argument("--only", help="one of the limits, in words: none, 4GiB, 2GiB, 1536MiB, 'cgroup 2GiB'")
     arguments = parser.parse_args()
     results = Results("memory")
     for limit in LIMITS:
-        if not results.of(limit=limit or "none"):
+        if arguments.only in (None, limit or "none") and not results.of(limit=limit or "none"):
             results.add(**run(arguments.data, limit, arguments.time), data=arguments.data.name)
 
 

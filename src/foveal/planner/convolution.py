@@ -217,8 +217,9 @@ def backward(work: Work, results: int, backend: Backend) -> tuple[int, int]:
 
 
 def _spare(c: Convolution) -> int:
-    """What the small buffers of an implementation may come to; none was found to need more."""
-    return c.backend.threads * (c.x // c.xs[0]) + c.w + 65536
+    """What the small buffers of an implementation may come to: in bf16 a picture a thread, less in fp32."""
+    picture = c.x // c.xs[0]
+    return c.backend.threads * (picture if c.size == 2 else 2 * picture // 3) + c.w + 65536
 
 
 def _stored(c: Convolution, channels: int) -> int:
