@@ -41,8 +41,7 @@ def child(network: str, batch: int, side: int, frugal: bool) -> dict[str, Any]:
     """Trains in this process, and says what was resident."""
     import torch
 
-    from foveal.fit.pieces import frugal_malloc
-    from foveal.machine import peak_rss, rss
+    from foveal.machine import frugal_malloc, peak_rss, rss
     from foveal.models.resolve import resolve
     from foveal.planner.backends import backend_for
     from foveal.planner.passes import replay_training

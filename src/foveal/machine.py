@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from foveal.errors import UsageError
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGE = -1, -3, 2**20
 _UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
@@ -80,6 +82,20 @@ def rss() -> int | None:
     for line in _lines("/proc/self/statm"):
         return int(line.split()[1]) * resource.getpagesize()
     return None
+
+
+def frugal_malloc() -> None:
+    """From here on glibc gives large blocks back at once: resident memory follows what tensors hold.
+
+    For processes with a budget. Costs some time for pages that are taken again.
+    """
+    if sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+            libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
+        except (OSError, AttributeError):  # another C library
+            return
 
 
 def versions() -> dict[str, str]:

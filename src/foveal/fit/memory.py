@@ -13,12 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from foveal.errors import MemoryShort, UsageError
 from foveal.fit.loop import Settings
-from foveal.fit.pieces import ALARM, Pieces, Rise, free_memory, frugal_malloc
+from foveal.fit.pieces import ALARM, Pieces, Rise, free_memory
 from foveal.fit.strategies.base import Work
-from foveal.machine import available, cgroup_limit, rss
+from foveal.machine import available, cgroup_limit, frugal_malloc, rss
 from foveal.planner.backends import backend_for
 from foveal.planner.convolution import Backend
 from foveal.planner.passes import replay_training
+from foveal.planner.prediction import prediction_bytes
 from foveal.planner.process import measured
 from foveal.planner.remedy import checkpoint_blocks
 from foveal.planner.replay import Replay
@@ -135,9 +136,39 @@ def trial_pieces(module: nn.Module, inputs: Tensor, optimizer: str, precision: s
     return _applied(_chosen(module, inputs, optimizer, precision, work, 0), module, work)
 
 
+def let_go(work: Work) -> None:
+    """Before a network comes beside the frozen trunk: make room, where memory is limited and half of it is gone."""
+    allowed = _allowed(work)
+    if allowed is not None and (rss() or 0) > allowed / 2:
+        work.make_room()
+        free_memory()
+
+
+def answered_at_once(module: nn.Module, shape: tuple[int, int, int], most: int, work: Work) -> int:
+    """How many pictures `(C, H, W)` a network answers together: `most`, or as many as a budget has room for.
+
+    Decided once a size, since sums depend on it bit for bit.
+    """
+    allowed = _allowed(work)
+    if allowed is None:
+        return most
+
+    def chosen() -> tuple[int, str]:
+        work.make_room()
+        free_memory()
+        weights = sum(t.nbytes for t in module.state_dict().values())
+        try:
+            each = max(1, prediction_bytes(module, shape) - weights)
+        except UsageError as refusal:
+            return most, f"not planned: {refusal.message}"
+        room = (ALARM * allowed - (rss() or 0)) / measured()["malloc_frugal"]
+        return max(1, min(most, int(room / each))), f"one takes {each} bytes, there are {max(0, int(room))}"
+
+    return int(work.decisions.settle(f"answered at once, {shape[-1]} px", chosen))
+
+
 def _chosen(module: nn.Module, inputs: Tensor, optimizer: str, precision: str, work: Work, copies: int) -> Choice:
     if work.memory is not None:
-        frugal_malloc()
         work.make_room()
         free_memory()
     channels, height, width = inputs.shape[1:]
