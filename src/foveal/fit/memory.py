@@ -137,7 +137,7 @@ def trial_pieces(module: nn.Module, inputs: Tensor, optimizer: str, precision: s
 
 
 def let_go(work: Work) -> None:
-    """Before a network comes beside the frozen trunk: make room, where memory is limited and half of it is gone."""
+    """Before a network comes beside the frozen trunk: make room, where memory is limited and half is gone."""
     allowed = _allowed(work)
     if allowed is not None and (rss() or 0) > allowed / 2:
         work.make_room()
