@@ -144,6 +144,6 @@ STUDY = Study(
     data="sample:mnist",
     method="Blocks are those of the zoo, at tiny widths. Both arms of a comparison learn from the same 3,000 "
     "pictures for 120 steps at one rate (dropout: 300 pictures, 150 steps, where there is something to overfit). "
-    "So what is measured is a short training: what only shows after many epochs, or at a million pictures, is not "
-    "seen.",
+    "So what is measured is a short training: what only shows after many epochs, or at a million pictures, is "
+    "not seen.",
 )

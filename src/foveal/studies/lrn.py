@@ -140,7 +140,7 @@ STUDY = Study(
     sizes=sizes,
     equal=(Equal("parameters", within=0.02), Equal("macs")),
     said=(Said("Local response normalisation helps a network to generalise", ("more accurate than none",)),),
-    seconds=20,
+    seconds=30,
     data="sample:mnist",
     method="Three 3 × 3 convolutions with overlapping pooling behind the first two, ReLU, the mean over all "
     "places, a linear layer. The constants of the normalisation are the paper's, n = 5, alpha = 1e-4, beta = "
