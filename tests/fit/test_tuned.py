@@ -47,10 +47,11 @@ def short(monkeypatch):
     from dataclasses import replace
 
     few = {"epochs": 2, "least_steps": 40, "batch": 8}
-    full, cached = (replace(how, **few) for how in (FULL, CACHED))
-    rungs = tuple(replace(r, how=full if r.how is FULL else replace(cached, views=2)) for r in tuned.RUNGS)
+    full, cached = replace(FULL, **few), replace(CACHED, **few | {"least_steps": 120, "views": 4})
+    rungs = tuple(replace(r, how=full if r.how is FULL else cached) for r in tuned.RUNGS)
     monkeypatch.setattr("foveal.fit.routes.FROZEN_RUNGS", rungs)
     monkeypatch.setattr(tuned, "SIZES", (64,))
+    monkeypatch.setattr(tuned, "CACHED_SIZES", (64, 64))
 
 
 @pytest.mark.parametrize("name", ["fine-tune", "cached-trunk"])

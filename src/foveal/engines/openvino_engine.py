@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
@@ -213,3 +214,25 @@ def converted_program(program: Any) -> Any:  # noqa: ANN401
 def read(path: Path) -> Any:  # noqa: ANN401
     """A model file, as OpenVINO's model."""
     return _core().read_model(path)
+
+
+def beginning(backbone: Backbone, size: int, stage: int | None, precision: str) -> Callable[[Features], Features]:
+    """The beginning of a trunk on normalised pictures `(N, 3, size, size)`, one batch after the other.
+
+    Args:
+        backbone: whose stages are known.
+        size: side of the pictures, pixels.
+        stage: the one whose map `(N, C, H, W)` is wanted, from 0; None for the features `(N, dimension)`.
+        precision: `f32` or `bf16`.
+    """
+    model = _core().read_model(converted(backbone))
+    model.reshape([-1, 3, size, size])
+    output = model.get_results()[0 if stage is None else 1 + stage].input_value(0)
+    part = _openvino().Model([output], model.get_parameters(), "beginning")
+    options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
+    compiled = _core().compile_model(part, "CPU", options)
+
+    def run(pictures: Features) -> Features:
+        return np.array(compiled(pictures)[compiled.output(0)], dtype=np.float32)
+
+    return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,14 +11,16 @@ from typing import Any
 import torch
 
 from foveal.engines.torch_engine import best_device
-from foveal.machine import cores, instruction_sets
+from foveal.files import cache_dir, digest_of, read_json, write_json
+from foveal.fit.depthwise import quicken
+from foveal.machine import cores, cpu_name, instruction_sets
 from foveal.models.networks import build
 from foveal.values import Decisions, Preprocess
 
 #: Half precision is taken only when its answers point the same way as fp32's (cosine), and it is this much faster.
 LIKENESS, GAIN = 0.99, 1.15
-#: Pictures that are tried, at least and at most, and places of all of them together: large ones take seconds each.
-_FEWEST, _MOST, _PLACES = 4, 128, 128 * 32**2
+#: Values of the batch that precisions are compared on, pictures at least, and passes counted after a first one.
+_VALUES, _FEWEST, _PASSES = 32 * 3 * 96 * 96, 4, 2
 
 
 @dataclass(frozen=True)
@@ -50,18 +53,36 @@ def _precision(device: str, network: Mapping[str, Any], preprocess: Preprocess) 
         return "f32", "this GPU computes no bf16"
     if device == "cpu" and not {"avx512_bf16", "amx_bf16"} & set(instruction_sets()):
         return "f32", "no GPU, and this processor computes no bf16"
-    return _measured(device, network, preprocess)
+    return _remembered(device, network, preprocess)
+
+
+def _remembered(device: str, network: Mapping[str, Any], preprocess: Preprocess) -> tuple[str, str]:
+    """Measured once for a processor, torch and a network's form: how many classes there are hardly matters."""
+    form = {k: v for k, v in network.items() if k != "classes"}
+    key = digest_of([device, cpu_name(), cores(), torch.__version__, form, preprocess.size, preprocess.channels])
+    file = cache_dir() / "precisions.json"
+    try:
+        known: dict[str, list[str]] = read_json(file)
+    except (OSError, ValueError):
+        known = {}
+    if key in known:
+        precision, reason = known[key]
+        return precision, f"{reason} (measured earlier)"
+    found = _measured(device, network, preprocess)
+    write_json(file, {**known, key: list(found)})
+    return found
 
 
 def _measured(device: str, network: Mapping[str, Any], preprocess: Preprocess) -> tuple[str, str]:
     """Both precisions on one batch of noise: speed forth and back, likeness of the answers."""
     module = build(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    pictures = max(_FEWEST, min(_MOST, _PLACES // preprocess.size**2))
-    batch = torch.randn(pictures, preprocess.channels, preprocess.size, preprocess.size, device=device)
+    quicken(module)
+    shape = (preprocess.channels, preprocess.size, preprocess.size)
+    batch = torch.randn(max(_FEWEST, min(128, _VALUES // math.prod(shape))), *shape, device=device)
     batch = batch.contiguous(memory_format=torch.channels_last)
     seconds, answers = {}, {}
     for precision in ("f32", "bf16"):
-        for turn in range(4):
+        for turn in range(1 + _PASSES):
             if turn == 1:
                 began = time.perf_counter()
             torch.manual_seed(0)  # both drop the same units

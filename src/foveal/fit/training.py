@@ -17,6 +17,7 @@ from foveal.data.pixels import Pixels
 from foveal.fit.augment import Augment
 from foveal.fit.batches import Batches, logits_of
 from foveal.fit.checkpoints import Checkpoints
+from foveal.fit.depthwise import plain, quicken
 from foveal.fit.device import Device, choose_device
 from foveal.fit.learned import Learned
 from foveal.fit.loop import Job, Settings, train_network
@@ -28,7 +29,7 @@ from foveal.models.networks import build, with_weights
 from foveal.values import Preprocess
 
 #: Steps that are counted when speed is measured, and the share of the time left after which fewer have to do.
-_COUNTED, _MEASURING = 5, 0.05
+_COUNTED, _MEASURING = 5, 0.02
 #: Share of the time left that training may plan for; the rest is for answers and for noise in the speed.
 _PLANNED = 0.93
 
@@ -172,6 +173,8 @@ def run_training(
         lambda made: decisions.record(f"{name} shortened", [list(c) for c in made], "slower than measured before"),
     )
     pieces = economical(name, module, batches, settings, work)
+    if halved := settings.precision == "bf16" and next(module.parameters()).device.type == "cpu":
+        quicken(module)
     with work.clock.lap("fit"):
         outcome = train_network(
             Job(name, module, batches, loss or entropy, seed=seed, pictures=batches.size),
@@ -184,6 +187,8 @@ def run_training(
             schedule=schedule,
             pieces=pieces,
         )
+    if halved:
+        plain(module)
     if outcome.steps < schedule.end and not stopped:
         decisions.record(f"{name} stopped at", outcome.steps, "the time was up, or someone said stop")
     return vars(outcome)
@@ -203,6 +208,8 @@ def seconds_a_step(
     Five are counted, or as many as a small share of the time left has room for.
     """
     pieces = trial_pieces(module, batch(0)[0], optimizer, device.precision, work)
+    if halved := device.precision == "bf16" and device.name == "cpu":
+        quicken(module)
     stepping = torch.optim.SGD(module.parameters(), lr=0.0)
 
     def compute(inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
@@ -222,6 +229,8 @@ def seconds_a_step(
         if step and time.perf_counter() - began > most:
             break
     module.zero_grad(set_to_none=True)
+    if halved:
+        plain(module)
     return statistics.fmean(taken[1:])
 
 

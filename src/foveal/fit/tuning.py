@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foveal.data.pixels import Pixels, room_for
-from foveal.fit.augment import Augment, augmented
-from foveal.fit.batches import Batches, logits_of, pictures_at_once, statistics_of
+from foveal.data.pixels import Pixels
+from foveal.fit.augment import Augment
+from foveal.fit.batches import Batches, logits_of, pictures_at_once
+from foveal.fit.beneath import Beneath
 from foveal.fit.device import Device, choose_device
 from foveal.fit.head import fit_head
 from foveal.fit.learned import Learned
@@ -38,7 +39,7 @@ _HEAD_PICTURES = 3000
 #: Strength of that head: it is a beginning, and should not be sure of anything.
 _HEAD_STRENGTH = 4.0
 #: Share of a step's time that its way forth takes, with room for noise; seconds to read a picture.
-_FORTH, _READING = 0.4, 0.004
+_FORTH, _READING = 0.4, 0.002
 _OPTIMIZER = "adamw"
 #: Steps between looks at the loss: trainings are short.
 _LOOK = 25
@@ -64,17 +65,27 @@ class Maps:
     """Step → cached maps of one of several augmented views, and labels; see `Batches` for the order.
 
     Args:
-        views: `(V, N, C, H, W)`, half precision, perhaps on disk.
+        views: each `(M, C, H, W)`, half precision, perhaps on disk.
+        rows: of the pictures in every view, `(N,)`.
         labels: `(N,)`.
         size: pictures in a batch.
         seed: of order and view.
         device: where to.
     """
 
-    def __init__(self, views: NDArray[np.float16], labels: Labels, *, size: int, seed: int, device: str) -> None:
+    def __init__(
+        self,
+        views: Sequence[NDArray[np.float16]],
+        rows: NDArray[np.int64],
+        labels: Labels,
+        *,
+        size: int,
+        seed: int,
+        device: str,
+    ) -> None:
         self.size = min(size, len(labels))
         self.per_epoch = max(1, len(labels) // self.size)
-        self._views, self._labels = views, torch.from_numpy(labels)
+        self._views, self._rows, self._labels = views, rows, torch.from_numpy(labels)
         self._seed, self._device = seed, device
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
@@ -83,7 +94,8 @@ class Maps:
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._labels))
         some = order[place * self.size : (place + 1) * self.size]
         view = np.random.default_rng([self._seed, 1, step]).integers(0, len(self._views), len(some))
-        maps = torch.from_numpy(self._views[view, some]).to(self._device).float()
+        drawn = np.stack([self._views[v][row] for v, row in zip(view, self._rows[some], strict=True)])
+        maps = torch.from_numpy(drawn).to(self._device).float()
         return maps.contiguous(memory_format=torch.channels_last), self._labels[some].to(self._device)
 
 
@@ -99,7 +111,7 @@ class Tuner:
 
     def __init__(self, how: Tuning, work: Work, size: int, augment: Augment) -> None:
         backbone = work.features.backbone
-        self.how, self.work, self.size = how, work, size
+        self.how, self.work, self.size, self.cut = how, work, size, how.cut_at(size)
         self.augment = replace(augment, shift=augment.shift * size, elastic=augment.elastic * size)
         self.preprocess = replace(backbone.preprocess, size=size)
         self.network = {
@@ -132,7 +144,7 @@ class Tuner:
 
     def overhead(self, learning: Sequence[Placed], answering: int) -> float:
         """Seconds beside the steps: reading, the head that comes first, and so many answers at the end."""
-        forth = self.seconds_a_picture() * (1.0 if self.how.cut else _FORTH)
+        forth = self.seconds_a_picture() * (1.0 if self.cut else _FORTH)
         return (_READING + forth) * (min(len(learning), _HEAD_PICTURES) + answering) + _READING * len(learning)
 
     def train(
@@ -143,7 +155,7 @@ class Tuner:
         pixels, labels = work.rendered(placed, self.preprocess), work.labels(placed)
         torch.manual_seed(work.seed)
         network = self._with_head(pixels, labels)
-        batches = self._batches(network, pixels, labels, steps)
+        batches = self._batches(network, placed, pixels, labels, steps)
         settings = Settings(
             steps,
             how.rate,
@@ -159,11 +171,12 @@ class Tuner:
             check_every=_LOOK,
         )
         outcome = run_training(
-            name, Upper(network, how.cut), batches, settings, work, seed=work.seed, reserve=reserve
+            name, Upper(network, self.cut), batches, settings, work, seed=work.seed, reserve=reserve
         )
         return network.eval(), {
             **asdict(how),
             "size": self.size,
+            "cut": self.cut,
             "augment": self.augment.to_dict(),
             "outcome": outcome,
         }
@@ -195,13 +208,8 @@ class Tuner:
         if len(np.unique(labels[some])) < len(self.work.split.classes):
             return network
 
-        class Features(nn.Module):
-            def forward(self, x: Tensor) -> Tensor:
-                return network.forward_features(x)
-
         with self.work.clock.lap("features"):
-            at_once = self._at_once(network)
-            rows = logits_of(Features(), pixels[some], self.preprocess, self.device.name, at_once)
+            rows = self._beneath(network).features(pixels[some])
         with self.work.clock.lap("fit"):
             head = fit_head(rows[None], labels[some], _HEAD_STRENGTH)
         with torch.no_grad():
@@ -209,38 +217,24 @@ class Tuner:
             network.head.bias.copy_(torch.from_numpy(head.bias))
         return network
 
-    def _batches(self, network: Tuned, pixels: Pixels, labels: Labels, steps: int) -> Batches | Maps:
+    def _beneath(self, network: Tuned) -> Beneath:
+        at_once = self._at_once(network)
+        return Beneath(self.work, self.preprocess, network, self.cut, self.augment, self.device, at_once)
+
+    def _batches(
+        self, network: Tuned, placed: Sequence[Placed], pixels: Pixels, labels: Labels, steps: int
+    ) -> Batches | Maps:
         size, seed, device = self.how.batch, self.work.seed, self.device.name
-        if not self.how.cut:
+        if not self.cut:
             return Batches(
                 pixels, labels, self.preprocess, size=size, augment=self.augment, seed=seed, device=device
             )
         epochs = steps * min(size, len(labels)) / max(1, len(labels))
-        views = self._cached(network, pixels, max(1, min(self.how.views, round(epochs))))
-        return Maps(views, labels, size=size, seed=seed, device=device)
-
-    def _cached(self, network: Tuned, pixels: Pixels, count: int) -> NDArray[np.float16]:
-        """What the frozen trunk makes of every picture, looked at `count` times, `(V, N, C, H, W)`."""
-        mean, std = statistics_of(self.preprocess, self.device.name)
-        views: NDArray[np.float16] | None = None
-        at_once = self._at_once(network)
-        with (
-            torch.inference_mode(),
-            self.work.clock.lap("features"),
-            self.work.progress.stage("views of the trunk", count * len(pixels)) as bar,
-        ):
-            for view in range(count):
-                for start in range(0, len(pixels), at_once):
-                    batch = torch.from_numpy(np.array(pixels[start : start + at_once])).to(self.device.name)
-                    chance = torch.Generator().manual_seed((self.work.seed * 1009 + view) * 1_000_003 + start)
-                    seen = augmented((batch.float() - mean) / std, self.augment, chance)
-                    maps = network.lower(seen.contiguous(memory_format=torch.channels_last), self.how.cut)
-                    if views is None:
-                        views = room_for((count, len(pixels), *maps.shape[1:]), np.float16, self.work.memory)
-                    views[view, start : start + at_once] = maps.cpu().numpy()
-                    bar(len(batch))
-        assert views is not None
-        return views
+        # As many for an epoch as when all epochs fit, which is what the speed was measured for.
+        share = self.how.views / self.how.epochs
+        count = max(min(2, self.how.views), min(self.how.views, round(epochs * share)))
+        views, rows = self._beneath(network).views(placed, count)
+        return Maps(views, rows, labels, size=size, seed=seed, device=device)
 
     def _seconds(self, module: nn.Module, batch: Callable[[int], tuple[Tensor, Tensor]]) -> float:
         return seconds_a_step(module, batch, self.device, self.work, optimizer=_OPTIMIZER)
@@ -254,16 +248,16 @@ class Tuner:
         shown = Batches(
             pixels, labels, self.preprocess, size=n, augment=self.augment, seed=0, device=self.device.name
         )
-        if not self.how.cut:
+        if not self.cut:
             return self._seconds(network, shown) / n, "measured over a few steps"
         lower, zeros = [], torch.zeros(n, dtype=torch.long, device=self.device.name)
-        with torch.no_grad():
-            for turn in range(3):
-                began = time.perf_counter()
-                maps = network.lower(shown(turn)[0], self.how.cut)
-                float(maps.sum())  # waits for a GPU
-                lower.append(time.perf_counter() - began)
-        upper = self._seconds(Upper(network, self.how.cut), lambda _: (maps, zeros))
+        beneath = self._beneath(network)
+        for turn in range(3):
+            began = time.perf_counter()
+            found = beneath.maps_of(shown(turn)[0])
+            lower.append(time.perf_counter() - began)
+        maps = torch.from_numpy(found).to(self.device.name, memory_format=torch.channels_last)
+        upper = self._seconds(Upper(network, self.cut), lambda _: (maps, zeros))
         share = self.how.views / self.how.epochs
         return (
             upper + min(lower) * share

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: From this side on, pixels, pictures are large.
+LARGE = 200
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -12,7 +15,8 @@ class Tuning:
 
     Attributes:
         name: as in `--strategy NAME`.
-        cut: segments below it are frozen, and what they make of the pictures is cached.
+        cut: segments below it are frozen, and what they make of the pictures is cached; 0 for none.
+        cut_large: the same for pictures of `LARGE` pixels and more, where a stage costs three times as much.
         views: augmented looks at each picture that are cached.
         epochs: passes through the pictures when there is time for all.
         least: share of the epochs under which it is not worth beginning.
@@ -23,6 +27,7 @@ class Tuning:
 
     name: str
     cut: int = 0
+    cut_large: int = 0
     views: int = 0
     epochs: float = 10
     least: float = 0.4
@@ -34,6 +39,10 @@ class Tuning:
     smoothing: float = 0.1
     ema: float = 0.99
 
+    def cut_at(self, size: int) -> int:
+        """The cut for pictures of this side."""
+        return self.cut_large if size >= LARGE else self.cut
+
 
 FULL = Tuning("fine-tune")
-CACHED = Tuning("cached-trunk", cut=5, views=6, epochs=12)
+CACHED = Tuning("cached-trunk", cut=5, cut_large=6, views=6, epochs=12)

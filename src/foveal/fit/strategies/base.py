@@ -26,6 +26,9 @@ from foveal.values import Decisions, Legend, Placed, Preprocess, Side, Split
 
 Array = NDArray[np.float32]
 
+#: Bytes of rendered pictures that are kept between trainings.
+_KEPT = 512 << 20
+
 
 @dataclass(frozen=True)
 class Work:
@@ -44,6 +47,7 @@ class Work:
         memory: bytes that the process was told to stay within; None: what the machine has.
         plans: recordings of training steps, so that each is made once.
         backbone: the pretrained network to begin from, by name.
+        beneath: what frozen parts of networks made of the training side, so that it is computed once.
     """
 
     split: Split
@@ -60,8 +64,10 @@ class Work:
     memory: int | None = None
     plans: dict[Any, Any] = field(default_factory=dict, repr=False)
     backbone: str = DEFAULT
+    beneath: dict[Any, Any] = field(default_factory=dict, repr=False)
     _pixels: dict[Side, Pixels] = field(default_factory=dict, repr=False)
     _pairs: dict[Any, tuple[Pixels, Mask]] = field(default_factory=dict, repr=False)
+    _rendered: dict[int, dict[str, Pixels]] = field(default_factory=dict, repr=False)
 
     @property
     def features(self) -> Extractor:
@@ -96,11 +102,23 @@ class Work:
         return self._pixels[side]
 
     def rendered(self, placed: Sequence[Placed], preprocess: Preprocess) -> Pixels:
-        """These pictures, `(N, C, size, size)`, read anew.
+        """These pictures, `(N, C, size, size)`; kept for the next time while that takes little memory.
 
         Raises:
             DataError: when pictures changed since they were first read.
         """
+        if self.memory is not None:
+            return self._read(placed, preprocess)
+        kept = self._rendered.setdefault(preprocess.size, {})
+        new = [p for p in placed if p.record.sha256 not in kept]
+        held = sum(row.nbytes for rows in self._rendered.values() for row in rows.values())
+        if not placed or held + len(new) * 3 * preprocess.size**2 > _KEPT:
+            return self._read(placed, preprocess)
+        if new:
+            kept.update(zip((p.record.sha256 for p in new), self._read(new, preprocess), strict=True))
+        return np.stack([kept[p.record.sha256] for p in placed])
+
+    def _read(self, placed: Sequence[Placed], preprocess: Preprocess) -> Pixels:
         with (
             self.clock.lap("features"),
             self.progress.stage(f"pictures ({preprocess.size} px)", len(placed)) as bar,

@@ -10,6 +10,7 @@ measure what they cost and gain; so far it has done so for the frozen rungs.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveal.fit.evidence import Comparison, Evidence, compare, hold_out
+from foveal.fit.head import FOLDS
 from foveal.fit.strategies.base import Array, Candidate, Work, best_of, untellable
 from foveal.fit.strategies.mirror import mirror_keeps_label
 from foveal.fit.tunings import CACHED, FULL, Tuning
@@ -30,22 +32,28 @@ if TYPE_CHECKING:
 
 #: Sizes that a trial may choose among, from the cheapest.
 SIZES = (96, 128, 160, 224)
+#: Above a cached trunk, for small pictures and for those whose long side is mostly `_LARGE` pixels or more: a
+#: trial would cost as much as it could save.
+CACHED_SIZES, _LARGE = (128, 224), 192
+#: A short trial can't be decisive when the rungs before made fewer mistakes on the pictures it is asked about.
+_MISTAKES = 8
 #: Share of the errors that tuning usually saves: with fewer errors left than can show it, it is not tried.
 USUAL_GAIN = 0.5
 #: Share of the time left that trials of sizes may take.
 _TRIALS = 0.25
 #: Passes through the pictures in a trial, and the most pictures it learns from and is asked about.
 _TRIAL_EPOCHS, _TRIAL_PICTURES = 2.0, 1000
-#: Seconds that importing torch and timm and building the network take, roughly.
-_IMPORTS = 15.0
+#: Seconds under which no training is worth finding out about: imports and measuring speed take a third of them.
+_LEAST = 20.0
 #: From this sum of two z-values on, a short trial has shown that the whole training will be better.
 _DECISIVE = 3.0
 #: Share of the first training's steps with which a second one on all pictures is still worth it.
 _SHORTER = 0.7
 #: Share of the time left that a training may plan for; the rest is for noise in the speed.
 _PLANNED = 0.93
-#: Share of the time left for a training that has to be repeated on all pictures afterwards.
-_FIRST_OF_TWO = 0.42
+#: Share of the time left for a training that has to be repeated on all pictures afterwards, when views of a trunk
+#: and rendered pictures are there already.
+_FIRST_OF_TWO = 0.48
 
 
 @dataclass(frozen=True)
@@ -63,15 +71,22 @@ class Tune:
     def refuse(self, work: Work, so_far: Sequence[Candidate]) -> str | None:
         """Not worth it when nobody could tell its gain from chance."""
         best = best_of(so_far, work.decisions)
-        return untellable(USUAL_GAIN, best) if best is not None and best.score is not None else None
+        if best is None or best.score is None:
+            return None
+        if best.settings.get("learns") == "all":
+            return f"{best.strategy} has learned from all pictures: none is left to compare the two by"
+        return untellable(USUAL_GAIN, best)
 
     def estimate(self, work: Work, so_far: Sequence[Candidate]) -> float:
         """Seconds for the least that is worth beginning, at the smallest size, and for finding out."""
-        if work.clock.left(reserve=work.reserve) < _IMPORTS:
-            return _IMPORTS
+        if work.clock.left(reserve=work.reserve) < _LEAST:
+            return _LEAST
         train = work.split.on("train")
-        size = _sizes(work)[-1 if self.how.cut else 0]
-        epochs = self.how.epochs * self.how.least / _FIRST_OF_TWO + (0 if self.how.cut else _TRIAL_EPOCHS)
+        size, best = _sizes(work, self.how)[0], best_of(so_far, work.decisions)
+        mistakes = 0.0 if best is None else best.error_and_doubt[0] * len(train) / FOLDS
+        least = self.how.epochs * self.how.least
+        # A short trial may be decisive, and then one training is enough.
+        epochs = least + _TRIAL_EPOCHS if mistakes >= _MISTAKES else least / _FIRST_OF_TWO
         return _tuner(self.how, work, size).seconds_an_epoch(train) * epochs
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
@@ -97,6 +112,7 @@ class Tune:
         later = (1 - share) * left if left < math.inf else 0.0  # a repeated run has all the time there is
         reserve = work.reserve + later + tuner.overhead([], answers)
         network, settings = tuner.train(self.name, some, steps, reserve=reserve)
+        settings["learns"] = learns
         if learns == "all":
             evidence = trials.evidence.get(size)
         else:
@@ -130,8 +146,10 @@ class TuneAll:
         before = self._before(so_far)
         if before is None:
             return 0.0
-        whole = before.seconds * len(work.split.on("train")) / max(1, len(before.seen["train"]))
-        return whole * _SHORTER
+        train = work.split.on("train")
+        whole = float(before.settings["outcome"]["seconds"]) * len(train) / max(1, len(before.seen["train"]))
+        around = _tuner(self.how, work, before.settings["size"]).overhead(train, _answers(work))
+        return whole * _SHORTER + around
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
         """Train on everything, with the settings of the first training."""
@@ -179,8 +197,7 @@ class _Trials:
         began, best = self.work.clock.spent(), sizes[0]
         words: list[str] = []
         for size in sizes:
-            cost = _tuner(self.how, self.work, size).seconds_an_epoch(self.inside) * (_TRIAL_EPOCHS + 0.5)
-            if words and self.work.clock.spent() - began + cost > room:
+            if words and self.work.clock.spent() - began + self._cost(size) > room:
                 words.append(f"no time to try {size} px")
                 break
             self.evidence[size] = self._tried(size)
@@ -198,23 +215,47 @@ class _Trials:
             return "all", "there are too few pictures to hold some out"
         if self.old is None:
             return "all", "there is nothing to compare with"
+        short = not self._time_for_two(size)
+        if short and size not in self.evidence and self._worth_a_trial(size):
+            self.evidence[size] = self._tried(size)
         if size in self.evidence:
             found: Comparison = compare(self.evidence[size], self.old)
-            if found.sum_of_z >= _DECISIVE:
+            if found.sum_of_z >= _DECISIVE and short:
                 return "all", f"a short trial was better than the rungs before: {found}"
         return "the pictures inside", f"{len(self.outside)} are held out to see whether it is worth it"
 
+    def _worth_a_trial(self, size: int) -> bool:
+        """Whether it could be decisive, and takes a small part of the time left."""
+        assert self.old is not None
+        asked = [p.record.sha256 for p in self.outside if p.record.sha256 in self.old.logits]
+        wrong = sum(int(self.old.logits[a].argmax()) != self.old.labels[a] for a in asked)
+        room = self.work.clock.left(reserve=self.work.reserve) * _TRIALS
+        return wrong >= _MISTAKES and self._cost(size) <= room
+
+    def _cost(self, size: int) -> float:
+        """Seconds of a trial."""
+        tuner = _tuner(self.how, self.work, size)
+        return tuner.seconds_an_epoch(self.inside) * (_TRIAL_EPOCHS + 0.5)
+
+    def _time_for_two(self, size: int) -> bool:
+        """Whether there is time for all epochs without the pictures held out, and again with them."""
+        whole = _tuner(self.how, self.work, size).seconds_an_epoch(self.work.split.on("train")) * self.how.epochs
+        return whole * 2 <= _PLANNED * _PLANNED * self.work.clock.left(reserve=self.work.reserve)
+
     def _affordable(self) -> list[int]:
-        """Sizes whose least training takes less than half of the time left; a cached trunk takes the largest."""
+        """Sizes whose least training takes less than half of the time left; one for a cached trunk."""
         train = self.work.split.on("train")
         left = self.work.clock.left(reserve=self.work.reserve)
         fits: list[int] = []
-        for size in _sizes(self.work):
+        for size in _sizes(self.work, self.how):
             least = _tuner(self.how, self.work, size).seconds_an_epoch(train) * self.how.epochs * self.how.least
             if fits and least > left * 0.5:
                 break
             fits.append(size)
-        return fits[-1:] if self.how.cut else fits
+        if not self.how.cut:
+            return fits
+        side = statistics.median(max(p.record.width, p.record.height) for p in train)
+        return fits[-1:] if side >= _LARGE else fits[:1]
 
     def _tried(self, size: int) -> Evidence:
         tuner = _tuner(replace(self.how, epochs=_TRIAL_EPOCHS, least_steps=40), self.work, size)
@@ -244,10 +285,10 @@ def _augment(work: Work) -> Augment:
     return replace(how, mirror=bool(work.decisions.settle("mirror", lambda: mirror_keeps_label(work))))
 
 
-def _sizes(work: Work) -> tuple[int, ...]:
+def _sizes(work: Work, how: Tuning) -> tuple[int, ...]:
     """What the backbone takes: any where its segments are known; its own where it may be no convolutional one."""
     backbone = work.features.backbone
-    return SIZES if backbone.stage_dimension else (backbone.preprocess.size,)
+    return (CACHED_SIZES if how.cut else SIZES) if backbone.stage_dimension else (backbone.preprocess.size,)
 
 
 def _some(placed: Sequence[Placed], most: int, seed: int) -> list[Placed]:
@@ -287,4 +328,5 @@ def _candidate(
     )
 
 
-RUNGS = (Tune(FULL), TuneAll(FULL), Tune(CACHED), TuneAll(CACHED))
+#: The cached trunk comes first: it costs a third, and did best on photographs.
+RUNGS = (Tune(CACHED), TuneAll(CACHED), Tune(FULL), TuneAll(FULL))
