@@ -57,7 +57,7 @@ def write_index(out: Path, studies: Sequence[Mapping[str, Any]], command: str) -
     wrong = [(s, said) for s in studies for said in s["analysis"]["said"]]
     if wrong:
         lines += ["", "## What the notebook says", ""]
-        lines += [f"- “{said['sentence']}”: **{said['verdict']}** ({s['name']})" for s, said in wrong]
+        lines += [f"- {said['sentence']}: **{said['verdict']}** ({s['name']})" for s, said in wrong]
     write_text(out / "README.md", "\n".join(lines) + "\n")
     write_text(out / "index.html", render_index(studies, command))
 
