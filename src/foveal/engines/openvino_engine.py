@@ -64,12 +64,16 @@ class OpenVinoEngine:
         self.version = version()
         self._shape = (preprocess.size, preprocess.size, 3)
         whole = _core().read_model(converted(backbone))
-        model = _normalising(_outputs(whole, preprocess, stages=stages), preprocess)
-        options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
-        self._compiled = _core().compile_model(model, "CPU", options)
-        self._queue = _openvino().AsyncInferQueue(self._compiled, 2)
-        self._queue.set_callback(_deliver)
+        self._model = _normalising(_outputs(whole, preprocess, stages=stages), preprocess)
         self._lock = threading.Lock()
+        self._queue: Any = self._compiled()
+
+    def _compiled(self) -> Any:  # noqa: ANN401
+        """A queue of requests to the compiled network: what takes the memory."""
+        options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": self.precision, "ENABLE_CPU_PINNING": False}
+        queue = _openvino().AsyncInferQueue(_core().compile_model(self._model, "CPU", options), 2)
+        queue.set_callback(_deliver)
+        return queue
 
     def submit(self, pixels: Pixels) -> Future[Features]:
         """See `Engine.submit`.
@@ -83,6 +87,8 @@ class OpenVinoEngine:
             )
         future: Future[Features] = Future()
         with self._lock:
+            if self._queue is None:
+                self._queue = self._compiled()
             self._queue.start_async([np.ascontiguousarray(pixels)], (future, time.perf_counter()))
         return future
 
@@ -93,8 +99,9 @@ class OpenVinoEngine:
     def release(self) -> None:
         """See `Engine.release`."""
         with self._lock:
-            self._queue.wait_all()
-            self._compiled.release_memory()
+            if self._queue is not None:
+                self._queue.wait_all()
+            self._queue = None  # compiled again when it is wanted: that takes a moment
 
 
 def _deliver(request: Any, userdata: tuple[Future[Features], float]) -> None:  # noqa: ANN401
