@@ -39,7 +39,7 @@ class Engine(Protocol):
         ...
 
     def release(self) -> None:
-        """Give back the memory of batches that are over; the next one takes it again."""
+        """Give back what can be made again: the compiled network and its memory for batches."""
         ...
 
 

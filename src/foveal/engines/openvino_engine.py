@@ -60,12 +60,16 @@ class OnOpenVino:
     def __init__(self, model: Any, shape: tuple[int, int, int], *, precision: str) -> None:  # noqa: ANN401
         self.precision = precision
         self.version = version()
-        self._shape = shape
-        options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
-        self._compiled = _core().compile_model(model, "CPU", options)
-        self._queue = _openvino().AsyncInferQueue(self._compiled, 2)
-        self._queue.set_callback(_deliver)
+        self._shape, self._model = shape, model
         self._lock = threading.Lock()
+        self._queue: Any = self._compiled()
+
+    def _compiled(self) -> Any:  # noqa: ANN401
+        """A queue of requests to the compiled network: what takes the memory."""
+        options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": self.precision, "ENABLE_CPU_PINNING": False}
+        queue = _openvino().AsyncInferQueue(_core().compile_model(self._model, "CPU", options), 2)
+        queue.set_callback(_deliver)
+        return queue
 
     def submit(self, pixels: Pixels) -> Future[Features]:
         """See `Engine.submit`.
@@ -79,6 +83,8 @@ class OnOpenVino:
             )
         future: Future[Features] = Future()
         with self._lock:
+            if self._queue is None:
+                self._queue = self._compiled()
             self._queue.start_async([np.ascontiguousarray(pixels)], (future, time.perf_counter()))
         return future
 
@@ -89,8 +95,9 @@ class OnOpenVino:
     def release(self) -> None:
         """See `Engine.release`."""
         with self._lock:
-            self._queue.wait_all()
-            self._compiled.release_memory()
+            if self._queue is not None:
+                self._queue.wait_all()
+            self._queue = None  # compiled again when it is wanted: that takes a moment
 
 
 class OpenVinoEngine(OnOpenVino):

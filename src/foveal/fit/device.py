@@ -32,12 +32,18 @@ class Device:
     threads: int
 
 
-def choose_device(decisions: Decisions, network: Mapping[str, Any], preprocess: Preprocess) -> Device:
-    """The device of this run, decided once; sets the number of threads, on which sums depend bit for bit."""
+def choose_device(
+    decisions: Decisions, network: Mapping[str, Any], preprocess: Preprocess, *, room: bool = True
+) -> Device:
+    """The device of this run, decided once; sets the number of threads, on which sums depend bit for bit.
+
+    Without `room` in memory a processor's bf16 is not tried: its kernels stay resident beside those of fp32.
+    """
 
     def choose() -> tuple[dict[str, Any], str]:
         name = best_device()
-        precision, reason = _precision(name, network, preprocess)
+        tight = name == "cpu" and not room
+        precision, reason = ("f32", "memory is short") if tight else _precision(name, network, preprocess)
         return asdict(Device(name, precision, cores())), reason
 
     chosen = Device(**decisions.settle("device", choose))

@@ -136,12 +136,14 @@ def trial_pieces(module: nn.Module, inputs: Tensor, optimizer: str, precision: s
     return _applied(_chosen(module, inputs, optimizer, precision, work, 0), module, work)
 
 
-def let_go(work: Work) -> None:
-    """Before a network comes beside the frozen trunk: make room, where memory is limited and half is gone."""
+def has_room(work: Work) -> bool:
+    """Whether memory is not limited, or less than half is gone; otherwise what can be had again is let go."""
     allowed = _allowed(work)
-    if allowed is not None and (rss() or 0) > allowed / 2:
-        work.make_room()
-        free_memory()
+    if allowed is None or (rss() or 0) <= allowed / 2:
+        return True
+    work.make_room()
+    free_memory()
+    return False
 
 
 def answered_at_once(module: nn.Module, shape: tuple[int, int, int], most: int, work: Work) -> int:

@@ -24,7 +24,7 @@ from foveal.fit.device import Device, choose_device
 from foveal.fit.head import fit_head
 from foveal.fit.learned import Learned
 from foveal.fit.loop import Settings
-from foveal.fit.memory import answered_at_once, let_go
+from foveal.fit.memory import answered_at_once, has_room
 from foveal.fit.strategies.base import Work
 from foveal.fit.training import run_training, seconds_a_step
 from foveal.fit.tunings import Tuning
@@ -120,8 +120,7 @@ class Tuner:
             "dimension": backbone.dimension,
             "classes": len(work.split.classes),
         }
-        let_go(work)
-        self.device: Device = choose_device(work.decisions, self.network, self.preprocess)
+        self.device: Device = choose_device(work.decisions, self.network, self.preprocess, room=has_room(work))
 
     def seconds_a_picture(self) -> float:
         """To learn from it once: measured over a few steps on noise, and remembered among the decisions."""
