@@ -150,7 +150,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Said:
-    """What the notebook says, in our words, and the names of the contrasts or checks that test it: all must hold."""
+    """What the notebook says, in our words, and the contrasts or checks, by name, that test it: all must hold."""
 
     sentence: str
     by: tuple[str, ...]

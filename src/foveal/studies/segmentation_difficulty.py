@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from foveal.studies.analysis import Results
 
 #: Decoder → the finest stride that it scores at, pixels.
-STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "unet": 2}
+STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, "unet": 4}
 DIGITS, SIDE, LEARNED, TESTED, STEPS = (0, 1, 4, 7), 96, 240, 80, 110
 
 
@@ -98,7 +98,7 @@ STUDY = Study(
         Arm("fcn32s", "scores on the last map, enlarged 32 times (Long et al. 2015)"),
         Arm("fcn16s", "adds scores of the map at stride 16"),
         Arm("fcn8s", "adds scores of the map at stride 8"),
-        Arm("unet", "a decoder that takes in the maps of all strides down to 2 (Ronneberger et al. 2015)"),
+        Arm("unet", "a decoder that takes in the maps of all strides down to 4 (Ronneberger et al. 2015)"),
     ),
     measures=(
         Measure("miou", "mean IoU"),
