@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from foveal.planner import avx512
+from foveal.planner.avx512 import BLOCK, Form, sums
 from foveal.planner.record import Work
 
 #: Copies of the weight in oneDNN's sums over columns, per thread.
@@ -82,7 +82,7 @@ class Convolution:
     @property
     def wide(self) -> bool:
         """Whether AVX-512 computes."""
-        return self.backend.block == avx512.BLOCK
+        return self.backend.block == BLOCK
 
     @property
     def strided(self) -> bool:
@@ -120,7 +120,7 @@ class Convolution:
         """Whether it has one for the gradient of the weight: small kernels only, on maps that are no smaller."""
         most = 3 if self.depthwise else 14
         if self.wide:
-            whole = self.depthwise or self.groups == 1 or self.size == 4 or not self._odd_for(avx512.BLOCK)
+            whole = self.depthwise or self.groups == 1 or self.size == 4 or not self._odd_for(BLOCK)
             return (
                 self.compiled and whole and (max(self.ws[2:]) <= most or (self.size == 2 and not self.depthwise))
             )
@@ -234,14 +234,14 @@ def _channels_last_gradient(c: Convolution) -> int:
         if c.wide and not c.compiled_for_weight:
             return c.w + max(c.sums + c.x, 2 * c.w)
         if c.wide:
-            return max(c.w + _scattered(c), c.w_blocked + avx512.sums(_form(c)), 3 * c.w)
+            return max(c.w + _scattered(c), c.w_blocked + sums(_form(c)), 3 * c.w)
         return (3 if c.point else 4) * c.w
     if c.tiny and not c.wide:
         return c.w + max(c.sums, 2 * c.w)  # maps smaller than the kernel are unrolled
     if c.wide and c.compiled_for_weight:
         return (3 if c.size == 4 else 5) * c.w
     # A kernel that knows no depthwise convolution computes a block of channels against a block of channels.
-    return (2 + c.backend.block**2) * c.w + (avx512.sums(_form(c)) if c.wide and c.size == 2 else 0)
+    return (2 + c.backend.block**2) * c.w + (sums(_form(c)) if c.wide and c.size == 2 else 0)
 
 
 def _scattered(c: Convolution) -> int:
@@ -249,12 +249,12 @@ def _scattered(c: Convolution) -> int:
     return c.x // c.xs[0] if c.strided and not c._few else 0
 
 
-def _form(c: Convolution) -> avx512.Form:
+def _form(c: Convolution) -> Form:
     one = (1,) * (4 - len(c.xs))
     (height, width), (rows, columns) = (*one, *c.xs[2:]), (*one, *c.ys[2:])
     as_blocks = c.depthwise and c.channels_last
-    channels = (avx512.BLOCK, avx512.BLOCK) if as_blocks else (c.xs[1] // c.groups, c.ys[1] // c.groups)
-    return avx512.Form(
+    channels = (BLOCK, BLOCK) if as_blocks else (c.xs[1] // c.groups, c.ys[1] // c.groups)
+    return Form(
         c.xs[0], c.groups, *channels, height, width, rows, columns, math.prod(c.ws[2:]), c.stride[-1],
         c.padding[-1], c.backend.threads, c.size == 2, c._few, c.channels_last,
     )  # fmt: skip
@@ -273,11 +273,11 @@ def _weight_gradient(c: Convolution, held: int) -> int:
     """With `held` bytes of the input's gradient, which is there already."""
     if not c.compiled_for_weight:
         return held + c.w + max(c.sums, c.w)
-    if c.wide and c.size == 2 and c._few and c.ys[1] % avx512.BLOCK:
+    if c.wide and c.size == 2 and c._few and c.ys[1] % BLOCK:
         return held + c.w + max(c.y // c.xs[0], c.w)
     copies = c.x_blocked + c.w_blocked + c.y_blocked
     if c.wide:
-        inside = 2 * c.w if c.size == 2 and c.depthwise else avx512.sums(_form(c))
+        inside = 2 * c.w if c.size == 2 and c.depthwise else sums(_form(c))
     else:
         inside = c.reduced + (_point_sums(c) if c.point else 0)
     return held + max(copies + inside, c.w_blocked + c.w)
