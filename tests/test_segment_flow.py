@@ -118,7 +118,8 @@ def test_predicted_masks_have_the_users_numbers_and_the_code_is_the_mask(run, tm
         for segment in row["segments"]:
             assert np.array_equal(decode(segment["rle"]), values == segment["value"])
         assert sum(s["share"] for s in row["segments"]) == pytest.approx(1)
-        assert Image.open(row["overlay"]).width >= 480
+        with Image.open(row["overlay"]) as overlay:
+            assert overlay.width >= 480
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == rows
 
 

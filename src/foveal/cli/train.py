@@ -38,21 +38,22 @@ Void = Annotated[
     str | None,
     typer.Option(metavar="CLASS", help="Class or number in masks that says: nobody knows."),
 ]
+Data = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of class folders, of images/ and masks/, or of IDX files; a CSV or JSONL file; "
+        "sample:clipart, sample:mnist, sample:digit-scenes.",
+    ),
+]
+TaskName = Annotated[
+    str, typer.Option(help="classify (a label a picture), segment (one a pixel), or auto: as the data look.")
+]
 
 
 def train(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA",
-            help="A folder of class folders, of images/ and masks/, or of IDX files; a CSV or JSONL file; "
-            "sample:clipart, sample:mnist, sample:digit-scenes.",
-        ),
-    ] = None,
-    task: Annotated[
-        str,
-        typer.Option(help="classify (a label a picture), segment (one a pixel), or auto: as the data look."),
-    ] = "auto",
+    data: Data = None,
+    task: TaskName = "auto",
     time: Annotated[str, typer.Option(help="Budget for everything: 90s, 10m, 2h.")] = "10m",
     out: Annotated[str | None, typer.Option(help="The run folder; by default runs/NAME-DATE-TIME.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split and everything random.")] = 0,
