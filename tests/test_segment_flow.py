@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import by_colour
 import foveal
 import masked
 from foveal.cli.main import app
@@ -25,8 +26,8 @@ from foveal.values import Legend
 def quick():
     """A rung that takes a second, and its network."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment_route, "RUNGS", (masked.Colours(),))
-        patch.setattr(networks, "build", masked.made)
+        patch.setattr(segment_route, "RUNGS", (by_colour.Colours(),))
+        patch.setattr(networks, "build", by_colour.made)
         yield
 
 
