@@ -2,17 +2,21 @@
 
 uv run --group bench python bench/planner.py                    every case that is not yet measured
 uv run --group bench python bench/planner.py --only resnet50    some networks; --forms fp32,checkpointed some forms
+uv run --group bench python bench/planner.py --held-out         the same for networks that no rule was read off
+uv run --group bench python bench/planner.py --again            plans all measured cases once more; truths are kept
 uv run --group bench python bench/planner.py --remedies         what remedies were predicted to save, and save
 uv run --group bench python bench/planner.py --speed            seconds of planning a ResNet-50
 
 The truth is the running sum of the signed bytes of the profiler's `[memory]` events plus the tensors that were
-alive at its start, at its highest. It goes on where it was stopped.
+alive at its start, at its highest. It goes on where it was stopped; `--seconds N` stops it after the case in hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -26,6 +30,7 @@ from common import Results
 from foveal.models.resolve import resolve
 from foveal.planner.backends import backend_for
 from foveal.planner.passes import replay_training
+from foveal.planner.remedy import blocks_of
 from foveal.planner.scenario import Scenario
 from foveal.planner.steps import make_optimizer, prepared, train_step
 from peers.planners import PEERS
@@ -44,6 +49,17 @@ NETWORKS = {
     "ShuffleNet": ("torchvision.models:shufflenet_v2_x0_5", "torchvision.models:shufflenet_v2_x1_0"),
     "GoogLeNet": ("torchvision.models:googlenet", "torchvision.models:inception_v3"),
 }
+#: No rule was read off these.
+HELD_OUT = (
+    "torchvision.models:squeezenet1_1",
+    "torchvision.models:mnasnet1_0",
+    "torchvision.models:swin_t",
+    "torchvision.models:efficientnet_v2_s",
+    "timm/mixer_s16_224",
+    "timm/resnetv2_50",
+    "timm/ghostnet_100",
+    "timm/repvgg_a0",
+)
 FORMS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "checkpointed": {"checkpoint": "blocks"},
@@ -71,8 +87,12 @@ REMEDIES: dict[str, dict[str, Any]] = {
 
 
 def build_of(name: str, scenario: Scenario) -> Callable[[], nn.Module]:
-    """Builds a network with its weights drawn anew."""
-    return lambda: resolve(name).build(scenario.input)
+    """Gives copies of a network whose weights were drawn once."""
+    key = name, scenario.input
+    if key not in _BUILT:
+        _BUILT.clear()
+        _BUILT[key] = resolve(name).build(scenario.input)
+    return lambda: copy.deepcopy(_BUILT[key])
 
 
 def true_peak(build: Callable[[], nn.Module], scenario: Scenario) -> int:
@@ -82,8 +102,7 @@ def true_peak(build: Callable[[], nn.Module], scenario: Scenario) -> int:
     optimizer = make_optimizer(scenario.optimizer, module.parameters())
     inputs = torch.randn(scenario.batch * scenario.accumulate, *scenario.input)
     targets = torch.randint(0, 1000, (len(inputs),))
-    train_step(module, optimizer, inputs, targets, scenario)
-    optimizer.zero_grad(set_to_none=True)
+    prime(module, optimizer)
     gc.collect()
     level = alive([*module.parameters(), *module.buffers(), *states(optimizer), inputs, targets])
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
@@ -94,6 +113,15 @@ def true_peak(build: Callable[[], nn.Module], scenario: Scenario) -> int:
         level += change
         peak = max(peak, level)
     return peak
+
+
+def prime(module: nn.Module, optimizer: Any) -> None:
+    """Give the optimizer its state, as after a first step, without computing one."""
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 def states(optimizer: Any) -> list[Tensor]:
@@ -112,20 +140,48 @@ def measure(results: Results, family: str, name: str, optimizer: str, batch: int
     threads = torch.get_num_threads()
     if results.of(**case, threads=threads):
         return
-    shape = (3, 299, 299) if name.endswith("inception_v3") else INPUT
-    scenario = Scenario(input=shape, batch=batch, optimizer=optimizer, **FORMS[form])
+    scenario = scenario_of(case)
     build = build_of(name, scenario)
-    began = time.perf_counter()
-    played = replay_training(build(), scenario, backend_for("cpu", threads)).play(batch)
-    seconds = time.perf_counter() - began
     truth = true_peak(build, scenario)
     peers = {n: asked(tool, build, scenario) for n, tool in PEERS.items() if form == "fp32"}
-    results.add(
-        **case, threads=threads, family=family, true_bytes=truth, planned_bytes=played.peak,
-        bound_bytes=played.most, error=played.peak / truth - 1, bound_error=played.most / truth - 1,
-        plan_seconds=seconds, peers={n: p / truth - 1 if p else None for n, p in peers.items()},
-    )  # fmt: skip
+    row = {**case, "threads": threads, "family": family, "true_bytes": truth}
+    row["peers"] = {n: p / truth - 1 if p else None for n, p in peers.items()}
+    results.add(**row, **predicted(row))
     gc.collect()
+
+
+def scenario_of(row: dict[str, Any]) -> Scenario:
+    """What a case trains."""
+    shape = (3, 299, 299) if row["network"].endswith("inception_v3") else INPUT
+    return Scenario(input=shape, batch=row["batch"], optimizer=row["optimizer"], **FORMS[row["form"]])
+
+
+def predicted(row: dict[str, Any]) -> dict[str, Any]:
+    """What the planner says to a case, beside its truth."""
+    scenario, truth = scenario_of(row), row["true_bytes"]
+    key = row["network"], scenario.but(batch=1), row["threads"]
+    if key not in _REPLAYS:
+        _REPLAYS.clear()
+        backend = backend_for("cpu", row["threads"])
+        _REPLAYS[key] = replay_training(build_of(row["network"], scenario)(), scenario, backend)
+    played = _REPLAYS[key].play(row["batch"])
+    return {
+        "planned_bytes": played.peak, "bound_bytes": played.most,
+        "error": played.peak / truth - 1, "bound_error": played.most / truth - 1,
+    }  # fmt: skip
+
+
+#: The network and the recording used last: other cases of the same follow.
+_BUILT: dict[Any, nn.Module] = {}
+_REPLAYS: dict[Any, Any] = {}
+
+
+def again(results: Results) -> None:
+    """Plan every measured case once more; what was measured is kept."""
+    cases = [row for row in results.rows if "form" in row]
+    for row in sorted(cases, key=lambda r: (r["network"], r["optimizer"], r["form"], r["batch"])):
+        row |= predicted(row)
+    results.save()
 
 
 def asked(tool: Callable[[Callable[[], nn.Module], Scenario], int], build: Any, scenario: Scenario) -> int | None:
@@ -140,10 +196,10 @@ def asked(tool: Callable[[Callable[[], nn.Module], Scenario], int], build: Any, 
 def summary(results: Results) -> dict[str, Any]:
     """Errors by form, and those of the other tools on the same cases."""
     found: dict[str, Any] = {}
-    for form in FORMS:
-        rows = [r for r in results.rows if r.get("form") == form]
+    for form, held_out in itertools.product(FORMS, (False, True)):
+        rows = [r for r in results.rows if r.get("form") == form and (r["family"] == "held out") is held_out]
         if rows:
-            found[form] = _errors(rows, [r["error"] for r in rows]) | {
+            found[f"{form}, held out" if held_out else form] = _errors(rows, [r["error"] for r in rows]) | {
                 "lowest_bound": min(r["bound_error"] for r in rows),
                 "highest_bound": max(r["bound_error"] for r in rows),
             }
@@ -153,7 +209,7 @@ def summary(results: Results) -> dict[str, Any]:
             found[tool] = _errors(rows, [r["peers"][tool] for r in rows])
     saved = [r["error"] for r in results.rows if "remedy" in r and r["error"] is not None]
     if saved:
-        found["remedies"] = {"n": len(saved), "worst_absolute_error": max(map(abs, saved))}
+        found["remedies"] = _errors([r for r in results.rows if r.get("remedy", "none") != "none"], saved)
     return found
 
 
@@ -166,28 +222,43 @@ def _errors(rows: list[dict[str, Any]], errors: list[float]) -> dict[str, Any]:
     }
 
 
-def remedies(results: Results) -> None:
+def remedies(results: Results, until: float) -> None:
     """Every remedy on five networks: the peak that was predicted with it, and the true one."""
     threads = torch.get_num_threads()
     for name in REMEDIED:
-        plain = Scenario(input=INPUT, batch=8, optimizer="adamw")
-        peaks: dict[str, tuple[int, int]] = {}
-        todo: dict[str, dict[str, Any]] = {"none": {}, **REMEDIES}
-        for remedy, change in todo.items():
-            known = results.of(network=name, remedy=remedy, threads=threads)
-            if known:
-                peaks[remedy] = known[0]["planned_bytes"], known[0]["true_bytes"]
+        for remedy in ("none", *REMEDIES, "checkpoint-selective"):
+            if results.of(network=name, remedy=remedy, threads=threads) or time.monotonic() > until:
                 continue
-            scenario = plain.but(**change)
-            build = build_of(name, scenario)
-            played = replay_training(build(), scenario, backend_for("cpu", threads)).play(scenario.batch)
-            peaks[remedy] = played.peak, true_peak(build, scenario)
-            planned, true = (a - b for a, b in zip(peaks["none"], peaks[remedy], strict=True))
-            results.add(
-                network=name, remedy=remedy, threads=threads, planned_bytes=peaks[remedy][0],
-                true_bytes=peaks[remedy][1], planned_saving=planned, true_saving=true,
-                error=planned / true - 1 if true else None,
-            )  # fmt: skip
+            scenario = changed(name, remedy)
+            truth = true_peak(build_of(name, scenario), scenario)
+            results.add(network=name, remedy=remedy, threads=threads, true_bytes=truth)
+    savings(results)
+
+
+def changed(name: str, remedy: str) -> Scenario:
+    """What is trained with a remedy. A smaller network's plan is one of the cases without remedies."""
+    plain = Scenario(input=INPUT, batch=8, optimizer="adamw")
+    if remedy == "checkpoint-selective":
+        blocks = tuple(blocks_of(build_of(name, plain)()))
+        return plain.but(checkpoint=blocks[: len(blocks) // 2])
+    return plain.but(**REMEDIES.get(remedy, {}))
+
+
+def savings(results: Results) -> None:
+    """Plan every remedy that was measured, and compare what it saves."""
+    rows = [row for row in results.rows if "remedy" in row]
+    for row in rows:
+        scenario = changed(row["network"], row["remedy"])
+        backend = backend_for("cpu", row["threads"])
+        row["planned_bytes"] = (
+            replay_training(build_of(row["network"], scenario)(), scenario, backend).play(scenario.batch).peak
+        )
+    for row in rows:
+        plain = next(r for r in rows if r["network"] == row["network"] and r["remedy"] == "none")
+        row["planned_saving"] = plain["planned_bytes"] - row["planned_bytes"]
+        row["true_saving"] = plain["true_bytes"] - row["true_bytes"]
+        row["error"] = row["planned_saving"] / row["true_saving"] - 1 if row["true_saving"] else None
+    results.save()
 
 
 def speed(results: Results) -> None:
@@ -207,6 +278,7 @@ def speed(results: Results) -> None:
         began = time.perf_counter()
         replay.play(batch)
         further.append(time.perf_counter() - began)
+    results.rows = [r for r in results.rows if "speed" not in r]
     results.add(speed="resnet50", plan_seconds=seconds, further_batch_seconds=further)
 
 
@@ -216,24 +288,33 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--forms", default=",".join(FORMS))
     parser.add_argument("--batches", default="2,8")
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--remedies", action="store_true")
     parser.add_argument("--speed", action="store_true")
     arguments = parser.parse_args()
     results = Results("planner")
-    if arguments.remedies:
-        remedies(results)
+    if arguments.again:
+        again(results)
+        savings(results)
+    elif arguments.remedies:
+        remedies(results, time.monotonic() + arguments.seconds)
     elif arguments.speed:
         speed(results)
     else:
-        for form in arguments.forms.split(","):
-            for batch in map(int, arguments.batches.split(",")):
-                for family, names in NETWORKS.items():
-                    for name in names:
-                        for optimizer in ("sgd", "adamw"):
-                            if arguments.only in name:
-                                measure(results, family, name, optimizer, batch, form)
-                results.save(summary=summary(results))
+        cases(results, arguments, time.monotonic() + arguments.seconds)
     results.save(summary=summary(results))
+
+
+def cases(results: Results, arguments: argparse.Namespace, until: float) -> None:
+    """What was asked for and is missing, while there is time."""
+    families = {"held out": HELD_OUT} if arguments.held_out else NETWORKS
+    some = [(family, name) for family, names in families.items() for name in names if arguments.only in name]
+    forms, batches = arguments.forms.split(","), tuple(map(int, arguments.batches.split(",")))
+    for (family, name), form, optimizer, batch in itertools.product(some, forms, ("sgd", "adamw"), batches):
+        if time.monotonic() < until:
+            measure(results, family, name, optimizer, batch, form)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ SRC = Path(foveal.__file__).parent
 GROUND = {"values", "plans", "config", "errors", "clock", "files", "machine", "progress", "prefetch", "__init__"}
 LEAVES = {"engines", "metrics", "models", "planner"}
 STAGES = ["data", "features", "fit", "measure", "ship"]
-TOP = {"flow", "tasks", "cli", "estimator", "__main__"}
+TOP = {"flow", "tasks", "studies", "cli", "estimator", "__main__"}
 #: What each leaf may use besides the ground and itself.
 LEAF_USES = {"engines": {"models"}, "metrics": set(), "models": set(), "planner": {"models"}}
 HEAVY = {"torch", "torchvision", "timm", "openvino", "sklearn", "matplotlib", "scipy", "PIL", "numpy"}
@@ -69,6 +69,8 @@ def allowed(here, there):
     if here == "tasks":
         return there in LEAVES or there in STAGES
     if here == "flow":
+        return there not in {"studies", "cli", "estimator", "__main__"}
+    if here == "studies":
         return there not in {"cli", "estimator", "__main__"}
     return here in TOP
 
@@ -132,6 +134,7 @@ OF_TORCH = {
     *(n for n in MODULES if n.startswith("foveal.models.zoo.") and n != "foveal.models.zoo.cards"),
     *(f"foveal.fit.{name}" for name in ("augment", "batches", "device", "loop", "memory", "optimizers")),
     *(f"foveal.fit.{name}" for name in ("crops", "masker", "mixed", "pieces", "segmenting", "training", "tuning")),
+    *(f"foveal.studies.{name}" for name in ("digits", "innovation_networks", "layers", "profiling", "scenes")),
 }
 
 

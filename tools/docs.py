@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-VERBS = ("train", "audit", "evaluate", "predict", "plan", "zoo", "doctor")
+VERBS = ("train", "audit", "evaluate", "predict", "plan", "zoo", "study", "doctor")
 
 
 def cli_page() -> str:
@@ -106,14 +106,13 @@ def other_table() -> str:
 
 def planner_table() -> str:
     """Planned peaks against the profiler's, as Markdown."""
-    lines = ["| who, cases | n | mean error | worst | bound |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| who, cases | networks | n | mean error | worst | bound |", "| --- | --- | --- | --- | --- | --- |"]
     for name, row in (_result("planner") or {}).get("summary", {}).items():
-        if "mean_absolute_error" not in row:
-            continue
-        who = f"foveal, {name}" if "lowest_bound" in row else f"{name}, fp32"
+        who = f"foveal, {name}" if "lowest_bound" in row or name == "remedies" else f"{name}, fp32"
         bounds = [f"{100 * row[side]:+.1f} %" for side in ("lowest_bound", "highest_bound") if side in row]
         mean, worst = row["mean_absolute_error"], row["worst_absolute_error"]
-        lines.append(f"| {who} | {row['n']} | {100 * mean:.2f} % | {100 * worst:.2f} % | {' to '.join(bounds)} |")
+        shares = f"{100 * mean:.2f} % | {100 * worst:.2f} % | {' to '.join(bounds)}"
+        lines.append(f"| {who} | {row['networks']} | {row['n']} | {shares} |")
     return "\n".join([*lines, "", _machine_line("planner")])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from foveal.errors import UsageError
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGE = -1, -3, 2**20
 _UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
@@ -52,7 +54,7 @@ def instruction_sets() -> list[str]:
 
 def memory_limit() -> int | None:
     """Bytes this process may use: the least of the cgroup's limit and what is available; None if unknown."""
-    known = [_cgroup_limit(), _available()]
+    known = [cgroup_limit(), available()]
     return min((n for n in known if n is not None), default=None)
 
 
@@ -82,6 +84,20 @@ def rss() -> int | None:
     return None
 
 
+def frugal_malloc() -> None:
+    """From here on glibc gives large blocks back at once: resident memory follows what tensors hold.
+
+    For processes with a budget. Costs some time for pages that are taken again.
+    """
+    if sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+            libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
+        except (OSError, AttributeError):  # another C library
+            return
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of what foveal stands on, without importing any of it."""
     found = {"python": platform.python_version(), "system": platform.platform()}
@@ -93,16 +109,32 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _cgroup_limit() -> int | None:
+def cgroup_limit() -> int | None:
+    """Bytes that this process's cgroups allow it, version 1 or 2; None where they set no limit."""
     limits = []
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for name in _cgroup_files():
         for line in _lines(name):
             if line.strip().isdigit() and int(line) < 1 << 60:
                 limits.append(int(line))
     return min(limits, default=None)
 
 
-def _available() -> int | None:
+def _cgroup_files() -> list[str]:
+    """Where limits may stand: at the root, which is a container's own, and at each group of this process."""
+    found = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+    for line in _lines("/proc/self/cgroup"):
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        groups = [p for p in (Path(path), *Path(path).parents) if p != Path("/")]
+        if controllers == "":
+            found += [f"/sys/fs/cgroup{group}/memory.max" for group in groups]
+        elif "memory" in controllers.split(","):
+            found += [f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes" for group in groups]
+    return found
+
+
+def available() -> int | None:
+    """Bytes that the system could still give, None where it does not say."""
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 import profiled
 from foveal.models.resolve import resolve
+from foveal.planner import plan
 from foveal.planner.backends import backend_for
 from foveal.planner.passes import replay_training
 from foveal.planner.scenario import Scenario
@@ -116,3 +117,24 @@ def test_planning_does_not_touch_the_network():
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
     assert "forward" not in vars(module)
     assert torch.equal(torch.get_rng_state(), random)
+
+
+class Looking(nn.Module):
+    """A network that looks at a value of its tensors: it can't be run without content."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.body(x)
+        x = x * 2 if float(x.detach().abs().amax()) > 1e9 else x
+        return self.head(x.relu().mean((2, 3)))
+
+
+def test_a_network_that_looks_at_values_is_run_on_a_few_pictures():
+    found = plan(Looking(), input=(3, 32, 32), batch=6)
+    assert "looks at values" in " ".join(found.notes)
+    truth = profiled.true_peak(Looking(), Scenario(input=(3, 32, 32), batch=6))
+    assert found.train.peak_bytes == pytest.approx(truth, rel=0.02)
+    assert {layer.name: layer.output_shape for layer in found.layers}["body"] == (8, 32, 32)

@@ -21,6 +21,7 @@ from foveal.cli.doctor import doctor
 from foveal.cli.evaluate import evaluate
 from foveal.cli.plan import plan
 from foveal.cli.predict import predict
+from foveal.cli.study import study
 from foveal.cli.train import train
 from foveal.cli.zoo import zoo
 from foveal.errors import FovealError
@@ -57,6 +58,7 @@ for _verb in (train, audit, evaluate, predict):
     app.command(rich_help_panel=_PICTURES)(_verb)
 app.command(rich_help_panel="Understand CNNs")(plan)
 app.command(rich_help_panel="Understand CNNs")(zoo)
+app.command(rich_help_panel="Understand CNNs")(study)
 app.command(rich_help_panel="This machine")(doctor)
 
 

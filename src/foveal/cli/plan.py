@@ -17,7 +17,7 @@ def plan(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo name, a timm name, model:NAME, a run folder, package.module:function, "
+            help="A zoo name, a timm name, model:NAME, a run folder, an .onnx file, package.module:function, "
             "or a sketch as conv100k3s2-relu-gap-dense10.",
         ),
     ],

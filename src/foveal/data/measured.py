@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import PIL
 
-from foveal import __version__
 from foveal.files import cache_dir, digest_of
 from foveal.values import ImageRecord
 
@@ -39,7 +38,7 @@ class Measured:
     """
 
     def __init__(self, how: object) -> None:
-        self._space = digest_of([_MEANING, __version__, PIL.__version__, how])
+        self._space = digest_of([_MEANING, PIL.__version__, how])
         self._lock = threading.Lock()
         self._new: dict[str, str] = {}
         self._base = _open(cache_dir() / "measured.sqlite3")

@@ -76,10 +76,12 @@ def pictures_at_once(side: int, device: str) -> int:
     return max(8, min(500, fits))
 
 
-def logits_of(module: torch.nn.Module, pixels: Pixels, preprocess: Preprocess, device: str) -> NDArray[np.float32]:
-    """A network's answers `(N, K)` on pictures `(N, C, H, W)` of 8 bits, in fp32."""
+def logits_of(
+    module: torch.nn.Module, pixels: Pixels, preprocess: Preprocess, device: str, at_once: int | None = None
+) -> NDArray[np.float32]:
+    """A network's answers `(N, K)` on pictures `(N, C, H, W)` of 8 bits, in fp32, so many `at_once`."""
     mean, std = statistics_of(preprocess, device)
-    rows, at_once = [], pictures_at_once(pixels.shape[-1], device)
+    rows, at_once = [], at_once or pictures_at_once(pixels.shape[-1], device)
     with torch.inference_mode():
         for start in range(0, len(pixels), at_once):
             batch = (torch.from_numpy(np.array(pixels[start : start + at_once])).to(device).float() - mean) / std

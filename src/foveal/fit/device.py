@@ -16,6 +16,8 @@ from foveal.values import Decisions, Preprocess
 
 #: Half precision is taken only when its answers point the same way as fp32's (cosine), and it is this much faster.
 LIKENESS, GAIN = 0.99, 1.15
+#: Pictures that are tried, at least and at most, and places of all of them together: large ones take seconds each.
+_FEWEST, _MOST, _PLACES = 4, 128, 128 * 32**2
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,16 @@ def _precision(device: str, network: Mapping[str, Any], preprocess: Preprocess) 
 
 def _measured(device: str, network: Mapping[str, Any], preprocess: Preprocess) -> tuple[str, str]:
     """Both precisions on one batch of noise: speed forth and back, likeness of the answers."""
-    torch.manual_seed(0)
     module = build(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch = torch.randn(128, preprocess.channels, preprocess.size, preprocess.size, device=device)
+    pictures = max(_FEWEST, min(_MOST, _PLACES // preprocess.size**2))
+    batch = torch.randn(pictures, preprocess.channels, preprocess.size, preprocess.size, device=device)
     batch = batch.contiguous(memory_format=torch.channels_last)
     seconds, answers = {}, {}
     for precision in ("f32", "bf16"):
         for turn in range(4):
             if turn == 1:
                 began = time.perf_counter()
+            torch.manual_seed(0)  # both drop the same units
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
                 outputs = module(batch)
             outputs.float().square().mean().backward()

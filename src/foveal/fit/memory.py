@@ -13,18 +13,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from foveal.errors import MemoryShort, UsageError
 from foveal.fit.loop import Settings
-from foveal.fit.pieces import ALARM, Pieces, Rise, free_memory, frugal_malloc
+from foveal.fit.pieces import ALARM, Pieces, Rise, free_memory
 from foveal.fit.strategies.base import Work
-from foveal.machine import memory_limit, rss
+from foveal.machine import available, cgroup_limit, frugal_malloc, rss
 from foveal.planner.backends import backend_for
 from foveal.planner.convolution import Backend
 from foveal.planner.passes import replay_training
+from foveal.planner.prediction import prediction_bytes
+from foveal.planner.process import measured
 from foveal.planner.remedy import checkpoint_blocks
 from foveal.planner.replay import Replay
 from foveal.planner.scenario import Scenario
 
-#: Beside tensors: what malloc keeps between them, and what libraries load in the first step.
-_MALLOC, _FIRST_STEP = 1.10, 64 * 2**20
 #: Copies of weights, averages and moments that the loop makes: the last good state, and the bytes of a checkpoint.
 _COPIES = 2
 #: Recordings, by network and scenario: each takes about a second.
@@ -73,7 +73,8 @@ def choose(
         recorded: recordings made earlier, to which new ones are added.
     """
     used = (rss() or 0) if beside is None else beside
-    room = max(0, int((ALARM * budget - used - _FIRST_STEP) / _MALLOC))
+    beyond = measured()
+    room = max(0, int((ALARM * budget - used - beyond["first_step_bytes"]) / beyond["malloc_frugal"]))
     record = _Recorder(module, {} if recorded is None else recorded)
     whole = record(scenario.but(accumulate=1)).play(scenario.batch).most
     if whole <= room:
@@ -113,9 +114,10 @@ def economical(
 
     value = work.decisions.settle(f"{name} memory", chosen)
     choice, rises = Choice(**value), work.decisions.made.get(f"{name} in more pieces", {"value": []})["value"]
-    if not choice.fits and work.memory is not None:
+    allowed = _allowed(work)
+    if not choice.fits and allowed is not None:
         raise MemoryShort(
-            f"{name} does not fit into --memory {work.memory}: {choice.reason}",
+            f"{name} does not fit into {allowed} bytes of memory: {choice.reason}",
             hint="allow more, or take a strategy that needs less: --strategy frozen",
         )
     return _applied(
@@ -134,9 +136,39 @@ def trial_pieces(module: nn.Module, inputs: Tensor, optimizer: str, precision: s
     return _applied(_chosen(module, inputs, optimizer, precision, work, 0), module, work)
 
 
+def let_go(work: Work) -> None:
+    """Before a network comes beside the frozen trunk: make room, where memory is limited and half is gone."""
+    allowed = _allowed(work)
+    if allowed is not None and (rss() or 0) > allowed / 2:
+        work.make_room()
+        free_memory()
+
+
+def answered_at_once(module: nn.Module, shape: tuple[int, int, int], most: int, work: Work) -> int:
+    """How many pictures `(C, H, W)` a network answers together: `most`, or as many as a budget has room for.
+
+    Decided once a size, since sums depend on it bit for bit.
+    """
+    allowed = _allowed(work)
+    if allowed is None:
+        return most
+
+    def chosen() -> tuple[int, str]:
+        work.make_room()
+        free_memory()
+        weights = sum(t.nbytes for t in module.state_dict().values())
+        try:
+            each = max(1, prediction_bytes(module, shape) - weights)
+        except UsageError as refusal:
+            return most, f"not planned: {refusal.message}"
+        room = (ALARM * allowed - (rss() or 0)) / measured()["malloc_frugal"]
+        return max(1, min(most, int(room / each))), f"one takes {each} bytes, there are {max(0, int(room))}"
+
+    return int(work.decisions.settle(f"answered at once, {shape[-1]} px", chosen))
+
+
 def _chosen(module: nn.Module, inputs: Tensor, optimizer: str, precision: str, work: Work, copies: int) -> Choice:
     if work.memory is not None:
-        frugal_malloc()
         work.make_room()
         free_memory()
     channels, height, width = inputs.shape[1:]
@@ -153,16 +185,24 @@ def _chosen(module: nn.Module, inputs: Tensor, optimizer: str, precision: str, w
         resident = rss() or 0
         budget, beside = _budget(work, resident), resident + copies
     try:
-        return choose(module, scenario, budget, beside=beside, recorded=work.plans)
+        choice = choose(module, scenario, budget, beside=beside, recorded=work.plans)
     except UsageError as refusal:  # a network that can't be traced trains all the same, and is watched
         return Choice(1, False, 0, 0, True, f"not planned: {refusal.message}")
+    if choice.pieces > 1 or choice.checkpoint:
+        frugal_malloc()
+    return choice
+
+
+def _allowed(work: Work) -> int | None:
+    """Resident bytes beyond which this process is ended, or was asked not to go; None where nobody says."""
+    return min((n for n in (work.memory, cgroup_limit()) if n is not None), default=None)
 
 
 def _budget(work: Work, resident: int) -> int:
     """Resident bytes that this process may have; where nobody knows, more than any machine has."""
-    available = memory_limit()
-    most = (1 << 60) if available is None else available + resident
-    return most if work.memory is None else min(work.memory, most)
+    free = available()
+    most = (1 << 60) if free is None else free + resident
+    return min(most, _allowed(work) or most)
 
 
 def _copies(module: nn.Module, settings: Settings) -> int:
@@ -184,7 +224,7 @@ def _applied(
 ) -> Pieces:
     if choice.checkpoint:
         checkpoint_blocks(module)
-    return Pieces(choice.pieces, work.memory, work.progress.say, list(rises), on_rise)
+    return Pieces(choice.pieces, _allowed(work), work.progress.say, list(rises), on_rise)
 
 
 class _Recorder:

@@ -25,7 +25,6 @@ Compute = Callable[[Tensor, Tensor, float], Tensor]
 
 #: Of the budget, the share of resident memory from which on batches are cut in smaller pieces.
 ALARM = 0.92
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGE = -1, -3, 2**20
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -173,18 +172,4 @@ def free_memory() -> None:
         try:
             ctypes.CDLL("libc.so.6").malloc_trim(0)
         except (OSError, AttributeError):  # another C library
-            return
-
-
-def frugal_malloc() -> None:
-    """From here on glibc gives large blocks back at once: resident memory follows what tensors hold.
-
-    For processes with a budget. Costs some time for pages that are taken again.
-    """
-    if sys.platform == "linux":
-        try:
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
-            libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
-        except (OSError, AttributeError):
             return

@@ -17,6 +17,7 @@ from foveal.features import Extractor
 from foveal.fit.recipes import for_zoo
 from foveal.fit.strategies import frozen, scratch, tuned
 from foveal.fit.strategies.base import Strategy, Work
+from foveal.machine import cgroup_limit, frugal_malloc
 from foveal.models import zoo
 from foveal.models.backbones import DEFAULT, find_backbone
 from foveal.progress import Progress
@@ -28,6 +29,8 @@ SMALL = 64
 ENOUGH = 5000
 #: With more pictures the stages' features, some 18 kB a picture, are not kept.
 MOST_WITH_STAGES = 20_000
+#: Bytes from which on malloc may keep what it likes between tensors: a process takes over a GiB of its own.
+_AMPLE = 6 * 2**30
 FROZEN_RUNGS = (*frozen.RUNGS, *tuned.RUNGS)
 
 
@@ -100,6 +103,8 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
         UnknownName: when the pinned strategy is on no way.
         WeightsUnavailable: when the backbone's weights are not here.
     """
+    if min(config.memory_bytes or _AMPLE, cgroup_limit() or _AMPLE) < _AMPLE:
+        frugal_malloc()
 
     def choose() -> tuple[dict[str, Any], str]:
         seen = glance(entries)

@@ -42,8 +42,13 @@ def choose_segment_route(entries: Sequence[Entry], config: TrainConfig, decision
         seen = glance(entries)
         width, height = seen.usual if all(seen.usual) else (backbone.preprocess.size,) * 2
         scale = min(1.0, LARGEST / max(width, height))
-        box = {"size": round(width * scale), "height": round(height * scale)}
-        plain = replace(backbone.preprocess, resize="fit", interpolation="bilinear", **box)
+        plain = replace(
+            backbone.preprocess,
+            resize="fit",
+            interpolation="bilinear",
+            size=round(width * scale),
+            height=round(height * scale),
+        )
         words = f"{width} × {height} pixels"
         if seen.share >= ONE_SIZE:
             preprocess = replace(plain, scale=scale)

@@ -20,7 +20,7 @@ from foveal.fit.checkpoints import Checkpoints
 from foveal.fit.device import Device, choose_device
 from foveal.fit.learned import Learned
 from foveal.fit.loop import Job, Settings, train_network
-from foveal.fit.memory import economical, trial_pieces
+from foveal.fit.memory import economical, let_go, trial_pieces
 from foveal.fit.recipes import Recipe
 from foveal.fit.schedule import Schedule
 from foveal.fit.strategies.base import Work
@@ -45,6 +45,7 @@ class Trainer:
         classes = work.split.classes
         self.network = recipe.network(work.preprocess.channels, len(classes))
         self.preprocess = normalised(work)
+        let_go(work)
         self.device: Device = choose_device(work.decisions, self.network, self.preprocess)
         self.augment = Augment(**recipe.augment)  # type: ignore[arg-type]
         self._labels = work.labels(work.split.on("train"))

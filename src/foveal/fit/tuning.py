@@ -23,6 +23,7 @@ from foveal.fit.device import Device, choose_device
 from foveal.fit.head import fit_head
 from foveal.fit.learned import Learned
 from foveal.fit.loop import Settings
+from foveal.fit.memory import answered_at_once, let_go
 from foveal.fit.strategies.base import Work
 from foveal.fit.training import run_training, seconds_a_step
 from foveal.fit.tunings import Tuning
@@ -107,6 +108,7 @@ class Tuner:
             "dimension": backbone.dimension,
             "classes": len(work.split.classes),
         }
+        let_go(work)
         self.device: Device = choose_device(work.decisions, self.network, self.preprocess)
 
     def seconds_a_picture(self) -> float:
@@ -171,7 +173,11 @@ class Tuner:
         if not placed:
             return np.zeros((0, len(self.work.split.classes)), dtype=np.float32)
         pixels = self.work.rendered(placed, self.preprocess)
-        return logits_of(network, pixels, self.preprocess, self.device.name)
+        return logits_of(network, pixels, self.preprocess, self.device.name, self._at_once(network))
+
+    def _at_once(self, network: Tuned) -> int:
+        most = pictures_at_once(self.size, self.device.name)
+        return answered_at_once(network, (3, self.size, self.size), most, self.work)
 
     def learned(self, network: Tuned) -> Learned:
         """The network as numbers."""
@@ -194,7 +200,8 @@ class Tuner:
                 return network.forward_features(x)
 
         with self.work.clock.lap("features"):
-            rows = logits_of(Features(), pixels[some], self.preprocess, self.device.name)
+            at_once = self._at_once(network)
+            rows = logits_of(Features(), pixels[some], self.preprocess, self.device.name, at_once)
         with self.work.clock.lap("fit"):
             head = fit_head(rows[None], labels[some], _HEAD_STRENGTH)
         with torch.no_grad():
@@ -216,7 +223,7 @@ class Tuner:
         """What the frozen trunk makes of every picture, looked at `count` times, `(V, N, C, H, W)`."""
         mean, std = statistics_of(self.preprocess, self.device.name)
         views: NDArray[np.float16] | None = None
-        at_once = pictures_at_once(self.size, self.device.name)
+        at_once = self._at_once(network)
         with (
             torch.inference_mode(),
             self.work.clock.lap("features"),

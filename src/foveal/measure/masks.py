@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ def mask_figures(counts: Counts, edges: Counts, blocks: Sequence[str], classes: 
         {
             "label": name,
             "iou": _plain(ious[i]),
-            "iou_ci95": block_bootstrap(counts, place, lambda c, i=i: float(iou(c)[i])) if rows[i] else None,
+            "iou_ci95": block_bootstrap(counts, place, partial(_iou_of, i)) if rows[i] else None,
             "boundary_f1": _plain(f1s[i]),
             "recall": _plain(total[i, i] / rows[i] if rows[i] else np.nan),
             "precision": _plain(total[i, i] / total[:, i].sum() if total[:, i].sum() else np.nan),
@@ -155,6 +156,10 @@ def mask_figures(counts: Counts, edges: Counts, blocks: Sequence[str], classes: 
         "per_class": per_class,
         "confusion": total.tolist(),
     }
+
+
+def _iou_of(place: int, counts: Counts) -> float:
+    return float(iou(counts)[place])
 
 
 def _plain(value: Any) -> float | None:  # noqa: ANN401

@@ -117,11 +117,10 @@ def _onnx(text: str) -> Resolved | None:
     path = Path(text)
     if not path.is_file():
         raise UsageError(f"{text}: there is no such file", hint="give the path of an .onnx file")
+    from foveal.models.onnx_graph import OnnxNetwork, read
 
-    raise UsageError(
-        f"{text}: this version of foveal can't read .onnx files yet",
-        hint="give the network it was exported from: a run folder, a timm name, or package.module:function",
-    )
+    graph, shape = read(path)
+    return Resolved("onnx", text, lambda _: OnnxNetwork(graph, path.parent), shape, path)
 
 
 def _function(text: str) -> Resolved | None:

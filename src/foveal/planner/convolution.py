@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from foveal.planner import avx512
 from foveal.planner.record import Work
 
-#: Copies of the weight in oneDNN's sums over columns, per thread, and those of its depthwise kernel on pictures
-#: that have their channels last.
-_COLUMN_SUMS, _DEPTHWISE_SUMS = 4, 64
+#: Copies of the weight in oneDNN's sums over columns, per thread.
+_COLUMN_SUMS = 4
 _PAGE = 8216
 
 
@@ -80,6 +80,21 @@ class Convolution:
         return self.groups == self.xs[1] == self.ys[1] > 1
 
     @property
+    def wide(self) -> bool:
+        """Whether AVX-512 computes."""
+        return self.backend.block == avx512.BLOCK
+
+    @property
+    def strided(self) -> bool:
+        """Whether the gradient of the input is scattered over places, and then copied."""
+        if max(self.stride) == 1:
+            return False
+        if self.depthwise:
+            return self.wide and self.size == 2
+        channels = self.xs[1] // self.groups
+        return channels > self.backend.block if self.wide and self.groups > 1 else channels != self.backend.block
+
+    @property
     def point(self) -> bool:
         """A kernel of one place."""
         return math.prod(self.ws[2:]) == 1
@@ -98,12 +113,17 @@ class Convolution:
     @property
     def compiled(self) -> bool:
         """Whether oneDNN has a kernel for the forward pass and the gradient of the input."""
-        return self.groups == 1 or self.depthwise or not self._odd
+        return self.groups == 1 or self.depthwise or self.size == 2 or not self._odd_for(8)
 
     @property
     def compiled_for_weight(self) -> bool:
         """Whether it has one for the gradient of the weight: small kernels only, on maps that are no smaller."""
         most = 3 if self.depthwise else 14
+        if self.wide:
+            whole = self.depthwise or self.groups == 1 or self.size == 4 or not self._odd_for(avx512.BLOCK)
+            return (
+                self.compiled and whole and (max(self.ws[2:]) <= most or (self.size == 2 and not self.depthwise))
+            )
         return self.compiled and max(self.ws[2:]) <= most and not self.tiny
 
     @property
@@ -111,13 +131,12 @@ class Convolution:
         """Whether the output is smaller than the kernel."""
         return any(place < side for place, side in zip(self.ys[2:], self.ws[2:], strict=True))
 
-    @property
-    def _odd(self) -> bool:
-        return bool(
-            self.xs[1] // self.groups % self.backend.block or self.ys[1] // self.groups % self.backend.block
-        )
+    def _odd_for(self, block: int) -> bool:
+        return bool(self.xs[1] // self.groups % block or self.ys[1] // self.groups % block)
 
     def _padded(self, channels: int) -> int:
+        if self.groups > 1 and not self.depthwise:
+            return channels
         return math.ceil(channels / self.backend.block) * self.backend.block
 
     @property
@@ -164,7 +183,8 @@ class Convolution:
     @property
     def sums(self) -> int:
         """oneDNN's columns, and weights to be added up, of all threads."""
-        return self.backend.threads * (self.columns + _COLUMN_SUMS * self.w)
+        in_fp32 = 4 * self.w if self.size == 2 else 0
+        return self.backend.threads * (self.columns + _COLUMN_SUMS * self.w) + in_fp32
 
 
 def forward(work: Work, results: int, backend: Backend) -> tuple[int, int]:
@@ -173,11 +193,12 @@ def forward(work: Work, results: int, backend: Backend) -> tuple[int, int]:
     if not c.onednn:
         return results + c.all_columns, results + c.all_columns + _spare(c)
     if c.channels_last:
-        peak = results + (c.w if c.depthwise or c.point else 2 * c.w + _PAGE)
+        peak = results + (c.w if c.depthwise or c.point or c.wide else 2 * c.w + _PAGE)
     elif not c.compiled:
         peak = max(c.y + backend.threads * c.columns, 2 * c.y)
     else:
-        peak = max(c.x_blocked + c.w_blocked + c.y_blocked + c.reduced, c.y_blocked + c.y)
+        inside = _stored(c, c.ys[1]) + (c.reduced if c.point else 0)
+        peak = max(c.x_blocked + c.w_blocked + c.y_blocked + inside, c.y_blocked + c.y)
     return peak, peak + _spare(c)
 
 
@@ -196,32 +217,70 @@ def backward(work: Work, results: int, backend: Backend) -> tuple[int, int]:
 
 
 def _spare(c: Convolution) -> int:
-    """What the small buffers of an implementation may come to; none was found to need more."""
-    return c.backend.threads * (c.x // c.xs[0]) + c.w + 65536
+    """What the small buffers of an implementation may come to: in bf16 a picture a thread, less in fp32."""
+    picture = c.x // c.xs[0]
+    return c.backend.threads * (picture if c.size == 2 else 2 * picture // 3) + c.w + 65536
+
+
+def _stored(c: Convolution, channels: int) -> int:
+    """1 × 1 in bf16: sums of one picture a thread, in fp32."""
+    if not (c.wide and c.size == 2 and c.point):
+        return 0
+    return 4 * c.backend.threads * c._padded(channels) * math.prod(c.ys[2:])
 
 
 def _channels_last_gradient(c: Convolution) -> int:
     if not c.depthwise:
+        if c.wide and not c.compiled_for_weight:
+            return c.w + max(c.sums + c.x, 2 * c.w)
+        if c.wide:
+            return max(c.w + _scattered(c), c.w_blocked + avx512.sums(_form(c)), 3 * c.w)
         return (3 if c.point else 4) * c.w
-    if c.tiny:
+    if c.tiny and not c.wide:
         return c.w + max(c.sums, 2 * c.w)  # maps smaller than the kernel are unrolled
-    return (2 + _DEPTHWISE_SUMS) * c.w
+    if c.wide and c.compiled_for_weight:
+        return (3 if c.size == 4 else 5) * c.w
+    # A kernel that knows no depthwise convolution computes a block of channels against a block of channels.
+    return (2 + c.backend.block**2) * c.w + (avx512.sums(_form(c)) if c.wide and c.size == 2 else 0)
+
+
+def _scattered(c: Convolution) -> int:
+    """Sums of a picture, where the gradient of the input is scattered."""
+    return c.x // c.xs[0] if c.strided and not c._few else 0
+
+
+def _form(c: Convolution) -> avx512.Form:
+    one = (1,) * (4 - len(c.xs))
+    (height, width), (rows, columns) = (*one, *c.xs[2:]), (*one, *c.ys[2:])
+    as_blocks = c.depthwise and c.channels_last
+    channels = (avx512.BLOCK, avx512.BLOCK) if as_blocks else (c.xs[1] // c.groups, c.ys[1] // c.groups)
+    return avx512.Form(
+        c.xs[0], c.groups, *channels, height, width, rows, columns, math.prod(c.ws[2:]), c.stride[-1],
+        c.padding[-1], c.backend.threads, c.size == 2, c._few, c.channels_last,
+    )  # fmt: skip
 
 
 def _input_gradient(c: Convolution) -> int:
     if not c.compiled:
         return max(c.x + c.backend.threads * c.columns, 2 * c.x)
-    strided = max(c.stride) > 1 and not c.depthwise and c.xs[1] // c.groups != c.backend.block
-    copies = c.x_blocked + c.w_blocked + c.y_blocked + c.reduced
-    return max(copies, (c.x_blocked or c.x) + c.x + (c.x if strided else 0))
+    if c.wide and c.strided:  # channels go innermost, and are not rounded up
+        return max(c.x + c.w_blocked + c.y + (_scattered(c) if c.point else 0), 3 * c.x)
+    copies = c.x_blocked + c.w_blocked + c.y_blocked + _stored(c, c.xs[1]) + c.reduced
+    return max(copies, (c.x_blocked or c.x) + c.x + (c.x if c.strided else 0))
 
 
 def _weight_gradient(c: Convolution, held: int) -> int:
     """With `held` bytes of the input's gradient, which is there already."""
     if not c.compiled_for_weight:
         return held + c.w + max(c.sums, c.w)
-    copies = c.x_blocked + c.w_blocked + c.y_blocked + c.reduced
-    return held + max(copies + (_point_sums(c) if c.point else 0), c.w_blocked + c.w)
+    if c.wide and c.size == 2 and c._few and c.ys[1] % avx512.BLOCK:
+        return held + c.w + max(c.y // c.xs[0], c.w)
+    copies = c.x_blocked + c.w_blocked + c.y_blocked
+    if c.wide:
+        inside = 2 * c.w if c.size == 2 and c.depthwise else avx512.sums(_form(c))
+    else:
+        inside = c.reduced + (_point_sums(c) if c.point else 0)
+    return held + max(copies + inside, c.w_blocked + c.w)
 
 
 def _point_sums(c: Convolution) -> int:

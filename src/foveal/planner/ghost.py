@@ -8,7 +8,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
 
 from foveal.errors import UsageError
 
@@ -23,11 +29,18 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
         return build()  # some constructors look at values (`linspace(…).item()`)
 
 
-def ghost_of(module: nn.Module, fake: FakeTensorMode) -> nn.Module:
+#: The mode that tensors without content live in; None: the tensors of a recording have content.
+Fake = FakeTensorMode | None
+
+
+def ghost_of(module: nn.Module, fake: Fake) -> nn.Module:
     """A copy of a network with fake tensors in place of its parameters and buffers; shared ones stay shared.
 
-    The network itself is not touched, whatever device it is on.
+    The network itself is not touched, whatever device it is on. Without a mode the copy has content: its own, or
+    some noise where it was built without.
     """
+    if fake is None:
+        return _with_content(copy.deepcopy(module))
     replaced: dict[int, object] = {}
     for tensor in (*module.parameters(), *module.buffers()):
         if id(tensor) not in replaced:
@@ -37,8 +50,22 @@ def ghost_of(module: nn.Module, fake: FakeTensorMode) -> nn.Module:
         return copy.deepcopy(module, replaced)
 
 
-def _ghost(tensor: Tensor, fake: FakeTensorMode) -> Tensor:
+def _with_content(module: nn.Module) -> nn.Module:
+    tensors = (*module.parameters(), *module.buffers())
+    if any(t.is_meta for t in tensors):
+        module.to_empty(device="cpu")
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.normal_(0, 0.02)
+            for buffer in module.buffers():
+                buffer.fill_(1 if buffer.is_floating_point() else 0)
+    return module
+
+
+def _ghost(tensor: Tensor, fake: Fake) -> Tensor:
     """A fake tensor, made without asking the dispatcher: networks have hundreds of parameters."""
+    if fake is None:
+        return torch.zeros_like(tensor)
     with torch._C._DisableTorchDispatch():
         content = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
     made = FakeTensor(fake, content, torch.device("cpu"))
@@ -48,7 +75,7 @@ def _ghost(tensor: Tensor, fake: FakeTensorMode) -> Tensor:
     return made
 
 
-def give_gradients(ghost: nn.Module, fake: FakeTensorMode) -> None:
+def give_gradients(ghost: nn.Module, fake: Fake) -> None:
     """Gradients for all that learns, as after a backward pass."""
     for parameter in ghost.parameters():
         if parameter.requires_grad:
@@ -73,6 +100,13 @@ def materialised(module: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     except RuntimeError as error:
         raise refused(error, shape) from None
     return module.train(was)
+
+
+def wants_content(refusal: UsageError) -> bool:
+    """Whether a network was refused because it looks at the values of its tensors."""
+    cause = refusal.__cause__
+    kinds = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
+    return isinstance(cause, kinds) or "FakeTensor" in str(cause) or "meta tensor" in str(cause)
 
 
 def refused(error: Exception, shape: tuple[int, int, int]) -> UsageError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from foveal.errors import UsageError
 from foveal.planner.convolution import Backend
-from foveal.planner.ghost import ghost_of, give_gradients, refused
+from foveal.planner.ghost import Fake, ghost_of, give_gradients, refused, wants_content
 from foveal.planner.layers import Sheet
 from foveal.planner.record import BUFFERS, GRADIENTS, INPUT, OPTIMIZER, PARAMETERS, Recording
 from foveal.planner.replay import Replay
@@ -30,7 +31,7 @@ def new_fake() -> FakeTensorMode:
 
 
 def record_prediction(
-    ghost: nn.Module, fake: FakeTensorMode, scenario: Scenario, batch: int, sheet: Sheet | None = None
+    ghost: nn.Module, fake: Fake, scenario: Scenario, batch: int, sheet: Sheet | None = None
 ) -> Recorder:
     """One prediction by a ghost.
 
@@ -61,7 +62,7 @@ def record_prediction(
 
 
 def record_training(
-    module: nn.Module, scenario: Scenario, ghost: tuple[nn.Module, FakeTensorMode] | None = None
+    module: nn.Module, scenario: Scenario, ghost: tuple[nn.Module, Fake] | None = None
 ) -> tuple[Recording, Recording]:
     """A training step at two batch sizes, with the optimizer's state of the steps before.
 
@@ -73,7 +74,7 @@ def record_training(
     Raises:
         UsageError: when the network does not take such pictures.
     """
-    fake = ghost[1] if ghost else new_fake()
+    fake: Fake = ghost[1] if ghost else new_fake()
     copy = ghost[0] if ghost else ghost_of(module, fake)
     copy = prepared(copy.train(), scenario)
     optimizer = make_optimizer(scenario.optimizer, copy.parameters())
@@ -83,12 +84,17 @@ def record_training(
 
 
 def replay_training(module: nn.Module, scenario: Scenario, backend: Backend) -> Replay:
-    """A training step, ready to be played at any batch size."""
-    one, two = record_training(module, scenario)
+    """A training step, ready to be played at any batch size; of a network that looks at values, with content."""
+    try:
+        one, two = record_training(module, scenario)
+    except UsageError as refusal:
+        if not wants_content(refusal):
+            raise
+        one, two = record_training(module, scenario, (ghost_of(module, None), None))
     return Replay(one, two, backend)
 
 
-def _prime(ghost: nn.Module, optimizer: Any, fake: FakeTensorMode) -> None:  # noqa: ANN401
+def _prime(ghost: nn.Module, optimizer: Any, fake: Fake) -> None:  # noqa: ANN401
     """Give the optimizer its state, as after a first step."""
     with recording(fake, 0):
         give_gradients(ghost, fake)
@@ -99,7 +105,7 @@ def _prime(ghost: nn.Module, optimizer: Any, fake: FakeTensorMode) -> None:  # n
 def _record_step(
     ghost: nn.Module,
     optimizer: Any,  # noqa: ANN401
-    fake: FakeTensorMode,
+    fake: Fake,
     scenario: Scenario,
     batch: int,
 ) -> Recording:
@@ -131,12 +137,12 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _pictures(fake: FakeTensorMode, scenario: Scenario, batch: int) -> tuple[Tensor, Tensor]:
-    with fake:
-        inputs = torch.empty(batch, *scenario.input)
+def _pictures(fake: Fake, scenario: Scenario, batch: int) -> tuple[Tensor, Tensor]:
+    with fake or nullcontext():
+        inputs = torch.empty(batch, *scenario.input) if fake else torch.rand(batch, *scenario.input)
         if scenario.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs, torch.empty(batch, dtype=torch.long)
+        return inputs, torch.zeros(batch, dtype=torch.long)
 
 
 def _hold(recorder: Recorder, ghost: nn.Module, *pictures: Tensor) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foveal.errors import UsageError
 from foveal.machine import cores
@@ -16,7 +15,7 @@ from foveal.planner.backends import backend_for
 from foveal.planner.budget import Budget, budget_for, device_of
 from foveal.planner.candidates import Planned
 from foveal.planner.convolution import Backend
-from foveal.planner.ghost import built, ghost_of, materialised
+from foveal.planner.ghost import Fake, built, ghost_of, materialised, wants_content
 from foveal.planner.layers import Sheet
 from foveal.planner.passes import new_fake, record_prediction, record_training
 from foveal.planner.process import process_bytes
@@ -87,10 +86,14 @@ def planned(
         device_of(device)[0], threads or (torch.get_num_threads() if device == "cpu" else cores())
     )
     budget = budget_for(device, memory)
-    fake = new_fake()
-    ghost = ghost_of(module, fake)
-    layers, once = _prediction(ghost, fake, chosen, backend)
-    replay = Replay(*record_training(module, chosen, (ghost, fake)), backend)
+    try:
+        layers, once, replay = _recorded(module, chosen, backend, new_fake())
+        content = False
+    except UsageError as refusal:
+        if not wants_content(refusal):
+            raise
+        layers, once, replay = _recorded(module, chosen, backend, None)
+        content = True
     played = replay.play(chosen.batch)
     fits = _verdict(replay, played, budget)
     macs = sum(layer.macs for layer in layers)
@@ -109,7 +112,7 @@ def planned(
         train=_pass(played),
         rss_bytes=process_bytes(played.peak, backend.threads),
         fits=fits,
-        notes=_notes(module, chosen, device),
+        notes=_notes(chosen, device, content),
     )
     found = Planned(made, module, chosen, backend, replay, budget, model, classes)
     if remedies or (remedies is None and not fits.ok):
@@ -133,12 +136,15 @@ def network_for(
     return found.name, materialised(built(lambda: found.build(shape)), shape), shape
 
 
-def _prediction(
-    ghost: nn.Module, fake: FakeTensorMode, scenario: Scenario, backend: Backend
-) -> tuple[tuple[LayerPlan, ...], Played]:
+def _recorded(
+    module: nn.Module, scenario: Scenario, backend: Backend, fake: Fake
+) -> tuple[tuple[LayerPlan, ...], Played, Replay]:
+    """The sheet, one prediction, and a training step, without content or with it."""
+    ghost = ghost_of(module, fake)
     sheet = Sheet(ghost)
     recorder = record_prediction(ghost, fake, scenario, 1, sheet)
-    return sheet.rows(recorder), Replay(recorder.recording, None, backend).play(1)
+    rows, once = sheet.rows(recorder), Replay(recorder.recording, None, backend).play(1)
+    return rows, once, Replay(*record_training(module, scenario, (ghost, fake)), backend)
 
 
 def _verdict(replay: Replay, played: Played, budget: Budget) -> Fit:
@@ -173,12 +179,14 @@ def _described(scenario: Scenario, device: str, backend: Backend) -> dict[str, A
     }
 
 
-def _notes(module: nn.Module, scenario: Scenario, device: str) -> tuple[str, ...]:
+def _notes(scenario: Scenario, device: str, content: bool) -> tuple[str, ...]:
     notes = []
     if device_of(device)[0] == "cuda":
         notes.append(
             "the figures for CUDA come from a model of its caching allocator; not validated on CUDA hardware"
         )
+    if content:
+        notes.append("the network looks at values: it was run with 2 and 3 pictures of noise, not without content")
     if scenario.checkpoint != "none" and not scenario.frozen:
         notes.append("checkpointed blocks compute batch statistics twice; foveal updates the running ones once")
     return tuple(notes)

@@ -1,15 +1,28 @@
-"""The whole process: what lies resident beside the allocator's tensors. An estimate, and a figure of its own."""
+"""The whole process: what lies resident beside the allocator's tensors. An estimate, and a figure of its own.
+
+The figures in `process.json` were measured and written by `bench/process.py`.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
+from functools import cache
+from importlib import resources
+from typing import Any
 
 from foveal.machine import rss
 
-#: Guesses, not measured: bytes of the libraries once loaded, of each thread, and what malloc adds to the tensors.
-_LIBRARIES = 330 * 2**20
-_THREAD = 4 * 2**20
-_MALLOC = 1.10
+
+@cache
+def measured() -> dict[str, Any]:
+    """What `bench/process.py` found.
+
+    `libraries_bytes` once loaded, `thread_bytes` each, `first_step_bytes` that the first step loads, and `malloc`,
+    `malloc_frugal`: resident bytes for each byte of tensors, at most.
+    """
+    found: dict[str, Any] = json.loads(resources.files("foveal.planner").joinpath("process.json").read_text())
+    return found
 
 
 def process_bytes(allocator_peak: int, threads: int) -> int:
@@ -17,5 +30,7 @@ def process_bytes(allocator_peak: int, threads: int) -> int:
 
     Where torch is loaded already, its libraries are measured; otherwise their usual size is taken.
     """
+    known = measured()
     base = rss() if "torch" in sys.modules else None
-    return int(max(base or 0, _LIBRARIES) + threads * _THREAD + _MALLOC * allocator_peak)
+    beside = max(base or 0, known["libraries_bytes"]) + threads * known["thread_bytes"]
+    return int(beside + known["malloc"] * allocator_peak)

@@ -167,7 +167,7 @@ def _network(planned: Planned) -> Iterator[Offer]:
 #: Families whose members are told apart by a word of their names, from large to small.
 _FAMILIES = (
     ("152", "101", "50", "34", "18"),
-    ("201", "169", "161", "121"),
+    ("161", "201", "169", "121"),
     ("19", "16", "13", "11"),
     ("xlarge", "large", "base", "small", "tiny", "nano", "pico", "femto", "atto"),
     ("large", "medium", "small"),
@@ -188,7 +188,7 @@ def sibling_of(name: str) -> str | None:
             found = resolve(candidate)
         except FovealError:
             continue
-        if found.kind in ("zoo", "timm"):
+        if found.kind in ("zoo", "timm", "function"):
             return candidate
     return None
 

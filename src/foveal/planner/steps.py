@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foveal.errors import UsageError
 from foveal.planner.remedy import checkpoint_blocks, freeze_trunk, offloaded
 from foveal.planner.scenario import Scenario
 
@@ -18,10 +19,16 @@ Loss = Callable[[object, Tensor], Tensor]
 
 
 def make_optimizer(name: str, parameters: Iterable[nn.Parameter]) -> Any:  # noqa: ANN401
-    """An optimizer by its name in `scenario.OPTIMIZERS`: torch's, or `InBackward`, used in the same way."""
+    """An optimizer by its name in `scenario.OPTIMIZERS`: torch's, or `InBackward`, used in the same way.
+
+    Raises:
+        UsageError: when nothing learns.
+    """
     if name.endswith("-in-backward"):
         return InBackward(name.removesuffix("-in-backward"), parameters)
     learned, rate = [p for p in parameters if p.requires_grad], 1e-3
+    if not learned:
+        raise UsageError("the network has no parameters: there is nothing to train", hint="give another network")
     foreach = True if name.endswith("-foreach") else None
     kind = name.removesuffix("-foreach")
     if kind == "sgd":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -34,11 +34,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down what happens to memory while it is on.
 
     Args:
-        fake: the mode whose tensors are used.
+        fake: the mode whose tensors are used; None for tensors with content.
         recording: to write to.
     """
 
-    def __init__(self, fake: FakeTensorMode, recording: Recording) -> None:
+    def __init__(self, fake: FakeTensorMode | None, recording: Recording) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.recording = recording
         self._fake = fake
@@ -124,6 +124,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._ask(func, args, kwargs)
 
     def _view(self, func: Any, args: Any, kwargs: Any) -> Tensor:  # noqa: ANN401
+        assert self._fake is not None
         with in_kernel_invocation_manager(self._fake):
             content = func(*args, **kwargs)
         return FakeTensor(self._fake, content, args[0].fake_device)
@@ -164,10 +165,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def recording(fake: FakeTensorMode, batch: int) -> Iterator[Recorder]:
+def recording(fake: FakeTensorMode | None, batch: int) -> Iterator[Recorder]:
     """A recorder that is on; on leaving, what still lives is left alone."""
     recorder = Recorder(fake, Recording(batch))
-    with fake, recorder:
+    with fake or nullcontext(), recorder:
         yield recorder
     recorder._alive.clear()
 
@@ -208,7 +209,7 @@ def _plain(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, FakeTensor) and bool(value.storage_offset() == 0) and value.layout is torch.strided
 
 
-def _fake_like(fake: FakeTensorMode, made: Any) -> Tensor | None:  # noqa: ANN401
+def _fake_like(fake: FakeTensorMode | None, made: Any) -> Tensor | None:  # noqa: ANN401
     if made is None:
         return None
     shape, stride, dtype = made

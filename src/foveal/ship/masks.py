@@ -247,7 +247,8 @@ class MaskPredictor:
 def _averaged(views: Sequence[Logits]) -> Logits:
     """Logarithms of the mean of the views' probabilities."""
     shares = [np.exp(v - v.max(axis=0)) for v in views]
-    return np.log(np.mean([s / s.sum(axis=0) for s in shares], axis=0) + 1e-12).astype(np.float32)
+    averaged: Logits = np.log(np.mean([s / s.sum(axis=0) for s in shares], axis=0) + 1e-12).astype(np.float32)
+    return averaged
 
 
 def _likeliest(logits: Logits) -> Mask:

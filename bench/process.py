@@ -1,0 +1,129 @@
+"""What lies resident beside the tensors of a training: libraries, threads, and what malloc keeps between them.
+
+    uv run --group bench python bench/process.py
+
+Each row is a fresh process that trains a few steps. Libraries and threads are what is resident after a first tiny
+step, with one thread and with more; malloc's factor is what more is resident at the highest point than after that
+step, against the planned peak of the allocator. `src/foveal/planner/process.json`, which the planner reads, is
+written from the rows: libraries and threads as medians, malloc's factor as the largest that was seen, since too
+little ends a process and too much only wastes some memory. Other work beside it does no harm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from common import Results
+
+WRITTEN = Path(__file__).parent.parent / "src" / "foveal" / "planner" / "process.json"
+#: Network, pictures in a batch, side.
+CASES = (
+    ("torchvision.models:resnet18", 8, 224),
+    ("torchvision.models:resnet18", 32, 224),
+    ("torchvision.models:resnet50", 8, 224),
+    ("torchvision.models:mobilenet_v2", 16, 224),
+    ("timm/tf_efficientnet_lite0", 32, 160),
+    ("timm/convnext_atto", 16, 224),
+    ("timm/vit_tiny_patch16_224", 16, 224),
+)
+THREADS = (1, 2)
+STEPS = 4
+
+
+def child(network: str, batch: int, side: int, frugal: bool) -> dict[str, Any]:
+    """Trains in this process, and says what was resident."""
+    import torch
+
+    from foveal.machine import frugal_malloc, peak_rss, rss
+    from foveal.models.resolve import resolve
+    from foveal.planner.backends import backend_for
+    from foveal.planner.passes import replay_training
+    from foveal.planner.scenario import Scenario
+    from foveal.planner.steps import make_optimizer, train_step
+
+    if frugal:
+        frugal_malloc()
+    tiny = Scenario((3, 32, 32), 4, "adamw")
+    small = resolve("conv64k3s2-bn-relu-conv64-gap-flatten-dense10").build(tiny.input)
+    small_optimizer = make_optimizer("adamw", small.parameters())
+    scenario = Scenario((3, side, side), batch, "adamw")
+    module = resolve(network).build(scenario.input).train()
+    threads = torch.get_num_threads()
+    peak = replay_training(module, scenario, backend_for("cpu", threads)).play(batch).peak
+    weights = sum(t.nbytes for t in module.state_dict().values())
+    imported = (rss() or 0) - weights
+    for _ in range(2):
+        targets = torch.randint(0, 10, (tiny.batch,))
+        train_step(small, small_optimizer, torch.randn(tiny.batch, *tiny.input), targets, tiny)
+    before = (rss() or 0) - weights
+    optimizer = make_optimizer("adamw", module.parameters())
+    for _ in range(STEPS):
+        targets = torch.randint(0, 1000, (batch,))
+        train_step(module, optimizer, torch.randn(batch, *scenario.input), targets, scenario)
+    return {
+        "planned_bytes": peak,
+        "imported_bytes": imported,
+        "before_bytes": before,
+        "peak_rss_bytes": peak_rss(),
+    }
+
+
+def run(network: str, batch: int, side: int, threads: int, frugal: bool) -> dict[str, Any]:
+    """The same in a fresh process."""
+    case = json.dumps([network, batch, side, frugal])
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, __file__, "--child", case]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def derived(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the planner reads."""
+    alone = statistics.median(r["before_bytes"] for r in rows if r["threads"] == 1)
+    several = [(r["before_bytes"] - alone) / (r["threads"] - 1) for r in rows if r["threads"] > 1]
+    thread = max(0.0, statistics.median(several))
+
+    def factors(frugal: bool) -> list[float]:
+        some = [r for r in rows if r["frugal"] is frugal]
+        return [(r["peak_rss_bytes"] - r["before_bytes"]) / r["planned_bytes"] for r in some]
+
+    return {
+        "libraries_bytes": round(alone - thread),
+        "thread_bytes": round(thread),
+        "first_step_bytes": max(r["before_bytes"] - r["imported_bytes"] for r in rows),
+        "malloc": round(max(factors(False)), 2),
+        "malloc_mean": round(statistics.fmean(factors(False)), 2),
+        "malloc_frugal": round(max(factors(True)), 2),
+        "n": len(rows),
+    }
+
+
+def main() -> None:
+    """What is missing, and the planner's figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        print(json.dumps(child(*json.loads(arguments.child))))
+        return
+    results = Results("process")
+    some = [(*case, threads) for case in CASES for threads in THREADS]
+    for network, batch, side, threads in some:
+        for frugal in (False, True):
+            case = {"network": network, "batch": batch, "side": side, "threads": threads, "frugal": frugal}
+            if not results.of(**case):
+                results.add(**case, **run(network, batch, side, threads, frugal))
+    found = derived(results.rows)
+    results.save(summary=found)
+    WRITTEN.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

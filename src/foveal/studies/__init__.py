@@ -1,0 +1,37 @@
+"""The experiments behind the claims: one file a study, all on the frame of `frame.py`.
+
+A study's file loads no torch until it runs, so that `foveal study` lists all claims at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from foveal.errors import UnknownName
+from foveal.studies.frame import Study
+
+#: In the order of the notebook's ten questions. `NAME` stands in `NAME.py`, with `_` for `-`, as `STUDY`.
+NAMES = (
+    "cnn-vs-dense",
+    "cost",
+    "out-of-memory",
+    "pooling-vs-stride",
+    "lrn",
+    "innovations",
+    "dense-to-conv",
+    "segmentation-difficulty",
+    "mnist",
+    "transfer",
+)
+
+
+def find(name: str) -> Study:
+    """A study by its name.
+
+    Raises:
+        UnknownName: with the nearest known name.
+    """
+    if name not in NAMES:
+        raise UnknownName("study", name, NAMES)
+    study: Study = import_module(f"foveal.studies.{name.replace('-', '_')}").STUDY
+    return study
