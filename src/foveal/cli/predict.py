@@ -40,14 +40,14 @@ def predict(
 
     if precision not in (None, "f32", "bf16"):
         raise UsageError(f"{precision!r} is no precision", hint="f32 or bf16")
+    if out is None and (format or "").lower() == "parquet":
+        raise UsageError("Parquet can't go to a terminal", hint="name a file: --out answers.parquet")
     if load_bundle(run).manifest.legend is not None:
         _masks(run, pictures, out, precision, memory, json)
         return
     from foveal.ship.tables import format_of, write_csv, write_file, write_json
 
     kind = format_of(out or Path("stdout.csv"), format)
-    if out is None and kind == "parquet":
-        raise UsageError("Parquet can't go to a terminal", hint="name a file: --out answers.parquet")
     predictor = Predictor.load(run, precision=precision)
     found = find_pictures(pictures)
     with Terminal().stage("predict") as bar:
