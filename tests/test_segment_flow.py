@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import by_colour
 import foveal
 import masked
 from foveal.cli.main import app
@@ -25,8 +26,8 @@ from foveal.values import Legend
 def quick():
     """A rung that takes a second, and its network."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment_route, "RUNGS", (masked.Colours(),))
-        patch.setattr(networks, "build", masked.made)
+        patch.setattr(segment_route, "RUNGS", (by_colour.Colours(),))
+        patch.setattr(networks, "build", by_colour.made)
         yield
 
 
@@ -112,14 +113,14 @@ def test_predicted_masks_have_the_users_numbers_and_the_code_is_the_mask(run, tm
     rows = json.loads(capsys.readouterr().out)["predictions"]
     assert len(rows) == 31 and rows[-1]["error"].startswith("missing")
     for row in rows[:4]:
-        written = Image.open(row["mask"])
-        assert written.mode == "P" and written.size == (64, 48)
-        values = np.asarray(written)
+        with Image.open(row["mask"]) as written:
+            assert written.mode == "P" and written.size == (64, 48)
+            values = np.asarray(written)
         for segment in row["segments"]:
             assert np.array_equal(decode(segment["rle"]), values == segment["value"])
         assert sum(s["share"] for s in row["segments"]) == pytest.approx(1)
-        with Image.open(row["overlay"]) as overlay:
-            assert overlay.width >= 480
+        with Image.open(row["overlay"]) as drawn:
+            assert drawn.width >= 480
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == rows
 
 

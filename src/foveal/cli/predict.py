@@ -40,7 +40,7 @@ def predict(
 
     if precision not in (None, "f32", "bf16"):
         raise UsageError(f"{precision!r} is no precision", hint="f32 or bf16")
-    if out is None and format == "parquet":
+    if out is None and (format or "").lower() == "parquet":
         raise UsageError("Parquet can't go to a terminal", hint="name a file: --out answers.parquet")
     if load_bundle(run).manifest.legend is not None:
         _masks(run, pictures, out, precision, memory, json)

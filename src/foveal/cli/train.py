@@ -38,38 +38,41 @@ Void = Annotated[
     str | None,
     typer.Option(metavar="CLASS", help="Class or number in masks that says: nobody knows."),
 ]
-Data = Annotated[
+Strategy = Annotated[
     str | None,
-    typer.Argument(
-        metavar="DATA",
-        help="A folder of class folders, of images/ and masks/, or of IDX files; a CSV or JSONL file; "
-        "sample:clipart, sample:mnist, sample:digit-scenes.",
-    ),
+    typer.Option(help="Pin one rung: frozen, frozen-stages, cached-trunk, fine-tune, scratch-seconds, …"),
 ]
-TaskName = Annotated[
-    str, typer.Option(help="classify (a label a picture), segment (one a pixel), or auto: as the data look.")
+FromScratch = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Train an architecture of `foveal zoo` from nothing.")
+]
+Augment = Annotated[
+    str, typer.Option(help="How much pictures may change while a network is tuned: auto, none, light, strong.")
+]
+Task = Annotated[
+    str,
+    typer.Option(help="classify (a label a picture), segment (one a pixel), or auto: as the data look."),
 ]
 
 
 def train(
-    data: Data = None,
-    task: TaskName = "auto",
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of class folders, of images/ and masks/, or of IDX files; a CSV or JSONL file; "
+            "sample:clipart, sample:mnist, sample:digit-scenes.",
+        ),
+    ] = None,
+    task: Task = "auto",
     time: Annotated[str, typer.Option(help="Budget for everything: 90s, 10m, 2h.")] = "10m",
     out: Annotated[str | None, typer.Option(help="The run folder; by default runs/NAME-DATE-TIME.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split and everything random.")] = 0,
     backbone: Annotated[
         str, typer.Option(help="lite0, or a timm model whose weights are on this machine.")
     ] = "lite0",
-    strategy: Annotated[
-        str | None,
-        typer.Option(help="Pin one rung: frozen, frozen-stages, cached-trunk, fine-tune, scratch-seconds, …"),
-    ] = None,
-    from_scratch: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Train an architecture of `foveal zoo` from nothing.")
-    ] = None,
-    augment: Annotated[
-        str, typer.Option(help="How much pictures may change while a network is tuned: auto, none, light, strong.")
-    ] = "auto",
+    strategy: Strategy = None,
+    from_scratch: FromScratch = None,
+    augment: Augment = "auto",
     memory: Memory = None,
     group_by: GroupBy = None,
     split_from: SplitFrom = None,
