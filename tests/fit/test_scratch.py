@@ -214,10 +214,11 @@ def test_mirroring_is_asked_of_the_first_network(monkeypatch, loss, keeps):
     assert rung._mirrored(work, [first]).augment["mirror"] is False
 
 
-def test_half_precision_is_taken_only_when_it_is_like_and_pays(monkeypatch):
+def test_half_precision_is_taken_only_when_it_is_like_and_pays(monkeypatch, tmp_path):
     monkeypatch.setattr(device, "instruction_sets", lambda: ["avx2", "avx512_bf16"])
     for gain, like, expected in ((5.0, 0.999, "bf16"), (1.0, 0.999, "f32"), (5.0, 0.5, "f32")):
         monkeypatch.setattr(device, "_measured", lambda *_, g=gain, k=like: device.judged(g, k))
+        monkeypatch.setenv("FOVEAL_CACHE", str(tmp_path / f"{gain} {like}"))  # what was measured is remembered
         chosen = device.choose_device(Decisions(), {}, GREY)
         assert chosen.precision == expected
 

@@ -28,7 +28,7 @@ def test_a_page_says_claim_verdict_figures_and_how_to_repeat_it():
     shown = Shown(render(study()))
     for words in (
         "One is more accurate than two & all others", "✓ Supported by 4 seeds", "+2.1 points (+1.7 to +2.5)",
-        "“Convolutions <are> faster” Pace is more: 2.90 × (2.70 × to 3.10 ×) ✗ not supported",
+        "Convolutions <are> faster Pace is more: 2.90 × (2.70 × to 3.10 ×) ✗ not supported",
         "The sum is right 903,400",
         "95.1 %", "94.0 % to 96.2 %", "2.50 s", "903,400", "foveal study invented", "some processor", "1 min 01 s",
         "Seeds are paired.", "MACs",
