@@ -121,15 +121,8 @@ class ImageClassifier(_Estimator):
         """
         from foveal.flow import train
 
-        config = TrainConfig(
-            time=self.time,
-            seed=self.seed,
-            backbone=self.backbone,
-            group_by=self.group_by,
-            strategy=self.strategy,
-            augment=self.augment,
-            task="classify",
-        )
+        settings = {name: getattr(self, name) for name in self._PARAMETERS if name != "out"}
+        config = TrainConfig(**settings, task="classify")
         clock = Clock(config.budget)
         if labels is None:
             if not isinstance(data, str | os.PathLike):
