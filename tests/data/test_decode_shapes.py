@@ -104,7 +104,18 @@ def test_shrinking_keeps_the_short_side_and_the_picture(width, height, shrink_to
 def test_large_pictures_do_come_back_smaller():
     for form in ("JPEG", "PNG"):
         small = decode(encoded(draw(7, (1200, 900)), form), "x", shrink_to=100)
-        assert 100 <= min(small.size) < 250
+        assert 100 <= min(small.size) < 200
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_palettes_are_averaged_too(clear):
+    picture = draw(9, (900, 600)).convert("P")
+    if clear:
+        picture.info["transparency"] = 0
+    content = encoded(picture, "PNG")
+    small, full = decode(content, "x", shrink_to=100), decode(content, "x")
+    assert small.size == (150, 100)
+    assert mean_difference(small, full) < 5
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "CMYK", "P", "I;16", "1", "F"])

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foveal.engines.base import batch_for
 from foveal.errors import UnreadableImage
-from foveal.features.pipeline import BATCH, batches
+from foveal.features.pipeline import batches
 
 
 class FakeEngine:
@@ -62,7 +63,7 @@ def read(item):
 def test_order_is_kept_and_refusals_stand_in_their_place(items, views):
     engine = NowEngine()
     found = list(batches(iter(items), read, engine, views))
-    assert all(0 < len(batch) <= BATCH for batch in found)
+    assert all(0 < len(batch) <= batch_for(engine) for batch in found)
     flat = [pair for batch in found for pair in batch]
     assert [item for item, _ in flat] == items
     for item, result in flat:
@@ -105,7 +106,7 @@ def test_items_are_taken_as_they_are_needed():
 
     answers = batches(endless(), read, NowEngine(), ["plain"])
     next(answers)
-    assert len(taken) <= 8 * BATCH
+    assert len(taken) <= 8 * 32
     answers.close()
 
 

@@ -26,6 +26,12 @@ from foveal.errors import DataError, UnreadableImage
 #: refused: fewer parsers, fewer surprises.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
 
+#: Of what `decode` makes of a file: what was remembered of another is not used.
+DECODING = 2
+
+#: Modes that can be averaged before they are made RGB.
+_EIGHT_BITS = ("L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
+
 #: What shows through transparency where nothing else is said.
 WHITE = (255, 255, 255)
 
@@ -151,7 +157,7 @@ def decode(
         path: its name, for the message of a refusal.
         shrink_to: when given, the picture may come back smaller, its short side never below this
             many pixels: JPEGs are decoded at a half, a quarter or an eighth (the data are still
-            read to the end), and what is over twice this size is averaged down.
+            read to the end), and all else of 8 bits is averaged down by a whole number.
         max_pixels: larger pictures are refused.
         background: what shows through transparency, RGB.
 
@@ -178,14 +184,9 @@ def finish(
         if shrink_to is not None and picture.format in ("JPEG", "MPO"):
             _draft(picture, shrink_to)
         picture.load()
-        factor = min(picture.size) // (2 * shrink_to) if shrink_to else 1
         turn = orientation_of(picture)
-        if (
-            factor > 1
-            and picture.mode in ("L", "LA", "RGB", "RGBA", "CMYK")
-            and "transparency" not in picture.info
-        ):
-            picture = picture.reduce(factor)
+        if shrink_to is not None:
+            picture = _averaged(picture, shrink_to)
         return to_rgb(picture if turn == 1 else picture.transpose(_TURNS[turn]), background)
     except UnreadableImage:
         raise
@@ -241,6 +242,17 @@ def _draft(picture: Image.Image, short_side: int) -> None:
     scale = short_side / min(width, height)
     if scale < 1 and isinstance(picture, ImageFile.ImageFile):
         picture.draft("RGB", (int(np.ceil(width * scale)), int(np.ceil(height * scale))))
+
+
+def _averaged(picture: Image.Image, short_side: int) -> Image.Image:
+    """As many pixels as are needed, before colours and transparency are settled: posters cost a third less so."""
+    factor = min(picture.size) // short_side
+    if factor < 2 or picture.mode not in _EIGHT_BITS:
+        return picture
+    if picture.mode in ("P", "PA") or "transparency" in picture.info:
+        clear = picture.mode == "PA" or "transparency" in picture.info
+        picture = picture.convert("RGBA" if clear else "RGB")
+    return picture.reduce(factor)
 
 
 def _deep_grey(picture: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from foveal.clock import Clock
 from foveal.config import MAX_PIXELS
-from foveal.data.decode import WHITE, exif_of, finish, open_picture, orientation_of, quiet, read_file
+from foveal.data.decode import DECODING, WHITE, exif_of, finish, open_picture, orientation_of, quiet, read_file
 from foveal.data.idx import file_of
 from foveal.data.mask_files import look_at_mask
 from foveal.data.measured import Measured
@@ -142,7 +142,7 @@ def look_at(
 def _ways(max_pixels: int, spool: Spool | None) -> list[object]:
     """All that the measures of a picture depend on beside its content."""
     background, short_side = (spool.preprocess.background, spool.short_side) if spool else (WHITE, LOOK)
-    return [max_pixels, background, short_side]
+    return [DECODING, max_pixels, background, short_side]
 
 
 def _measure(content: bytes, path: str, digest: str, max_pixels: int, spool: Spool | None) -> dict[str, Any]:

@@ -43,6 +43,14 @@ class Engine(Protocol):
         ...
 
 
+def batch_for(engine: Engine) -> int:
+    """Pictures at once that suit an engine: in fp32 the maps of 8 stay near a processor, those of 32 do not.
+
+    Lite0 on two cores, fp32: 181-183 pictures/s by 8, 155-168 by 32; bf16: 265 and 280.
+    """
+    return 8 if (engine.name, engine.precision) == ("openvino", "f32") else 32
+
+
 def key_of(engine: Engine) -> str:
     """What makes two engines give the same numbers: name, version, precision, processor."""
     return f"{engine.name}-{engine.version}-{engine.precision}-{cpu_name()}"

@@ -67,8 +67,10 @@ def choose_engine(
     elif key in known and known[key]["engine"] in makers:
         chosen, reason = known[key]["engine"], known[key]["reason"] + " (measured earlier)"
     else:
-        chosen, reason = _measure(makers, pixels())
+        engine, chosen, reason = _measure(makers, pixels())
         write_json(remembered, {**known, key: {"engine": chosen, "reason": reason}})
+        decisions.record("engine", chosen, reason)
+        return engine
     decisions.record("engine", chosen, reason)
     return makers[chosen]()
 
@@ -104,23 +106,24 @@ def may_have_gpu() -> bool:
     return Path("/dev/nvidia0").exists() or (sys.platform == "darwin" and platform.machine() == "arm64")
 
 
-def _measure(makers: dict[str, _Maker], pixels: Pixels) -> tuple[str, str]:
+def _measure(makers: dict[str, _Maker], pixels: Pixels) -> tuple[Engine, str, str]:
     reference: Features | None = None
+    engines: dict[str, Engine] = {}
     rates: dict[str, float] = {}
     words = []
     for name, make in makers.items():
         engine = make()
         features = engine(pixels)
         started = time.perf_counter()
-        for _ in range(2):
-            engine(pixels)
-        rate = 2 * len(pixels) / (time.perf_counter() - started)
+        engine(pixels)
+        rate = len(pixels) / (time.perf_counter() - started)
         reference = features if reference is None else reference
         like = float(likeness(features, reference).min())
         words.append(f"{name} {rate:.0f} pictures/s, likeness {like:.4f}")
         if like >= LIKENESS:
-            rates[name] = rate
-    return max(rates, key=rates.__getitem__), "; ".join(words)
+            rates[name], engines[name] = rate, engine
+    best = max(rates, key=rates.__getitem__)
+    return engines[best], best, "; ".join(words)
 
 
 def likeness(a: Features, b: Features) -> Features:

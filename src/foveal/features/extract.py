@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from foveal.clock import Clock
 from foveal.config import MAX_PIXELS
+from foveal.data.decode import DECODING
 from foveal.data.pixels import read_rendered
 from foveal.data.spool import Spool
 from foveal.engines import Engine
@@ -74,6 +75,7 @@ class Extractor:
             on_each: called with the number of pictures done since the last call.
         """
         space = [
+            DECODING,
             self.backbone.name,
             self.backbone.weights_sha256,
             self.preprocess.to_dict(),

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from foveal.data.decode import quiet
 from foveal.data.render import seen_as
 from foveal.engines import Engine
-from foveal.engines.base import Pixels
+from foveal.engines.base import Pixels, batch_for
 from foveal.errors import UnreadableImage
 from foveal.machine import cores
 
-BATCH = 32
 _UNDER_WAY = 2  # batches with the engine
+_AHEAD = 96  # pictures that are decoded before they are asked for
 
 T = TypeVar("T")
 
@@ -50,8 +50,8 @@ def batches(
         Lists of (item, features), with the refusal instead where `read` raised `UnreadableImage`.
     """
     under_way: deque[_Batch[T]] = deque()
-    source = _read_ahead(items, read)
-    while chunk := list(islice(source, BATCH)):
+    source, at_once = _read_ahead(items, read), batch_for(engine)
+    while chunk := list(islice(source, at_once)):
         good = [p for _, p in chunk if not isinstance(p, UnreadableImage)]
         pixels = np.stack(good) if good else None
         futures = [engine.submit(seen_as(pixels, v)) for v in views] if pixels is not None else []
@@ -69,7 +69,7 @@ def _read_ahead(items: Iterable[T], read: Callable[[T], Pixels]) -> Iterator[tup
         ahead: deque[tuple[T, Future[Pixels]]] = deque()
         try:
             while True:
-                for item in islice(waiting, 3 * BATCH - len(ahead)):
+                for item in islice(waiting, _AHEAD - len(ahead)):
                     ahead.append((item, pool.submit(read, item)))
                 if not ahead:
                     return

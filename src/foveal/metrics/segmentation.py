@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 Mask = NDArray[np.uint8]
 Counts = NDArray[np.int64]
@@ -154,6 +153,8 @@ def _within(points: NDArray[np.int64], others: NDArray[np.int64], radius: float)
     if not len(points) or not len(others):
         return 0
     # The bound is exclusive.
+    from scipy.spatial import KDTree  # half a second to import, and only masks need it
+
     distance, _ = KDTree(others).query(points, distance_upper_bound=np.nextafter(radius, np.inf))
     return int(np.isfinite(distance).sum())
 
