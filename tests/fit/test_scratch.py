@@ -20,6 +20,7 @@ from foveal.fit.batches import Batches
 from foveal.fit.recipes import RECIPES
 from foveal.fit.routes import choose_route
 from foveal.fit.strategies import scratch
+from foveal.fit.training import Trainer
 from foveal.models.networks import build, with_weights
 from foveal.values import Decisions, Entry, Preprocess
 
@@ -236,3 +237,18 @@ def test_both_precisions_can_be_measured_here():
     spec = {"architecture": "small", "channels": 1, "classes": 3, "stages": [[4], [6]]}
     precision, reason = device._measured("cpu", spec, GREY)
     assert precision in ("f32", "bf16") and "likeness" in reason
+
+
+@pytest.mark.parametrize("asked", [10, 200, 400])
+@pytest.mark.parametrize(("shifted", "members"), [(0, 1), (1, 1), (0, 3)])
+def test_a_slow_network_leaves_time_for_its_answers(monkeypatch, asked, shifted, members):
+    """It trained to the last second, was asked about the pictures held out only then, and took 73 s of 60."""
+    sides = {"train": range(100), "val": range(asked), "test": range(asked)}
+    trainer = object.__new__(Trainer)
+    trainer.recipe = replace(RECIPES[0], epochs=1000, members=members, shifted=shifted)
+    trainer.work = SimpleNamespace(clock=Clock(100), reserve=5.0, split=SimpleNamespace(on=sides.get))
+    monkeypatch.setattr(trainer, "batches", lambda _: SimpleNamespace(per_epoch=50), raising=False)
+    monkeypatch.setattr(trainer, "seconds_an_epoch", lambda: 1.0)
+    steps, _ = trainer.affordable_steps()
+    answers = 2 * asked * 0.01 * 0.4 * members * (5 if shifted else 1)
+    assert 0.9 * (95 - answers) <= steps / 50 * members + 0.03 * members <= 95 - answers

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,18 @@ def test_a_tuned_network_is_a_usable_bundle_and_repeats_to_the_same_weights(name
     again, _ = replay(str(path), out=str(tmp_path / "again"))
     first, second = (load_bundle(p).tensors for p in (path, again))
     assert all(np.array_equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize(("seconds", "share"), [(400, 1.0), (430, 0.48), (2000, 0.48)])
+def test_the_first_training_has_all_the_time_where_a_second_would_come_to_little(monkeypatch, seconds, share):
+    """Twenty epochs of 10 s, with pictures held out and without: nine tenths of both take 360 s, and the noise."""
+    monkeypatch.setattr(tuned, "_tuner", lambda *_: SimpleNamespace(seconds_an_epoch=lambda _: 10.0))
+    work = SimpleNamespace(
+        split=SimpleNamespace(on=lambda _: []), clock=Clock(seconds), reserve=0.0, seed=0, labels=len
+    )
+    trials = tuned._Trials(FULL, work, [], [], None)
+    assert trials.share(96, "the pictures inside") == share
+    assert trials.share(96, "all") == 1.0
 
 
 def test_an_unknown_augmentation_and_what_can_not_be_pinned(arrows, tmp_path):

@@ -26,13 +26,15 @@ from foveal.fit.recipes import Recipe
 from foveal.fit.schedule import Schedule
 from foveal.fit.strategies.base import Work
 from foveal.models.networks import build, with_weights
+from foveal.models.small import SHIFTS
 from foveal.values import Preprocess
 
 #: Steps that are counted when speed is measured, and the share of the time left after which fewer have to do.
 _COUNTED, _MEASURING = 5, 0.02
 #: Share of the time left that training may plan for; the rest is for answers and for noise in the speed.
 _PLANNED = 0.93
-
+#: Share of a step's time that its way forth takes, with room for noise.
+FORTH = 0.4
 
 #: Outputs and targets → a scalar.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -85,8 +87,9 @@ class Trainer:
     def affordable_steps(self) -> tuple[int, str]:
         """How many steps fit: all epochs of the recipe, or what the time left allows."""
         full = max(self.recipe.least_steps, round(self.recipe.epochs * self.batches(0).per_epoch))
-        left = self.work.clock.left(reserve=self.work.reserve) * _PLANNED / self.recipe.members
+        left = self.work.clock.left(reserve=self.work.reserve)
         epoch = self.seconds_an_epoch() if left < float("inf") else 0.0
+        left = max(0.0, left - self._answering()) * _PLANNED / self.recipe.members
         fits = int(left / epoch * self.batches(0).per_epoch) if epoch else full
         if fits >= full:
             return full, f"all {full} steps fit the time"
@@ -101,8 +104,9 @@ class Trainer:
         torch.manual_seed(seed)
         module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
         outcome = run_training(
-            name, module, self.batches(seed), self.settings(steps), work, seed=seed, reserve=work.reserve
-        )
+            name, module, self.batches(seed), self.settings(steps), work, seed=seed,
+            reserve=work.reserve + self._answering(),
+        )  # fmt: skip
         self._modules.append(module)
         return outcome
 
@@ -121,6 +125,15 @@ class Trainer:
     def answers(self, pixels: Pixels) -> NDArray[np.float32]:
         """Logits `(N, K)` of the trained networks."""
         return answers_of(self.learned(), pixels, device=self.device.name)
+
+    def _answering(self) -> float:
+        """Seconds that the answers about the sides held out will take; 0 where the time is not counted."""
+        if self.work.clock.budget == float("inf"):
+            return 0.0
+        split, looks = self.work.split, SHIFTS if self.recipe.shifted else 1
+        asked = len(split.on("val")) + len(split.on("test"))
+        a_picture = self.seconds_an_epoch() / max(1, len(split.on("train")))
+        return a_picture * FORTH * asked * looks * self.recipe.members
 
     def _measured(self) -> float:
         module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -26,7 +26,7 @@ from foveal.fit.learned import Learned
 from foveal.fit.loop import Settings
 from foveal.fit.memory import answered_at_once, has_room
 from foveal.fit.strategies.base import Work
-from foveal.fit.training import run_training, seconds_a_step
+from foveal.fit.training import FORTH, run_training, seconds_a_step
 from foveal.fit.tunings import Tuning
 from foveal.models.tuned import Tuned, pretrained
 from foveal.values import Placed
@@ -38,8 +38,8 @@ Labels = NDArray[np.int64]
 _HEAD_PICTURES = 3000
 #: Strength of that head: it is a beginning, and should not be sure of anything.
 _HEAD_STRENGTH = 4.0
-#: Share of a step's time that its way forth takes, with room for noise; seconds to read a picture.
-_FORTH, _READING = 0.4, 0.002
+#: Seconds to read a picture.
+_READING = 0.002
 _OPTIMIZER = "adamw"
 #: Steps between looks at the loss: trainings are short.
 _LOOK = 25
@@ -143,7 +143,7 @@ class Tuner:
 
     def overhead(self, learning: Sequence[Placed], answering: int) -> float:
         """Seconds beside the steps: reading, the head that comes first, and so many answers at the end."""
-        forth = self.seconds_a_picture() * (1.0 if self.cut else _FORTH)
+        forth = self.seconds_a_picture() * (1.0 if self.cut else FORTH)
         return (_READING + forth) * (min(len(learning), _HEAD_PICTURES) + answering) + _READING * len(learning)
 
     def train(

@@ -10,8 +10,8 @@ LARGE = 200
 
 @dataclass(frozen=True)
 class Tuning:
-    """One recipe. The rate was chosen by trials on letters, digits and arrows made for it, the rest taken from
-    practice with fine-tuning; none of it by a bench that is kept (`docs/ladder.md`).
+    """One recipe. Rate and epochs were chosen by trials on letters, digits and arrows made for it, the rest taken
+    from practice with fine-tuning; none of it by a bench that is kept (`docs/ladder.md`).
 
     Attributes:
         name: as in `--strategy NAME`.
@@ -29,10 +29,10 @@ class Tuning:
     cut: int = 0
     cut_large: int = 0
     views: int = 0
-    epochs: float = 10
-    least: float = 0.4
+    epochs: float = 20
+    least: float = 0.2
     least_steps: int = 150
-    rate: float = 0.004
+    rate: float = 0.006
     batch: int = 32
     weight_decay: float = 0.02
     warmup: float = 0.1
@@ -45,4 +45,4 @@ class Tuning:
 
 
 FULL = Tuning("fine-tune")
-CACHED = Tuning("cached-trunk", cut=5, cut_large=6, views=6, epochs=12)
+CACHED = Tuning("cached-trunk", cut=5, cut_large=6, views=8)

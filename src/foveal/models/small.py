@@ -109,6 +109,10 @@ class Ensemble(nn.Module):
         return torch.logsumexp(each, dim=0) - torch.log(torch.tensor(float(len(self.members))))
 
 
+#: Looks that `Shifted` takes at a picture.
+SHIFTS = 5
+
+
 class Shifted(nn.Module):
     """A network's mean answer over small shifts of the picture, `pixels` in each direction and none."""
 

@@ -51,9 +51,11 @@ _DECISIVE = 3.0
 _SHORTER = 0.7
 #: Share of the time left that a training may plan for; the rest is for noise in the speed.
 _PLANNED = 0.93
-#: Share of the time left for a training that has to be repeated on all pictures afterwards, when views of a trunk
-#: and rendered pictures are there already.
+#: Share of the time left for a training that is repeated on all pictures afterwards, when views of a trunk and
+#: rendered pictures are there already.
 _FIRST_OF_TWO = 0.48
+#: Share of all epochs that both trainings have to have: epochs are worth more than the pictures held out.
+_BOTH = 0.9
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Tune:
         mistakes = 0.0 if best is None else best.error_and_doubt[0] * len(train) / FOLDS
         least = self.how.epochs * self.how.least
         # A short trial may be decisive, and then one training is enough.
-        epochs = least + _TRIAL_EPOCHS if mistakes >= _MISTAKES else least / _FIRST_OF_TWO
+        epochs = least + (_TRIAL_EPOCHS if mistakes >= _MISTAKES else 0.0)
         return _tuner(self.how, work, size).seconds_an_epoch(train) * epochs
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
@@ -103,7 +105,7 @@ class Tune:
         learns = work.decisions.settle(f"{self.name} learns from", lambda: trials.enough(size))
         some = train if learns == "all" else inside
         tuner = _tuner(self.how, work, size)
-        share = 1.0 if learns == "all" else _FIRST_OF_TWO
+        share = trials.share(size, learns)
         left, answers = work.clock.left(reserve=work.reserve), _answers(work, len(train) - len(some))
         around = tuner.overhead(some, answers)
         steps = work.decisions.settle(
@@ -237,9 +239,14 @@ class _Trials:
         tuner = _tuner(self.how, self.work, size)
         return tuner.seconds_an_epoch(self.inside) * (_TRIAL_EPOCHS + 0.5)
 
-    def _time_for_two(self, size: int) -> bool:
-        """Whether there is time for all epochs without the pictures held out, and again with them."""
-        whole = _tuner(self.how, self.work, size).seconds_an_epoch(self.work.split.on("train")) * self.how.epochs
+    def share(self, size: int, learns: str) -> float:
+        """Of the time left, for the training: where a second one would come to little, the first has it all."""
+        return _FIRST_OF_TWO if learns != "all" and self._time_for_two(size, _BOTH) else 1.0
+
+    def _time_for_two(self, size: int, share: float = 1.0) -> bool:
+        """Whether this share of all epochs fits twice: without the pictures held out, and again with them."""
+        train = self.work.split.on("train")
+        whole = _tuner(self.how, self.work, size).seconds_an_epoch(train) * self.how.epochs * share
         return whole * 2 <= _PLANNED * _PLANNED * self.work.clock.left(reserve=self.work.reserve)
 
     def _affordable(self) -> list[int]:
