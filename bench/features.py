@@ -19,13 +19,13 @@ from foveal.clock import Clock
 from foveal.data import audit
 from foveal.data.pixels import render_file
 from foveal.engines import choose_engine
+from foveal.engines.base import batch_for
 from foveal.features import Extractor
 from foveal.machine import cores
 from foveal.models.backbones import find_backbone
 from foveal.values import Decisions
 
-BATCH = 32
-PICTURES = 480
+PROBED, PICTURES = 32, 480
 
 
 def main() -> None:
@@ -36,17 +36,19 @@ def main() -> None:
     arguments = parser.parse_args()
     records = audit(arguments.data).records[::2][:PICTURES]
     backbone = find_backbone()
-    ready = [render_file(Path(r.path).read_bytes(), r.path, backbone.preprocess) for r in records[:BATCH]]
-    batch = np.stack(ready)
-    engine = choose_engine(backbone, backbone.preprocess, lambda: batch, Decisions())
+    ready = [render_file(Path(r.path).read_bytes(), r.path, backbone.preprocess) for r in records[:PROBED]]
+    pixels = np.stack(ready)
+    engine = choose_engine(backbone, backbone.preprocess, lambda: pixels, Decisions())
+    at_once = batch_for(engine)
+    batch = pixels[:at_once]
     extractor = Extractor(backbone, backbone.preprocess, engine, cache=False)
     results = Results("features")
     for repeat in range(arguments.repeats):
         began = time.perf_counter()
-        waiting = [engine.submit(batch) for _ in range(len(records) // BATCH)]
+        waiting = [engine.submit(batch) for _ in range(len(records) // at_once)]
         for future in waiting:
             future.result()
-        engine_s = (time.perf_counter() - began) / (BATCH * len(waiting))
+        engine_s = (time.perf_counter() - began) / (at_once * len(waiting))
         began = time.process_time()
         for r in records[:96]:
             render_file(Path(r.path).read_bytes(), r.path, backbone.preprocess)

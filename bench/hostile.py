@@ -33,6 +33,7 @@ def main() -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, target)
         command = ["train", str(base / "pictures"), "--out", str(base / "run"), "--json", "--no-cache"]
+        command += ["--time", "2m"]
         seconds, printed = timed([sys.executable, "-m", "foveal", *command])
         with (base / "run" / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
             rows = list(csv.DictReader(handle))

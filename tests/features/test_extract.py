@@ -1,7 +1,7 @@
 """Pictures to features: in order, from spool or file, none computed twice, none that changed meanwhile."""
 
 import os
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +120,22 @@ def test_when_the_time_is_up_the_first_ones_are_there_and_kept(records):
     assert 0 < done < 60
     assert set(table.rows) == {r.sha256 for r in records[:done]}
     assert extractor().run(records, clock=Clock()).computed == 60 - done
+
+
+def test_a_wish_to_leave_that_comes_while_threads_are_joined_is_heard(records, monkeypatch):
+    """Cleaned away by the interpreter, a generator swallows it: the second Ctrl-C did nothing, sometimes."""
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            super().shutdown(wait, cancel_futures=cancel_futures)
+            if wait:
+                raise SystemExit(130)  # as the signal's handler does
+
+    monkeypatch.setattr("foveal.features.pipeline.ThreadPoolExecutor", Pool)
+    made = extractor()
+    made.engine.name = "openvino"  # takes eight at once: there are more when the time is over
+    with pytest.raises(SystemExit, match="130"):
+        made.run(records, clock=Clock(0.0))
 
 
 def test_the_mirror_view_is_of_the_mirrored_picture(records):

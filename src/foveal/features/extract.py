@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +35,18 @@ class FeatureTable:
     rows: dict[str, NDArray[np.float32]]
     computed: int = 0
     changed: list[str] = field(default_factory=list)
+
+    def take(
+        self, batch: Sequence[tuple[ImageRecord, NDArray[np.float32] | UnreadableImage]], cache: FeatureCache
+    ) -> None:
+        """Rows that were just computed, each view's first; they go into the cache, too."""
+        for record, found in batch:
+            if isinstance(found, UnreadableImage):
+                self.changed.append(record.path)
+            else:
+                self.rows[record.sha256] = found[0]
+                cache.add(record.sha256, found[0])
+                self.computed += 1
 
     def of(self, records: Sequence[ImageRecord]) -> Features:
         """The vectors of these records, `(N, dimension)`."""
@@ -90,17 +103,12 @@ class Extractor:
         on_each(len(records) - len(wanted) + len(table.rows))
         todo = [r for r in wanted if r.sha256 not in table.rows]
         try:
-            for batch in batches(todo, self.read, self.engine, (view,)):
-                for record, found in batch:
-                    if isinstance(found, UnreadableImage):
-                        table.changed.append(record.path)
-                    else:
-                        table.rows[record.sha256] = found[0]
-                        cache.add(record.sha256, found[0])
-                        table.computed += 1
-                on_each(len(batch))
-                if clock.left(reserve=reserve) <= 0:
-                    break
+            with closing(batches(todo, self.read, self.engine, (view,))) as made:
+                for batch in made:
+                    table.take(batch, cache)
+                    on_each(len(batch))
+                    if clock.left(reserve=reserve) <= 0:
+                        break
         finally:
             cache.flush()
         return table

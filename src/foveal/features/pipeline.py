@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -37,7 +38,7 @@ class _Batch(Generic[T]):
 
 def batches(
     items: Iterable[T], read: Callable[[T], Pixels], engine: Engine, views: Sequence[str]
-) -> Iterator[list[tuple[T, NDArray[np.float32] | UnreadableImage]]]:
+) -> Generator[list[tuple[T, NDArray[np.float32] | UnreadableImage]]]:
     """Feature vectors `(V, dimension)` of all items, batch by batch, in order.
 
     Args:
@@ -50,20 +51,22 @@ def batches(
         Lists of (item, features), with the refusal instead where `read` raised `UnreadableImage`.
     """
     under_way: deque[_Batch[T]] = deque()
-    source, at_once = _read_ahead(items, read), batch_for(engine)
-    while chunk := list(islice(source, at_once)):
-        good = [p for _, p in chunk if not isinstance(p, UnreadableImage)]
-        pixels = np.stack(good) if good else None
-        futures = [engine.submit(seen_as(pixels, v)) for v in views] if pixels is not None else []
-        refusals = [(item, p if isinstance(p, UnreadableImage) else None) for item, p in chunk]
-        under_way.append(_Batch(refusals, futures))
-        if len(under_way) > _UNDER_WAY:
-            yield under_way.popleft().results()
+    at_once = batch_for(engine)
+    # Closed by hand: what is raised while a forgotten generator is cleaned away (the second Ctrl-C, say) is lost.
+    with closing(_read_ahead(items, read)) as source:
+        while chunk := list(islice(source, at_once)):
+            good = [p for _, p in chunk if not isinstance(p, UnreadableImage)]
+            pixels = np.stack(good) if good else None
+            futures = [engine.submit(seen_as(pixels, v)) for v in views] if pixels is not None else []
+            refusals = [(item, p if isinstance(p, UnreadableImage) else None) for item, p in chunk]
+            under_way.append(_Batch(refusals, futures))
+            if len(under_way) > _UNDER_WAY:
+                yield under_way.popleft().results()
     for batch in under_way:
         yield batch.results()
 
 
-def _read_ahead(items: Iterable[T], read: Callable[[T], Pixels]) -> Iterator[tuple[T, Pixels | UnreadableImage]]:
+def _read_ahead(items: Iterable[T], read: Callable[[T], Pixels]) -> Generator[tuple[T, Pixels | UnreadableImage]]:
     waiting = iter(items)
     with quiet(), ThreadPoolExecutor(cores()) as pool:
         ahead: deque[tuple[T, Future[Pixels]]] = deque()
