@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -178,6 +179,19 @@ def work(clock=None):
 
     split = Split((*placed("train", 8), *placed("val", 4), *placed("test", 2)), (), ("a", "b", "c"))
     return Pairs(split, None, clock or Clock(), 0, Progress(), preprocess=Preprocess(), decisions=Decisions())
+
+
+@pytest.mark.parametrize(("seconds", "alone"), [(40, True), (400, False)])
+def test_where_nothing_can_follow_the_quick_rung_has_all_the_time(monkeypatch, seconds, alone):
+    """It took 15 % of what was left, 19 steps, and the rest of the budget went by unused."""
+    speed = SimpleNamespace(seconds_a_step=lambda: 0.2, overhead=lambda: 1.0)
+    monkeypatch.setattr(segment.Segment, "_masker", lambda *_: speed)
+    job = work(Clock(seconds))
+    rung = segment.Segment(QUICK, FULL)._with_time(job)
+    assert rung.how.most_share == (1.0 if alone else QUICK.most_share)
+    assert rung.how.epochs == (FULL if alone else QUICK).epochs and rung.name == QUICK.name
+    assert job.decisions.made["fcn8s alone"]["value"] is alone
+    assert segment.Segment(FULL)._with_time(job).how is FULL
 
 
 @pytest.mark.parametrize("how", [QUICK, FULL], ids=lambda how: how.name)

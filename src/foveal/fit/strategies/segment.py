@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from foveal.fit.mask_evidence import MaskEvidence
@@ -23,15 +23,24 @@ if TYPE_CHECKING:
 
 #: Mirrored pictures keep their classes when a network that never saw any loses less than this share of its mIoU.
 _MIRROR_LOSS = 0.1
+#: A step of the full recipe takes about as long as so many of the quick one (1.0 on digit scenes), and so much more
+#: must be left for it.
+_LONGER, _ROOM = 1.2, 1.3
 #: Seconds that importing torch and timm and building the network take, roughly.
 _IMPORTS = 15.0
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One recipe as a rung."""
+    """One recipe as a rung.
+
+    Attributes:
+        how: the recipe.
+        longer: that of the rung after it; where there is no time for that one, this one has it all.
+    """
 
     how: Segmenting
+    longer: Segmenting | None = None
     surely_better: bool = True
 
     @property
@@ -52,9 +61,9 @@ class Segment:
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
         """Choose how large to look at the pictures, train, and ask the validation side."""
-        began = work.clock.spent()
-        scale = work.decisions.settle(f"{self.name} scale", lambda: self._scale(work))
-        masker = self._masker(work, float(scale))
+        began, rung = work.clock.spent(), self._with_time(work)
+        scale = work.decisions.settle(f"{self.name} scale", lambda: rung._scale(work))
+        masker = rung._masker(work, float(scale))
         mirror = self._mirror(work, so_far)
         steps = work.decisions.settle(f"{self.name} steps", masker.affordable_steps)
         module, settings = masker.train(steps, mirror=mirror)
@@ -72,6 +81,26 @@ class Segment:
             seen={side: work.split.on(side) for side in ("train", "val", "test")},
             settings=settings,
             evidence=evidence if evidence.counts else None,
+        )
+
+    def _with_time(self, work: Work) -> Segment:
+        """This rung, or the same with all the time and all the epochs that the longer one has no use for."""
+        if self.longer is None:
+            return self
+        alone = work.decisions.settle(f"{self.name} alone", lambda: self._alone(work, self.longer))
+        return replace(self, how=replace(self.how, most_share=1.0, epochs=self.longer.epochs)) if alone else self
+
+    def _alone(self, work: Work, longer: Segmenting | None) -> tuple[bool, str]:
+        assert longer is not None
+        masker = self._masker(work, self.how.scales[-1])
+        left = work.clock.left(reserve=work.reserve) - 2 * masker.overhead()
+        needed = masker.seconds_a_step() * _LONGER * longer.least_steps * _ROOM
+        after = left * (1 - self.how.most_share)
+        if needed <= after:
+            return False, f"{longer.name} follows"
+        return (
+            True,
+            f"{longer.name} would take about {needed:.0f} s after it, {max(0.0, after):.0f} s would be left",
         )
 
     def _mirror(self, work: Work, so_far: Sequence[Candidate]) -> bool:
@@ -111,4 +140,4 @@ def _mirror(work: Work, so_far: Sequence[Candidate]) -> tuple[bool, str]:
     return turned.miou >= plain * (1 - _MIRROR_LOSS), words
 
 
-RUNGS = (Segment(QUICK), Segment(FULL))
+RUNGS = (Segment(QUICK, FULL), Segment(FULL))
