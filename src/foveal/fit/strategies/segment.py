@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 #: Mirrored pictures keep their classes when a network that never saw any loses less than this share of its mIoU.
 _MIRROR_LOSS = 0.1
-#: A step of the full recipe takes about as long as so many of the quick one (1.0 on digit scenes), and so much more
-#: must be left for it.
+#: A step of the full recipe takes about as long as so many of the quick one (1.0 on digit scenes), and so much
+#: more must be left for it.
 _LONGER, _ROOM = 1.2, 1.3
 #: Seconds that importing torch and timm and building the network take, roughly.
 _IMPORTS = 15.0
