@@ -96,12 +96,14 @@ def ladder_table() -> str:
 
 
 def other_table() -> str:
-    """The remaining benches, a line each."""
-    lines = ["| what | measured |", "| --- | --- |"]
-    for name in ("features", "scale", "hostile", "fully_convolutional"):
+    """The remaining benches, a line each, and what each was measured on."""
+    lines, machines = ["| what | measured |", "| --- | --- |"], dict[str, list[str]]()
+    for name in ("features", "fully_convolutional", "scale", "hostile"):
         found = _result(name)
         lines += [f"| {words} | {value} |" for words, value in (found or {}).get("lines", {}).items()]
-    return "\n".join([*lines, "", _machine_line("features")])
+        machines.setdefault(_machine_line(name), []).append(f"`bench/{name}.py`")
+    told = [f"{line[:-1]} ({', '.join(names)})." for line, names in machines.items()]
+    return "\n".join([*lines, "", "\n\n".join(told)])
 
 
 def planner_table() -> str:

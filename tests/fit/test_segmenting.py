@@ -192,6 +192,8 @@ def test_where_nothing_can_follow_the_quick_rung_has_all_the_time(monkeypatch, s
     assert rung.how.epochs == (FULL if alone else QUICK).epochs and rung.name == QUICK.name
     assert job.decisions.made["fcn8s alone"]["value"] is alone
     assert segment.Segment(FULL)._with_time(job).how is FULL
+    pinned = segment.Segment(QUICK, FULL)._with_time(replace(work(Clock(seconds)), only=QUICK.name))
+    assert pinned.how.most_share == 1.0
 
 
 @pytest.mark.parametrize("how", [QUICK, FULL], ids=lambda how: how.name)

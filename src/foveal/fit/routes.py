@@ -88,6 +88,7 @@ class Route:
             augment=config.augment,
             memory=config.memory_bytes,
             backbone=config.backbone,
+            only=config.strategy,
         )
 
 

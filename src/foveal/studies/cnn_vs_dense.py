@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 #: Pictures learned from → steps of training, batch.
 SIZES = {50: (80, 50), 500: (150, 64), 5000: (250, 64), 60000: (500, 128)}
-#: The smallest advantage of interest at each size.
-LEAST = {50: 0.03, 500: 0.02, 5000: 0.01, 60000: 0.005}
+#: The smallest advantage of interest at each size: what five seeds see by the spread of the first lab notebook
+#: (before it, 0.03 at 50 and 0.005 at 60,000).
+LEAST = {50: 0.10, 500: 0.02, 5000: 0.01, 60000: 0.006}
 SHIFTS = range(1, 7)
 #: Test pictures that are shifted in each of the four directions.
 SHIFTED = 1000
@@ -158,7 +159,7 @@ STUDY = Study(
         Equal("parameters", ("cnn", "dense", "cnn, permuted", "dense, permuted"), within=0.03),
         Equal("macs", ("cnn", "dense, equal MACs", "cnn, permuted")),
     ),
-    seconds=25,
+    seconds=42,
     data="sample:mnist",
     method="Both networks are normalised alike, learn by AdamW with the same rate, and see the same pictures in "
     "the same order; a seed draws pictures, order and first weights. Pictures are drawn evenly from the classes. "

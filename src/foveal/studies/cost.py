@@ -200,7 +200,7 @@ STUDY = Study(
         Said(f"The three layers have {NOTEBOOK_PARAMETERS:,} parameters together.", ("sum",)),
         Said("A batch of 50 needs 50 times the memory of the parameters.", ("times the batch",)),
     ),
-    seconds=30.0,
+    seconds=11.0,
     fewest=1,
     method=(
         f"The network is {MODEL} on pictures of 3 × 200 × 300. The planner traces it on tensors without "

@@ -36,15 +36,17 @@ class Innovation:
     rate: float = 5e-3
 
 
+#: The smallest gains of interest are what six seeds see by the spread of the first lab notebook; before it they
+#: were 0.01, and 0.02 and 0.05 for residuals at 32 and 56 layers.
 INNOVATIONS = (
-    Innovation("ReLU", "ReLU", "tanh", 0.01, "AlexNet", rate=3e-3),
-    Innovation("dropout", "dropout", "no dropout", 0.01, "AlexNet", pictures=300, steps=150, rate=2e-3),
-    Innovation("inception branches", "inception", "one branch", 0.01, "GoogLeNet"),
-    Innovation("residuals at 20 layers", "residual-20", "plain-20", 0.01, "ResNet"),
-    Innovation("residuals at 32 layers", "residual-32", "plain-32", 0.02, "ResNet"),
-    Innovation("residuals at 56 layers", "residual-56", "plain-56", 0.05, "ResNet"),
-    Innovation("squeeze-and-excitation", "squeezed-20", "residual-20", 0.01, "SENet"),
-    Innovation("separable convolutions", "separable", "full", 0.01, "Xception"),
+    Innovation("ReLU", "ReLU", "tanh", 0.06, "AlexNet", rate=3e-3),
+    Innovation("dropout", "dropout", "no dropout", 0.025, "AlexNet", pictures=300, steps=150, rate=2e-3),
+    Innovation("inception branches", "inception", "one branch", 0.10, "GoogLeNet"),
+    Innovation("residuals at 20 layers", "residual-20", "plain-20", 0.06, "ResNet"),
+    Innovation("residuals at 32 layers", "residual-32", "plain-32", 0.17, "ResNet"),
+    Innovation("residuals at 56 layers", "residual-56", "plain-56", 0.11, "ResNet"),
+    Innovation("squeeze-and-excitation", "squeezed-20", "residual-20", 0.012, "SENet"),
+    Innovation("separable convolutions", "separable", "full", 0.05, "Xception"),
 )
 
 
@@ -139,7 +141,7 @@ STUDY = Study(
         Equal("parameters", ("full", "separable"), within=0.05),
         *(Equal("macs", (f"plain-{d}", f"residual-{d}"), within=0.05) for d in (20, 32, 56)),
     ),
-    seconds=80,
+    seconds=41,
     fewest=4,
     data="sample:mnist",
     method="Blocks are those of the zoo, at tiny widths. Both arms of a comparison learn from the same 3,000 "

@@ -15,8 +15,9 @@ PICTURES, STEPS, BATCH, RATE = 3000, 250, 64, 3e-3
 WIDTHS = (16, 32, 48)
 #: Contrasts at which test pictures are shown; 1 is their own.
 CONTRASTS = (0.5, 0.25, 0.15)
-#: The least gain of interest: AlexNet's paper reports 1.2 to 2 points.
-LEAST = 0.005
+#: The least gain that five seeds see by the spread of the first lab notebook. It was 0.005 before it (AlexNet's
+#: paper reports 1.2 to 2 points), which would have taken a thousand: training itself varies so much here.
+LEAST = 0.10
 
 
 def network(arm: str, channels: int, classes: int, scale: float) -> nn.Module:
@@ -140,7 +141,7 @@ STUDY = Study(
     sizes=sizes,
     equal=(Equal("parameters", within=0.02), Equal("macs")),
     said=(Said("Local response normalisation helps a network to generalise", ("more accurate than none",)),),
-    seconds=30,
+    seconds=20,
     data="sample:mnist",
     method="Three 3 × 3 convolutions with overlapping pooling behind the first two, ReLU, the mean over all "
     "places, a linear layer. The constants of the normalisation are the paper's, n = 5, alpha = 1e-4, beta = "

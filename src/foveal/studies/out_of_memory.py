@@ -291,7 +291,7 @@ STUDY = Study(
         Said("16-bit floats need less memory.", ("half precision, peak",)),
         Said("Augmenting on the fly saves the memory that training lacks.", ("augmented on the fly, peak",)),
     ),
-    seconds=60.0,
+    seconds=42.0,
     fewest=5,
     data="sample:mnist",
     method=(

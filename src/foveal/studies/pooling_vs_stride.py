@@ -112,7 +112,8 @@ ARMS = (
     Arm("strided", "no pooling: the convolution itself takes every second place; as many parameters"),
     Arm("strided, wider", "the same with wider layers: as many multiplications"),
 )
-_ACCURATE = 0.005
+#: What five seeds see by the spread of the first lab notebook; 0.005 before it.
+_ACCURATE = 0.01
 STUDY = Study(
     name="pooling-vs-stride",
     question="Max pooling, or a strided convolution?",
@@ -191,7 +192,7 @@ STUDY = Study(
         Equal("macs", ("max", "average", "overlapping", "blur", "strided, wider"), within=0.05),
     ),
     said=(Said("Pooling gives translation invariance", ("invariant",)),),
-    seconds=25,
+    seconds=23,
     data="sample:mnist",
     method="Three 3 × 3 convolutions with batch normalisation, the mean over all places, a linear layer; the "
     "first two are followed by what the arm is named for. Shifts are by 1 to 3 whole pixels right, down or both, "

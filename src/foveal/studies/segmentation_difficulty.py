@@ -84,10 +84,16 @@ def plot(results: Results, found: Mapping[str, Any]) -> Plot:
     )  # fmt: skip
 
 
+#: What six seeds see by the spread of the first lab notebook; 0.03 before it.
+_LEAST = 0.07
+
+
 def _finer(fine: str, coarse: str, measure: str, role: str) -> Contrast:
     what = {"miou": "mean IoU", "boundary": "boundary F1"}[measure]
     words = f"stride {STRIDES[fine]} has a higher {what} than stride {STRIDES[coarse]}"
-    return Contrast(f"{fine} over {coarse}, {measure}", words, difference(fine, coarse, measure), 0.03, role=role)
+    return Contrast(
+        f"{fine} over {coarse}, {measure}", words, difference(fine, coarse, measure), _LEAST, role=role
+    )
 
 
 STUDY = Study(
@@ -118,7 +124,7 @@ STUDY = Study(
     run=run,
     plot=plot,
     said=(Said("Strides and pooling throw away where things are.", ("fcn8s over fcn32s, boundary",)),),
-    seconds=90.0,
+    seconds=46.0,
     fewest=4,
     data="sample:mnist",
     method=(

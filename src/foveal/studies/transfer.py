@@ -130,12 +130,16 @@ def plot(results: Results, found: Mapping[str, Any]) -> Plot:
     )  # fmt: skip
 
 
+#: Pictures a class → what four seeds see by the spread of the first lab notebook; 0.05 for all before it.
+_LEAST = {5: 0.18, 20: 0.20, 100: 0.05}
+
+
 def _contrasts() -> Iterator[Contrast]:
     for count in BUDGETS:
         at, measure = f"with {count} pictures a class", f"accuracy {count}"
         yield Contrast(
             f"features, {count}", f"{at}, frozen features are more accurate than training from scratch",
-            difference("frozen", "from scratch", measure), 0.05,
+            difference("frozen", "from scratch", measure), _LEAST[count],
         )  # fmt: skip
     yield Contrast(
         "5 against 100", "frozen features with 5 pictures a class beat training from scratch with 100",
@@ -171,7 +175,7 @@ STUDY = Study(
     run=run,
     plot=plot,
     said=(Said("Fine-tuning a pretrained network beats a frozen one.", tuple(f"tuning, {n}" for n in BUDGETS)),),
-    seconds=185.0,
+    seconds=122.0,
     fewest=3,
     data="sample:clipart",
     method=(

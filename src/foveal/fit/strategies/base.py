@@ -47,6 +47,7 @@ class Work:
         memory: bytes that the process was told to stay within; None: what the machine has.
         plans: recordings of training steps, so that each is made once.
         backbone: the pretrained network to begin from, by name.
+        only: the strategy that was pinned; None: the ladder climbs.
         beneath: what frozen parts of networks made of the training side, so that it is computed once.
     """
 
@@ -64,6 +65,7 @@ class Work:
     memory: int | None = None
     plans: dict[Any, Any] = field(default_factory=dict, repr=False)
     backbone: str = DEFAULT
+    only: str | None = None
     beneath: dict[Any, Any] = field(default_factory=dict, repr=False)
     _pixels: dict[Side, Pixels] = field(default_factory=dict, repr=False)
     _pairs: dict[Any, tuple[Pixels, Mask]] = field(default_factory=dict, repr=False)

@@ -87,7 +87,8 @@ class Segment:
         """This rung, or the same with all the time and all the epochs that the longer one has no use for."""
         if self.longer is None:
             return self
-        alone = work.decisions.settle(f"{self.name} alone", lambda: self._alone(work, self.longer))
+        pinned = work.only == self.name
+        alone = pinned or work.decisions.settle(f"{self.name} alone", lambda: self._alone(work, self.longer))
         return replace(self, how=replace(self.how, most_share=1.0, epochs=self.longer.epochs)) if alone else self
 
     def _alone(self, work: Work, longer: Segmenting | None) -> tuple[bool, str]:
