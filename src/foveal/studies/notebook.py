@@ -10,7 +10,7 @@ from foveal.clock import Clock, format_duration
 from foveal.files import write_text
 from foveal.progress import Progress
 from foveal.studies import NAMES, find
-from foveal.studies.page import render_index
+from foveal.studies.page import render_index, said_of
 from foveal.studies.runner import FILE, MEASURED, default_seeds, headline, run_study
 
 #: Seconds for all of them, when nothing else is said.
@@ -54,12 +54,20 @@ def write_index(out: Path, studies: Sequence[Mapping[str, Any]], command: str) -
     lines = ["# Lab notebook", "", f"Made by `{command}`. {where}.", ""]
     lines += ["| study | claim | verdict |", "| --- | --- | --- |"]
     lines += [f"| [{s['name']}]({s['name']}/{FILE}) | {s['claim']} | {headline(s)} |" for s in studies]
-    wrong = [(s, said) for s in studies for said in s["analysis"]["said"]]
-    if wrong:
+    told = [(s, said) for s in studies for said in said_of(s)]
+    if told:
         lines += ["", "## What the notebook says", ""]
-        lines += [f"- {said['sentence']}: **{said['verdict']}** ({s['name']})" for s, said in wrong]
+        lines += [
+            f"- {said['sentence'].rstrip('.')}: **{said['verdict']}** ({s['name']}). {_why(said)}"
+            for s, said in told
+        ]
     write_text(out / "README.md", "\n".join(lines) + "\n")
     write_text(out / "index.html", render_index(studies, command))
+
+
+def _why(said: Mapping[str, Any]) -> str:
+    """The figures behind a verdict on one of the notebook's sentences."""
+    return "; ".join(f"{c['words']}: {c['found']}" if "least" in c else str(c["found"]) for c in said["why"])
 
 
 def measured_of(studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -24,13 +24,8 @@ def render(study: Study) -> str:
     Args:
         study: the content of its `study.json`; nothing else is needed.
     """
-    analysis = study["analysis"]
-    needed = {c["name"] for c in study["contrasts"] if c["role"] == "claim"}
-    contrasts = [_contrast(study, row) for row in analysis["contrasts"]]
-    checks = [{**c, "verdict": "supported" if c["holds"] else "not supported"} for c in analysis["checks"]]
-    reasons = [c for c in contrasts if c["name"] in needed] + [c for c in checks if c["role"] == "claim"]
-    known = {c["name"]: c for c in contrasts + checks}
-    said = [{**s, "why": [known[name] for name in s["by"] if name in known]} for s in analysis["said"]]
+    analysis, known, said = study["analysis"], _statements(study), said_of(study)
+    reasons = [c for c in known.values() if c["role"] == "claim"]
     told = {c["name"] for c in reasons} | {name for s in said for name in s["by"]}
     page: str = _template("study.html.j2").render(
         study=study,
@@ -49,6 +44,19 @@ def render(study: Study) -> str:
     return page
 
 
+def said_of(study: Study) -> list[dict[str, Any]]:
+    """The notebook's sentences with their verdicts and, under `why`, the figures that say so."""
+    known = _statements(study)
+    return [{**s, "why": [known[name] for name in s["by"] if name in known]} for s in study["analysis"]["said"]]
+
+
+def _statements(study: Study) -> dict[str, dict[str, Any]]:
+    """Contrasts and checks by name, for reading."""
+    analysis = study["analysis"]
+    checks = [{**c, "verdict": "supported" if c["holds"] else "not supported"} for c in analysis["checks"]]
+    return {c["name"]: c for c in [*(_contrast(study, row) for row in analysis["contrasts"]), *checks]}
+
+
 def render_index(studies: Sequence[Study], command: str) -> str:
     """The lab notebook's first page: every claim with its verdict and picture, and what of the notebook fails.
 
@@ -56,7 +64,7 @@ def render_index(studies: Sequence[Study], command: str) -> str:
         studies: the contents of their `study.json`, in order; each page is expected in `NAME/study.html`.
         command: that made them.
     """
-    said = [{**one, "study": s["name"]} for s in studies for one in s["analysis"]["said"]]
+    said = [{**one, "study": s["name"]} for s in studies for one in said_of(s)]
     counts = {word: sum(s["verdict"] == word for s in studies) for word in _SIGNS}
     page: str = _template("index.html.j2").render(
         studies=[{"content": s, "plot": _pictures(s), "verdict": verdict_words(s)} for s in studies],
@@ -112,6 +120,7 @@ def _contrast(study: Study, row: Mapping[str, Any]) -> dict[str, Any]:
         found += f" ({effect(row['low'], about)} to {effect(row['high'], about)})"
     return {
         "name": about["name"],
+        "role": about["role"],
         "words": about["words"],
         "verdict": row["verdict"],
         "found": found,

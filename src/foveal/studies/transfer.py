@@ -146,7 +146,7 @@ def _contrasts() -> Iterator[Contrast]:
         difference("frozen", "from scratch", "accuracy 5", than="accuracy 100"), 0.05, role="finding",
     )  # fmt: skip
     for count in BUDGETS:
-        at, measure = f"with {count} pictures a class", f"accuracy {count}"
+        at, measure = f"with {count} pictures a class and {BUDGETS[count]} s in all", f"accuracy {count}"
         yield Contrast(
             f"tuning, {count}", f"{at}, fine-tuning is more accurate than frozen features",
             difference("fine-tuned", "frozen", measure), 0.03, role="notebook",
