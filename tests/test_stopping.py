@@ -12,7 +12,6 @@ from PIL import Image, ImageOps
 from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import DataError, Interrupted
-from foveal.features.pipeline import BATCH
 from foveal.flow import train
 from foveal.progress import Progress
 from foveal.ship import Predictor, load_bundle
@@ -67,7 +66,7 @@ def test_stopped_during_features_it_finishes_with_a_fair_part(photos, trained, t
 
 def test_stopped_before_anything_usable_it_says_so_with_130(tmp_path, make_folder):
     """More classes than a few batches can show: nothing could be learned."""
-    folder = make_folder(tmp_path / "data", {f"c{i:03d}": 2 for i in range(5 * BATCH)}, size=(40, 32))
+    folder = make_folder(tmp_path / "data", {f"c{i:03d}": 2 for i in range(160)}, size=(40, 32))
     with pytest.raises(Interrupted) as caught:
         stopped(folder, tmp_path / "run", "features", 1, cache=False)
     assert caught.value.exit_code == 130

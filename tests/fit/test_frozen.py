@@ -147,7 +147,7 @@ class Short(Clock):
 
 
 def test_stopped_before_every_class_was_reached(split, monkeypatch):
-    monkeypatch.setattr("foveal.features.pipeline.BATCH", 1)
+    monkeypatch.setattr("foveal.features.pipeline.batch_for", lambda _: 1)
     clock = Clock()
     clock.stop()
     with pytest.raises(Interrupted):
@@ -155,7 +155,7 @@ def test_stopped_before_every_class_was_reached(split, monkeypatch):
 
 
 def test_a_time_that_reaches_too_few_pictures_is_a_data_error(split, monkeypatch):
-    monkeypatch.setattr("foveal.features.pipeline.BATCH", 1)
+    monkeypatch.setattr("foveal.features.pipeline.batch_for", lambda _: 1)
     with pytest.raises(DataError, match="time") as caught:
         Frozen().fit(work_on(split, Short(1)), [])
     assert caught.value.hint
