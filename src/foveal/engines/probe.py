@@ -108,8 +108,7 @@ def may_have_gpu() -> bool:
 
 def _measure(makers: dict[str, _Maker], pixels: Pixels) -> tuple[Engine, str, str]:
     reference: Features | None = None
-    engines: dict[str, Engine] = {}
-    rates: dict[str, float] = {}
+    best: tuple[float, str, Engine] | None = None  # a slower one is let go at once
     words = []
     for name, make in makers.items():
         engine = make()
@@ -120,10 +119,10 @@ def _measure(makers: dict[str, _Maker], pixels: Pixels) -> tuple[Engine, str, st
         reference = features if reference is None else reference
         like = float(likeness(features, reference).min())
         words.append(f"{name} {rate:.0f} pictures/s, likeness {like:.4f}")
-        if like >= LIKENESS:
-            rates[name], engines[name] = rate, engine
-    best = max(rates, key=rates.__getitem__)
-    return engines[best], best, "; ".join(words)
+        if like >= LIKENESS and (best is None or rate > best[0]):
+            best = rate, name, engine
+    assert best is not None  # the first is its own reference
+    return best[2], best[1], "; ".join(words)
 
 
 def likeness(a: Features, b: Features) -> Features:
