@@ -2,16 +2,18 @@
 
 import hashlib
 import os
+import zlib
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from foveal.clock import Clock
-from foveal.data.decode import REASONS
+from foveal.data.decode import REASONS, decode
 from foveal.data.scan import Reading, look_at, scan
 from foveal.data.sources import list_data
 from foveal.data.spool import Spool
+from foveal.errors import UnreadableImage
 from foveal.values import Entry, Preprocess
 from pictures import draw, encoded, make_folder
 
@@ -133,3 +135,18 @@ def test_a_picture_over_the_limit_is_refused(tmp_path):
 def test_the_numbers_are_the_same_with_and_without_a_spool(tmp_path):
     one = entry(tmp_path, encoded(draw(7, (500, 400)), "JPEG"))
     assert look_at(one) == look_at(one, spool=Spool(Preprocess(size=64)))
+
+
+def test_a_png_that_breaks_off_inside_its_data_is_refused_by_the_audit_too(tmp_path):
+    """Asking it for its EXIF decoded it, and swallowed the refusal; the second decoding raised none."""
+    content = encoded(draw(3, (90, 70)), "PNG")
+    at = content.index(b"IDAT")
+    size = int.from_bytes(content[at - 4 : at], "big")
+    data = content[at + 4 : at + 4 + size // 2] + bytes([0xFF]) * (size - size // 2)
+    broken = content[: at + 4] + data + zlib.crc32(b"IDAT" + data).to_bytes(4, "big") + content[at + 8 + size :]
+    path = tmp_path / "broken.png"
+    path.write_bytes(broken)
+    with pytest.raises(UnreadableImage):
+        decode(broken, str(path))
+    with pytest.raises(UnreadableImage):
+        look_at(Entry(str(path), "x"))

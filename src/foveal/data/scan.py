@@ -150,10 +150,11 @@ def _measure(content: bytes, path: str, digest: str, max_pixels: int, spool: Spo
     opened = open_picture(content, path, max_pixels=max_pixels)
     width, height = opened.size
     camera, taken = exif_of(opened) if opened.format in ("JPEG", "MPO", "TIFF") else (None, None)
-    if orientation_of(opened) > 4:
-        width, height = height, width
     background = spool.preprocess.background if spool else WHITE
     rgb = finish(opened, path, shrink_to=spool.short_side if spool else LOOK, background=background)
+    # Only now: a PNG is decoded to find its EXIF, and a second decoding of a broken one raises nothing.
+    if orientation_of(opened) > 4:
+        width, height = height, width
     if spool is not None:
         spool.offer(digest, rgb)
     grey = rgb.convert("L")
