@@ -8,8 +8,10 @@ import torch
 
 from foveal.clock import Clock
 from foveal.errors import BundleError, DataError, Interrupted
+from foveal.fit import loop
 from foveal.fit.checkpoints import Checkpoints
 from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.schedule import Schedule
 from foveal.models.networks import build
 from foveal.progress import Progress
 
@@ -110,6 +112,36 @@ def test_ctrl_c_ends_it_early_and_the_step_is_enough_to_repeat_it():
 def test_the_deadline_ends_it():
     outcome = train_network(job(), Settings(steps=10**6, rate=0.01), clock=Clock(0.4), reserve=0.1)
     assert 0 < outcome.steps < 10**6
+
+
+def test_few_slow_steps_are_held_against_the_clock_without_waiting_for_a_look(monkeypatch):
+    """A network with 40 s a step had no look within its time, and ran over."""
+    monkeypatch.setattr(loop, "_SLOW", 0.0)
+    cuts = []
+    schedule = Schedule(10**6, 0.2, on_cut=lambda made: cuts.append(made[-1]))
+    settings = Settings(steps=10**6, rate=0.01, check_every=10**6)
+    outcome = train_network(job(), settings, clock=Clock(0.5), reserve=0.1, schedule=schedule)
+    assert cuts and outcome.steps <= schedule.end == cuts[-1][1] < 10**6
+
+
+@pytest.mark.parametrize(
+    ("stopped", "budget", "expected"), [(False, 0.4, 0), (True, 0.4, 1), (False, math.inf, 1)]
+)
+def test_a_checkpoint_that_takes_longer_than_what_is_left_is_not_written(
+    monkeypatch, tmp_path, stopped, budget, expected
+):
+    """Two GB at the end of a training took 17 s that were not there; Ctrl-C is another matter."""
+    monkeypatch.setattr(loop, "_WRITTEN", 1.0)
+    kept, clock = Checkpoints(tmp_path / "kept"), Clock(budget)
+    settings = Settings(steps=10**6 if budget < math.inf else 20, rate=0.01, check_every=5)
+
+    def stopping(step):
+        if stopped and step == 3:
+            clock.stop()
+        return batch(step)
+
+    train_network(job(batch=stopping), settings, clock=clock, checkpoints=kept, checkpoint_every=0.0)
+    assert len(list((tmp_path / "kept").glob("*.json"))) == expected
 
 
 def bursting(at):

@@ -1,5 +1,6 @@
 """Recipes by time, mirroring by evidence, and the way that small pictures take."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,11 +18,13 @@ from foveal.errors import BundleError, UnknownName
 from foveal.fit import device
 from foveal.fit.augment import Augment, augmented
 from foveal.fit.batches import Batches
-from foveal.fit.recipes import RECIPES
+from foveal.fit.device import Device
+from foveal.fit.recipes import RECIPES, for_zoo
 from foveal.fit.routes import choose_route
 from foveal.fit.strategies import scratch
-from foveal.fit.training import Trainer
+from foveal.fit.training import Trainer, seconds_a_step
 from foveal.models.networks import build, with_weights
+from foveal.progress import Progress
 from foveal.values import Decisions, Entry, Preprocess
 
 GREY = Preprocess(size=12, channels=1)
@@ -246,9 +249,39 @@ def test_a_slow_network_leaves_time_for_its_answers(monkeypatch, asked, shifted,
     sides = {"train": range(100), "val": range(asked), "test": range(asked)}
     trainer = object.__new__(Trainer)
     trainer.recipe = replace(RECIPES[0], epochs=1000, members=members, shifted=shifted)
+    trainer.network, trainer.device = trainer.recipe.network(1, 3), SimpleNamespace(precision="f32")
     trainer.work = SimpleNamespace(clock=Clock(100), reserve=5.0, split=SimpleNamespace(on=sides.get))
     monkeypatch.setattr(trainer, "batches", lambda _: SimpleNamespace(per_epoch=50), raising=False)
     monkeypatch.setattr(trainer, "seconds_an_epoch", lambda: 1.0)
     steps, _ = trainer.affordable_steps()
     answers = 2 * asked * 0.01 * 0.4 * members * (5 if shifted else 1)
     assert 0.9 * (95 - answers) <= steps / 50 * members + 0.03 * members <= 95 - answers
+
+
+@pytest.mark.parametrize(("architecture", "left", "a_step", "expected"), [
+    ("vgg16", 100, 2.0, 64), ("vgg16", 100, 4.0, 32), ("vgg16", 100, 40.0, 8), ("vgg16", math.inf, 40.0, 64),
+    ("", 100, 40.0, 128),
+])  # fmt: skip
+def test_a_large_network_takes_smaller_batches_rather_than_one_step(
+    monkeypatch, architecture, left, a_step, expected
+):
+    """VGG-16 made one step of 64 pictures in a minute."""
+    trainer = object.__new__(Trainer)
+    trainer.recipe = for_zoo(architecture, 224) if architecture else replace(RECIPES[1], batch=128)
+    trainer.work = SimpleNamespace(clock=Clock(left + 5.0), reserve=5.0, decisions=Decisions())
+    monkeypatch.setattr(trainer, "batches", lambda _, size: SimpleNamespace(size=size), raising=False)
+    monkeypatch.setattr(trainer, "_step", lambda _: a_step)
+    assert trainer.size == expected
+
+
+@pytest.mark.parametrize(("budget", "whole"), [(math.inf, True), (1e-6, False)])
+def test_where_one_step_is_too_long_to_try_a_share_of_a_batch_tells(budget, whole):
+    module, asked = build(RECIPES[0].network(1, 10)), set()
+    module.register_forward_hook(lambda _, inputs, __: asked.add(len(inputs[0])))
+    before = {k: v.clone() for k, v in module.named_parameters()}
+    work = SimpleNamespace(
+        clock=Clock(budget), reserve=0.0, memory=None, progress=Progress(), decisions=Decisions(), plans={}
+    )
+    one = seconds_a_step(module, batches()[0], Device("cpu", "f32", 1), work, optimizer="adamw")
+    assert one > 0 and 2 in asked and (16 in asked) == whole
+    assert all(torch.equal(v, before[k]) for k, v in module.named_parameters())

@@ -34,6 +34,10 @@ _LATE, _KNOWS = 1 / 3, 0.97
 _RISE = 0.2
 #: Steps whose mean loss is where a training started from.
 _START = 10
+#: Bytes of a checkpoint written a second, until one was; and seconds of training for each that checkpoints take.
+_WRITTEN, _RARELY = 120e6, 10
+#: Seconds without a look at the clock after which a schedule is held against it between looks at the loss, too.
+_SLOW = 5.0
 _EMA = "ema."
 _MODEL = "model."
 _OPTIMIZER = "optimizer."
@@ -162,14 +166,16 @@ def train_network(
                 keeper.save()
                 raise Interrupted("stopped; the checkpoint is saved: go on with --resume", exit_code=143)
             over = clock.left(reserve=reserve) <= 0
-            if over or state.step == end or state.step % settings.check_every == 0:
+            looks = over or state.step == end or state.step % settings.check_every == 0
+            if looks:
                 bar.tell(step=state.step, **state.look(progress))
                 if over:
                     break
-                if timed:
-                    state.keep_to(clock.left(reserve=reserve), progress)
+            if timed and (looks or state.slow):
+                state.keep_to(clock.left(reserve=reserve), progress)
+            if looks:
                 keeper.save_if_due()
-    keeper.save_if_new()
+    keeper.save_if_new(math.inf if clock.stopped else clock.left(reserve=reserve / 2))
     state.finish()
     return Outcome(state.step, state.loss, time.monotonic() - began, state.retries, state.scores)
 
@@ -183,21 +189,27 @@ class _Keeper:
             state.restore(*found)
         state.remember()
         self._saved, self._when = state.step, time.monotonic()
+        self._takes = sum(t.nbytes for t in state.kept.values()) / _WRITTEN
 
     def save(self) -> None:
         """The state at the last look."""
         if self._checkpoints is not None:
+            began = time.monotonic()
             self._checkpoints.save(self._state.kept_step, self._state.kept, self._state.kept_facts)
             self._saved, self._when = self._state.step, time.monotonic()
+            self._takes = self._when - began
 
     def save_if_due(self) -> None:
-        """When the last one is long ago."""
-        if time.monotonic() - self._when > self._every:
+        """When the last one is long ago, and much longer than one takes."""
+        if time.monotonic() - self._when > max(self._every, self._takes * _RARELY):
             self.save()
 
-    def save_if_new(self) -> None:
-        """When there is something that the last one lacks."""
-        if self._saved != self._state.step:
+    def save_if_new(self, left: float) -> None:
+        """When there is something that the last one lacks, and writing it fits into these seconds.
+
+        Without it a run broken off before its bundle stands goes on from an older one, to the same weights.
+        """
+        if self._saved != self._state.step and self._takes <= left:
             self.save()
 
 
@@ -221,7 +233,7 @@ class _State:
         self.loss = math.nan
         self.scores: list[float] = []
         self._losses: list[Tensor] = []
-        self._looked: tuple[int, float] | None = None
+        self._looked: tuple[int, float] | None = None  # step and time when the speed was last measured
         self._weights = [t for t in self.module.state_dict().values() if t.is_floating_point()]
         self._average = [t.detach().clone() for t in self._weights] if settings.ema else []
         device = next(self.module.parameters()).device
@@ -239,6 +251,11 @@ class _State:
         if self.settings.patience is None or not self.scores:
             return False
         return len(self.scores) - 1 - int(np.argmax(self.scores)) >= self.settings.patience
+
+    @property
+    def slow(self) -> bool:
+        """Whether the speed was measured long ago, or never: the first step is slow, and is not in it."""
+        return self._looked is None or time.monotonic() - self._looked[1] > _SLOW
 
     def advance(self) -> None:
         """One step of gradient descent."""

@@ -69,7 +69,8 @@ class Recipe:
 _QUARTER = Recipe(
     "scratch-quarter",
     ((32, 32), (64, 64), (128,)),
-    epochs=18,
+    epochs=60,
+    least=0.15,
     rate=1e-2,
     kernel=5,
     stride=2,
@@ -96,16 +97,17 @@ RECIPES = (
     Recipe(
         "scratch-minute",
         ((24, 24), (48, 48), (96,)),
-        epochs=5,
+        epochs=8,
         rate=1.5e-2,
         kernel=5,
         stride=2,
         weight_decay=0.02,
         ema=0.99,
         augment={"shift": 1, "rotate": 8, "scale": 0.08, "elastic": 0.5},
+        shifted=1,
     ),
     _QUARTER,
-    replace(_QUARTER, name="scratch-hour", epochs=15, members=5),
+    replace(_QUARTER, name="scratch-hour", least=0.5, members=5),
 )
 
 

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from foveal.fit.device import Device, choose_device
 from foveal.fit.learned import Learned
 from foveal.fit.loop import Job, Settings, train_network
 from foveal.fit.memory import economical, has_room, trial_pieces
+from foveal.fit.optimizers import optimizer_for
 from foveal.fit.recipes import Recipe
 from foveal.fit.schedule import Schedule
 from foveal.fit.strategies.base import Work
@@ -31,10 +33,18 @@ from foveal.values import Preprocess
 
 #: Steps that are counted when speed is measured, and the share of the time left after which fewer have to do.
 _COUNTED, _MEASURING = 5, 0.02
+#: A batch is cut in so many when one whole step may be too long to try.
+_SHARE = 8
+#: Steps under which a training is cut into smaller batches, where the recipe allows it, and how small these get.
+_FEW, _SMALL = 30, 8
+#: Bytes of weights handled a second, from the end of a training to a bundle on the disk.
+_HANDLED = 100e6
 #: Share of the time left that training may plan for; the rest is for answers and for noise in the speed.
 _PLANNED = 0.93
 #: Share of a step's time that its way forth takes, with room for noise.
 FORTH = 0.4
+#: Answers are given in single precision: so much slower than half may be.
+_SINGLE = 2
 
 #: Outputs and targets → a scalar.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -52,14 +62,22 @@ class Trainer:
         self.augment = Augment(**recipe.augment)  # type: ignore[arg-type]
         self._labels = work.labels(work.split.on("train"))
         self._modules: list[nn.Module] = []
+        self._steps: dict[int, float] = {}  # seconds of one, by pictures
 
-    def batches(self, seed: int) -> Batches:
-        """The training side in batches."""
+    @cached_property
+    def size(self) -> int:
+        """Pictures in a batch: the recipe's, or fewer where the time has room for too few steps with so many."""
+        if not self.recipe.zoo:
+            return self.recipe.batch
+        return int(self.work.decisions.settle(f"{self.recipe.name} batch", self._sized))
+
+    def batches(self, seed: int, size: int = 0) -> Batches:
+        """The training side in batches, of a size of their own, if given."""
         return Batches(
             self.work.pixels("train"),
             self._labels,
             self.preprocess,
-            size=self.recipe.batch,
+            size=size or self.size,
             augment=self.augment,
             seed=seed,
             device=self.device.name,
@@ -82,7 +100,11 @@ class Trainer:
     def seconds_an_epoch(self) -> float:
         """Measured over a few steps; remembered among the decisions, so that a repeated run plans the same."""
         key = f"{self.recipe.name} seconds an epoch"
-        return float(self.work.decisions.settle(key, lambda: (self._measured(), "measured over a few steps")))
+
+        def measured() -> tuple[float, str]:
+            return self._step(self.size) * self.batches(0).per_epoch, "measured over a few steps"
+
+        return float(self.work.decisions.settle(key, measured))
 
     def affordable_steps(self) -> tuple[int, str]:
         """How many steps fit: all epochs of the recipe, or what the time left allows."""
@@ -133,13 +155,30 @@ class Trainer:
         split, looks = self.work.split, SHIFTS if self.recipe.shifted else 1
         asked = len(split.on("val")) + len(split.on("test"))
         a_picture = self.seconds_an_epoch() / max(1, len(split.on("train")))
-        return a_picture * FORTH * asked * looks * self.recipe.members
+        forth = FORTH * (_SINGLE if self.device.precision == "bf16" else 1)
+        with torch.device("meta"):
+            weights: int = sum(t.nbytes for t in build(self.network).state_dict().values())
+        handling = weights / _HANDLED
+        return (a_picture * forth * asked * looks + handling) * self.recipe.members
 
-    def _measured(self) -> float:
-        module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batches = self.batches(0)
-        one = seconds_a_step(module, batches, self.device, self.work, optimizer=self.recipe.optimizer)
-        return one * batches.per_epoch
+    def _sized(self) -> tuple[int, str]:
+        size, left = self.batches(0, self.recipe.batch).size, self.work.clock.left(reserve=self.work.reserve)
+        if left == float("inf"):
+            return size, "the time is not counted"
+        seconds = self._step(size)
+        fits, whole = left * _PLANNED / seconds, size
+        while fits < _FEW and size > _SMALL:
+            size, fits = max(_SMALL, size // 2), fits * 2
+        return size, f"a step of {whole} takes {seconds:.2g} s here, {left:.0f} s are left"
+
+    def _step(self, size: int) -> float:
+        """Seconds of a step with so many pictures."""
+        if size not in self._steps:
+            module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._steps[size] = seconds_a_step(
+                module, self.batches(0, size), self.device, self.work, optimizer=self.recipe.optimizer
+            )
+        return self._steps[size]
 
 
 class Steps(Protocol):
@@ -217,12 +256,13 @@ def seconds_a_step(
 ) -> float:
     """Measured over a few steps forth and back, the first not counted; the weights stay.
 
-    Five are counted, or as many as a small share of the time left has room for.
+    Five are counted, or as many as a small share of the time left has room for. Where a share of a batch shows
+    that not even one does, that share has to tell.
     """
     pieces = trial_pieces(module, batch(0)[0], optimizer, device.precision, work)
     if halved := device.precision == "bf16" and device.name == "cpu":
         quicken(module)
-    stepping = torch.optim.SGD(module.parameters(), lr=0.0)
+    stepping = optimizer_for(module, optimizer, 0.0)
 
     def compute(inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
         with torch.autocast(device.name, torch.bfloat16, enabled=device.precision == "bf16"):
@@ -231,19 +271,28 @@ def seconds_a_step(
         (weight * found).backward()  # type: ignore[no-untyped-call]
         return found
 
-    most, began, taken = _MEASURING * work.clock.left(reserve=work.reserve), time.perf_counter(), []
-    for step in range(1 + _COUNTED):
+    def step(number: int, inputs: Tensor, targets: Tensor) -> tuple[float, float]:
         since = time.perf_counter()
-        found = pieces.gradients(step, module, *batch(step), compute)
+        float(pieces.gradients(number, module, inputs, targets, compute))  # waits for a GPU
+        computed = time.perf_counter()
         stepping.step()
-        float(found)  # waits for a GPU
-        taken.append(time.perf_counter() - since)
-        if step and time.perf_counter() - began > most:
-            break
+        return computed - since, time.perf_counter() - computed
+
+    most = _MEASURING * work.clock.left(reserve=work.reserve)
+    inputs, targets = batch(0)
+    share = max(1, len(inputs) // _SHARE)
+    step(0, inputs[:share], targets[:share])
+    computing, changing = step(0, inputs[:share], targets[:share])
+    taken = [computing * len(inputs) / share + changing]
+    if taken[0] <= most:
+        step(0, inputs, targets)
+        began, taken = time.perf_counter(), []
+        while not taken or (len(taken) < _COUNTED and time.perf_counter() - began <= most):
+            taken.append(sum(step(len(taken) + 1, *batch(len(taken) + 1))))
     module.zero_grad(set_to_none=True)
     if halved:
         plain(module)
-    return statistics.fmean(taken[1:])
+    return statistics.fmean(taken)
 
 
 def answers_of(learned: Learned, pixels: Pixels, *, device: str = "cpu") -> NDArray[np.float32]:
