@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from foveal.data.frames import BLOCK, across_cuts, frame_blocks
 from foveal.data.masks import Masks
@@ -62,3 +64,35 @@ def test_a_few_blocks_are_dealt_to_all_sides_and_cuts_are_guarded():
         assert len(sides) < 2 or "train" not in sides
     for block in frame_blocks(records):
         assert len({side_of[records[i].path] for i in block if records[i].path in side_of}) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=4, max_size=30),
+    tested=st.integers(0, 40),
+    seed=st.integers(0, 5),
+)
+def test_few_sets_are_dealt_by_pictures_and_the_largest_learn(sizes, tested, seed):
+    """Of CamVid, 133 of 367 frames once fell to the validation side: two sets of eight, one of them of 101."""
+    records = [
+        replace(record(f"{g}-{i}", None, path=f"/p/{g}/{i}.png", mask=MASK), group=str(g), file_time=g)
+        for g, size in enumerate(sizes)
+        for i in range(size)
+    ]
+    given_to_test = [
+        replace(record(f"t{i}", None, path=f"/t/{i}.png", mask=MASK), group="t", split="test")
+        for i in range(tested)
+    ]
+    split = make_split([*records, *given_to_test], [], truth=Masks(legend=Legend(("a", "b"), (0, 1))), seed=seed)
+    drawn = [p for p in split.placed if not p.record.path.startswith("/t")]
+    count = {side: sum(p.side == side for p in drawn) for side in ("train", "val", "test")}
+    shares = {"train": 0.70, "val": 0.15, **({} if tested else {"test": 0.15})}
+    assert sum(count.values()) == sum(sizes) and not (tested and count["test"])
+    for side in shares.keys() - {"train"}:
+        most = shares[side] / sum(shares.values()) * sum(sizes)
+        if max(sizes) <= most:
+            assert 0 < count[side] <= 2 * most
+        of = {p.record.group for p in drawn if p.side == side}
+        larger = [n for n in sizes if n > most]
+        if sum(larger) <= 0.5 * sum(sizes):
+            assert all(sizes[int(g)] <= most for g in of)

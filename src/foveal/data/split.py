@@ -63,7 +63,10 @@ def make_split(
     conflicting = _conflicting(records, truth)
     sets = together(records, [*near, *truth.neighbours(records)])
     shares, redraw = _shares_to_make(records)
-    draw = _ranked(records, sets, seed) if truth.few_sets else partial(_by_content, seed=seed)
+    draw: Callable[[ImageRecord], float] = partial(_by_content, seed=seed)
+    if truth.few_sets:
+        free = [m for m in sets if all(_is_free(records[i], previous or {}, redraw=redraw) for i in m)]
+        draw = _ranked(records, free, shares, seed)
     placed: list[Placed] = []
     out = list(left_out)
     for members in sets:
@@ -109,15 +112,17 @@ def _sides(
         kept = set(known.values())
         new: tuple[Side | None, str] = (None, "bridges_split") if len(kept) > 1 else (min(kept), "")
         return {i: (known[i], "kept") if i in known else new for i in members}
-    fixed = {
-        i: as_side(split)
-        for i in members
-        if (split := records[i].split) is not None and not (redraw and split == "train")
-    }
+    fixed = {i: as_side(records[i].split) for i in members if not _is_free(records[i], {}, redraw=redraw)}
     if fixed:
         stays = min(fixed.values(), key=_PRECEDENCE.index)
         return {i: _beside(records[i], stays, given=i in fixed) for i in members}
     return dict.fromkeys(members, (_drawn(draw(_oldest(records, members)), shares), ""))
+
+
+def _is_free(record: ImageRecord, previous: Mapping[str, Side], *, redraw: bool) -> bool:
+    """Whether nobody has said on which side a picture belongs."""
+    given = record.split is not None and not (redraw and record.split == "train")
+    return not given and record.sha256 not in previous
 
 
 def _beside(record: ImageRecord, stays: Side, *, given: bool) -> tuple[Side | None, str]:
@@ -139,14 +144,24 @@ def _by_content(record: ImageRecord, seed: int) -> float:
 
 
 def _ranked(
-    records: Sequence[ImageRecord], sets: Sequence[Sequence[int]], seed: int
+    records: Sequence[ImageRecord], drawn: Sequence[Sequence[int]], shares: Mapping[Side, float], seed: int
 ) -> Callable[[ImageRecord], float]:
-    """The same, spread evenly when there are only a few sets; the first rank falls to the test side."""
+    """The same, spread evenly by pictures when only a few sets are to be drawn.
+
+    The first in line falls to the test side. A set of more pictures than a side should have stands at the end of
+    the line, where it falls to the training side: half of a data set was once held out in one piece.
+    """
     by_content = partial(_by_content, seed=seed)
-    if len(sets) >= FEW_SETS:
+    if len(drawn) >= FEW_SETS:
         return by_content
-    order = sorted(by_content(_oldest(records, members)) for members in sets)
-    return lambda record: (order.index(by_content(record)) + 0.29) / len(order)
+    line = sorted((by_content(_oldest(records, members)), len(members)) for members in drawn)
+    total = sum(size for _, size in line)
+    most = min(shares.values()) / sum(shares.values()) * total
+    places, before = {}, 0
+    for number, size in sorted(line, key=lambda item: (item[1] > most, item)):
+        places[number] = (before + 0.29 * size) / total
+        before += size
+    return lambda record: places.get(number := by_content(record), number)
 
 
 def _drawn(number: float, shares: Mapping[Side, float]) -> Side:
