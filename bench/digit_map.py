@@ -38,7 +38,9 @@ from foveal.data.samples import unpack
 from foveal.fit.loop import Job, Settings, train_network
 from foveal.fit.segmenting import class_weights, segmentation_loss
 from foveal.metrics.segmentation import block_bootstrap, boundary_counts, confusion, mean_boundary_f1, miou
+from foveal.models.fully_convolutional import FullyConvolutional
 from foveal.models.networks import build
+from foveal.models.small import SmallNet
 
 CLASSES, WINDOW, SCENES, TESTED = 11, 48, 320, 80
 NETWORK = {
@@ -89,7 +91,8 @@ def windows(learning: Scenes, seed: int) -> Callable[[int], tuple[Tensor, Tensor
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
         chance = np.random.default_rng([seed, step])
-        cut, labels = [], []
+        cut: list[NDArray[np.uint8]] = []
+        labels: list[int] = []
         while len(cut) < WINDOWS:
             scene = int(chance.integers(len(pictures)))
             if not places[scene]:
@@ -112,14 +115,14 @@ def windows(learning: Scenes, seed: int) -> Callable[[int], tuple[Tensor, Tensor
 class Map(nn.Module):
     """A fully convolutional classifier as a segmenter: its answers, enlarged to the pixels between them."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: FullyConvolutional) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.stride = network, network.stride
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures with a border `(N, C, H + window, W + window)` to logits `(N, K, H, W)`."""
         answers = self.network(x)
-        height, width, stride = x.shape[2] - WINDOW, x.shape[3] - WINDOW, self.network.stride
+        height, width, stride = x.shape[2] - WINDOW, x.shape[3] - WINDOW, self.stride
         # The answer at (i, j) is about the pixel (stride i, stride j) of the picture without its border.
         rows, columns = (torch.arange(n, dtype=torch.float32) / stride for n in (height, width))
         y, x_ = (2 * at / (n - 1) - 1 for at, n in zip((rows, columns), answers.shape[2:], strict=True))
@@ -129,7 +132,7 @@ class Map(nn.Module):
         )
 
 
-def mapped(classifier: nn.Module) -> Map:
+def mapped(classifier: SmallNet) -> Map:
     """The classifier at every place."""
     return Map(foveal.to_fully_convolutional(classifier, size=WINDOW))
 
@@ -137,16 +140,16 @@ def mapped(classifier: nn.Module) -> Map:
 class Unpooled(nn.Module):
     """The classifier's features, and its last layer at each place of them, enlarged."""
 
-    def __init__(self, classifier: nn.Module) -> None:
+    def __init__(self, classifier: SmallNet) -> None:
         super().__init__()
         self.classifier = classifier
+        self.weight, self.bias = classifier.head.weight, classifier.head.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures with a border `(N, C, H + window, W + window)` to logits `(N, K, H, W)`."""
         features = self.classifier.forward_features(x)
         border = features.shape[2] * (WINDOW // 2) // x.shape[2]
-        head = self.classifier.head
-        answers = functional.conv2d(features, head.weight[:, :, None, None], head.bias)
+        answers = functional.conv2d(features, self.weight[:, :, None, None], self.bias)
         inner = answers[:, :, border:-border, border:-border].float()
         return functional.interpolate(inner, (x.shape[2] - WINDOW, x.shape[3] - WINDOW), mode="bilinear")
 
@@ -198,6 +201,7 @@ def one(seed: int, steps: int, results: Results) -> None:
     learning, held_out = drawn()
     torch.manual_seed(seed)
     classifier = build(NETWORK)
+    assert isinstance(classifier, SmallNet)
     seconds = learn("windows", classifier, windows(learning, seed), steps, seed, functional.cross_entropy)
     network = mapped(classifier)
     results.add(seed=seed, steps=steps, seconds=seconds, **judged("classifier", network, held_out))

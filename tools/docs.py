@@ -133,6 +133,61 @@ def memory_table() -> str:
     return "\n".join([*lines, "", _machine_line("memory")])
 
 
+def strides_table() -> str:
+    """Decoders of ever finer stride on street scenes, as Markdown; gains are in points over the decoder before."""
+    lines = [
+        "| decoder | mIoU (n, sd) | boundary F1 | gain in mIoU, 95 % interval "
+        "| gain in boundary F1, 95 % interval |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+
+    def gained(row: dict[str, Any], measure: str) -> str:
+        found = next((v for k, v in row.items() if k.startswith(f"{measure}_over_")), None)
+        if found is None:
+            return "–"
+        low, high = found["ci95"]
+        return f"{100 * found['points']:+.1f}, {100 * low:+.1f} to {100 * high:+.1f}"
+
+    for name, row in (_result("camvid-strides") or {}).get("compared", {}).items():
+        iou, outline = row["miou"], row["boundary_f1"]
+        sd = f"{100 * iou['sd']:.1f}" if iou["sd"] is not None else "–"
+        lines.append(
+            f"| `{name}` | {100 * iou['mean']:.1f} % ({iou['n']}, {sd}) | {100 * outline['mean']:.1f} % "
+            f"| {gained(row, 'miou')} | {gained(row, 'boundary_f1')} |"
+        )
+    return "\n".join([*lines, "", _machine_line("camvid-strides")])
+
+
+def digit_map_table() -> str:
+    """From a classifier to a map, as Markdown."""
+    lines = [
+        "| way | mIoU (n, sd) | boundary F1 | right on ink | of the picture called a digit |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, row in (_result("digit-map") or {}).get("summary", {}).items():
+        iou = row["miou"]
+        shares = (f"{100 * row[k]['mean']:.1f} %" for k in ("boundary_f1", "right_on_ink", "called_digit"))
+        sd = f"{100 * iou['sd']:.1f}" if iou["sd"] is not None else "–"
+        lines.append(f"| {name} | {100 * iou['mean']:.1f} % ({iou['n']}, {sd}) | {' | '.join(shares)} |")
+    return "\n".join([*lines, "", _machine_line("digit-map")])
+
+
+def camvid_table() -> str:
+    """Whole trainings on street scenes, as Markdown."""
+    lines = [
+        "| budget | seed | took, s | network | mIoU, 95 % interval (frames) | pixel accuracy | boundary F1 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in (_result("camvid") or {}).get("rows", []):
+        low, high = (100 * bound for bound in row["miou_ci95"])
+        lines.append(
+            f"| {row['time']} | {row['seed']} | {row['seconds']:.0f} | `{row['strategy']}` "
+            f"| {100 * row['miou']:.1f} %, {low:.1f}–{high:.1f} % ({row['n']}) "
+            f"| {100 * row['pixel_accuracy']:.1f} % | {100 * row['boundary_f1']:.1f} % |"
+        )
+    return "\n".join([*lines, "", _machine_line("camvid")])
+
+
 def _machine_line(name: str) -> str:
     found = _result(name)
     if not found:
@@ -156,6 +211,9 @@ TABLES = {
     "ladder": ladder_table,
     "planner": planner_table,
     "memory": memory_table,
+    "camvid": camvid_table,
+    "camvid-strides": strides_table,
+    "digit-map": digit_map_table,
 }
 
 
