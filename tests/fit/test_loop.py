@@ -8,7 +8,7 @@ import torch
 
 from foveal.clock import Clock
 from foveal.errors import BundleError, DataError, Interrupted
-from foveal.fit import loop
+from foveal.fit import keeper, loop
 from foveal.fit.checkpoints import Checkpoints
 from foveal.fit.loop import Job, Settings, train_network
 from foveal.fit.schedule import Schedule
@@ -131,7 +131,7 @@ def test_a_checkpoint_that_takes_longer_than_what_is_left_is_not_written(
     monkeypatch, tmp_path, stopped, budget, expected
 ):
     """Two GB at the end of a training took 17 s that were not there; Ctrl-C is another matter."""
-    monkeypatch.setattr(loop, "_WRITTEN", 1.0)
+    monkeypatch.setattr(keeper, "_WRITTEN", 1.0)
     kept, clock = Checkpoints(tmp_path / "kept"), Clock(budget)
     settings = Settings(steps=10**6 if budget < math.inf else 20, rate=0.01, check_every=5)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from foveal.clock import Clock
 from foveal.errors import BundleError, DataError, Interrupted
 from foveal.fit.checkpoints import Checkpoints
+from foveal.fit.keeper import Keeper
 from foveal.fit.optimizers import optimizer_for
 from foveal.fit.pieces import Pieces
 from foveal.fit.schedule import Schedule
@@ -34,8 +35,6 @@ _LATE, _KNOWS = 1 / 3, 0.97
 _RISE = 0.2
 #: Steps whose mean loss is where a training started from.
 _START = 10
-#: Bytes of a checkpoint written a second, until one was; and seconds of training for each that checkpoints take.
-_WRITTEN, _RARELY = 120e6, 10
 #: Seconds without a look at the clock after which a schedule is held against it between looks at the loss, too.
 _SLOW = 5.0
 _EMA = "ema."
@@ -156,7 +155,7 @@ def train_network(
     timed = schedule is not None and stop_at is None and clock.budget < math.inf
     schedule = schedule or Schedule(settings.steps, settings.warmup, settings.cosine)
     state = _State(job, settings, schedule, pieces or Pieces())
-    keeper = _Keeper(state, checkpoints, checkpoint_every)
+    keeper = Keeper(state, checkpoints, checkpoint_every)
     with progress.stage(job.name, (stop_at or state.schedule.end) * job.pictures) as bar:
         bar(state.step * job.pictures)
         while state.step < (end := stop_at or state.schedule.end) and not state.patience_over:
@@ -178,39 +177,6 @@ def train_network(
     keeper.save_if_new(math.inf if clock.stopped else clock.left(reserve=reserve / 2))
     state.finish()
     return Outcome(state.step, state.loss, time.monotonic() - began, state.retries, state.scores)
-
-
-class _Keeper:
-    """Goes on from the checkpoint that there is, and saves new ones."""
-
-    def __init__(self, state: _State, checkpoints: Checkpoints | None, every: float) -> None:
-        self._state, self._checkpoints, self._every = state, checkpoints, every
-        if checkpoints and (found := checkpoints.load()):
-            state.restore(*found)
-        state.remember()
-        self._saved, self._when = state.step, time.monotonic()
-        self._takes = sum(t.nbytes for t in state.kept.values()) / _WRITTEN
-
-    def save(self) -> None:
-        """The state at the last look."""
-        if self._checkpoints is not None:
-            began = time.monotonic()
-            self._checkpoints.save(self._state.kept_step, self._state.kept, self._state.kept_facts)
-            self._saved, self._when = self._state.step, time.monotonic()
-            self._takes = self._when - began
-
-    def save_if_due(self) -> None:
-        """When the last one is long ago, and much longer than one takes."""
-        if time.monotonic() - self._when > max(self._every, self._takes * _RARELY):
-            self.save()
-
-    def save_if_new(self, left: float) -> None:
-        """When there is something that the last one lacks, and writing it fits into these seconds.
-
-        Without it a run broken off before its bundle stands goes on from an older one, to the same weights.
-        """
-        if self._saved != self._state.step and self._takes <= left:
-            self.save()
 
 
 class _State:
