@@ -1,7 +1,7 @@
 """Networks trained from nothing, for small pictures: the time budget alone chooses the recipe.
 
     foveal train DATA --time 40s      scratch-seconds
-    foveal train DATA --time 2m       and scratch-minute
+    foveal train DATA --time 75s      and scratch-minute
     foveal train DATA --time 15m      and scratch-quarter
     foveal train DATA --time 1h       and scratch-hour, an ensemble
 
