@@ -26,6 +26,8 @@ from PIL import Image
 
 from common import RESULTS, Results, spread, timed
 from foveal.data.idx import find_pairs, read_pair
+from foveal.fit.learned import Learned
+from foveal.fit.training import answers_of
 from foveal.metrics import wilson
 from foveal.ship import Predictor
 
@@ -55,7 +57,7 @@ def train(data: str, budget: str, seed: int, test: Path) -> dict[str, Any]:
         command = [sys.executable, "-m", "foveal", "train", data, "--time", budget, "--seed", str(seed), "--json"]
         wall, printed = timed([*command, "--out", folder + "/run"], env=environment)
         summary = json.loads(printed)
-        wrong = wrong_of(folder + "/run", test)
+        wrong, members = wrong_of(folder + "/run", test), members_of(folder + "/run", test)
     made = summary["strategy"]["candidates"]
     return {
         "seed": seed,
@@ -66,6 +68,7 @@ def train(data: str, budget: str, seed: int, test: Path) -> dict[str, Any]:
         "n": summary["test"]["n"],
         "accuracy": summary["test"]["accuracy"],
         "wrong": wrong,
+        **({"members": members} if members else {}),
     }
 
 
@@ -76,6 +79,28 @@ def wrong_of(run: str, test: Path) -> list[int]:
     answers = predictor.probabilities(list(images)).argmax(axis=1)
     classes = np.array(predictor.bundle.manifest.classes)
     return [int(i) for i in np.flatnonzero(classes[answers] != np.array(labels))]
+
+
+def members_of(run: str, test: Path) -> list[dict[str, Any]]:
+    """Each network of an ensemble by itself: accuracy, and the test pictures that it gets wrong."""
+    bundle = Predictor.load(run).bundle
+    spec = dict(bundle.manifest.network or {})
+    inner = spec.get("inner", spec)
+    if inner.get("architecture") != "ensemble":
+        return []
+    start = "inner.members" if "inner" in spec else "members"
+    images, labels = read_pair(next(p for p in find_pairs(str(test)) if p.side == "test"))
+    pixels, true, found = np.asarray(images)[:, None], np.array(labels), []
+    assert pixels.shape[2:] == (bundle.manifest.preprocess.size,) * 2
+    for number in range(inner["count"]):
+        own = {k.removeprefix(f"{start}.{number}."): v for k, v in bundle.tensors.items()}
+        alone, tensors = inner["member"], {k: v for k, v in own.items() if not k.startswith(start)}
+        if "inner" in spec:
+            alone, tensors = {**spec, "inner": alone}, {f"inner.{k}": v for k, v in tensors.items()}
+        answers = answers_of(Learned(tensors, bundle.manifest.preprocess, network=alone), pixels).argmax(axis=1)
+        wrong = np.flatnonzero(np.array(bundle.manifest.classes)[answers] != true)
+        found.append({"accuracy": 1 - len(wrong) / len(true), "wrong": [int(i) for i in wrong]})
+    return found
 
 
 def keras(data: Path, seed: int) -> dict[str, Any]:
@@ -99,9 +124,15 @@ def summary(results: Results) -> dict[str, Any]:
         if all("wrong" in r and r["n"] == 10_000 for r in rows):
             kept = 10_000 - len(DISPUTED)
             found[name]["undisputed"] = spread(1 - len(set(r["wrong"]) - DISPUTED) / kept for r in rows)
+        if members := [m for r in rows for m in r.get("members", [])]:
+            kept = 10_000 - len(DISPUTED)
+            found[f"each of {name}"] = {
+                "accuracy": spread(m["accuracy"] for m in members),
+                "undisputed": spread(1 - len(set(m["wrong"]) - DISPUTED) / kept for m in members),
+            }
     if "keras" in found:
         peer = found["keras"]["fit_seconds"]["mean"]
-        for entry in found.values():
+        for entry in (e for e in found.values() if "fit_seconds" in e):
             entry["times_less_training_than_keras"] = peer / entry["fit_seconds"]["mean"]
     return found
 

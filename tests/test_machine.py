@@ -1,5 +1,8 @@
 """The machine: limits that cgroups set, wherever they stand."""
 
+import subprocess
+import sys
+
 import pytest
 
 from foveal import machine
@@ -41,3 +44,49 @@ def test_memory_is_the_least_of_the_limit_and_what_is_free(monkeypatch):
     assert machine.memory_limit() == 4000 * 1024
     files["/sys/fs/cgroup/memory.max"] = "3000000"
     assert machine.memory_limit() == 3000000
+
+
+_SMAPS = """\
+7f0000000000-7f0000001000 r--p 00000000 08:01 11   /lib/library.so
+Rss:                   4 kB
+Anonymous:             0 kB
+7f0000001000-7f0000003000 r-xp 00001000 08:01 11   /lib/library.so
+Rss:                   8 kB
+Anonymous:             0 kB
+7f0000003000-7f0000004000 r--p 00003000 08:01 11   /lib/library.so
+Anonymous:             4 kB
+7f0000004000-7f0000005000 rw-p 00004000 08:01 11   /lib/library.so
+Anonymous:             0 kB
+7f0000005000-7f0000006000 r--s 00000000 08:01 12   /data/shared.bin
+Anonymous:             0 kB
+7f0000006000-7f0000007000 r-xp 00000000 00:00 0
+Anonymous:             0 kB
+7ffe00000000-7ffe00001000 r-xp 00000000 00:00 0    [vdso]
+Anonymous:             0 kB
+"""
+
+
+def test_only_pages_that_stand_unchanged_in_a_file_are_given_back():
+    # The third is changed by relocations, the fourth may be written to, the others are shared, or of no file.
+    assert machine._unchanged(_SMAPS.splitlines()) == [
+        (0x7F0000000000, 0x7F0000001000),
+        (0x7F0000001000, 0x7F0000003000),
+    ]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
+def test_libraries_work_on_after_their_code_was_given_back():
+    script = """
+import torch
+from foveal.machine import forget_code, rss
+torch.manual_seed(0)
+network, x = torch.nn.Conv2d(3, 8, 3), torch.rand(2, 3, 16, 16)
+expected, before = network(x), rss()
+forget_code()
+after = rss()
+assert torch.equal(network(x), expected)
+network(x).sum().backward()
+print(before - after)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 20 * MIB

@@ -71,11 +71,12 @@ def mnist_table() -> str:
         accuracy, rest = row["accuracy"], row.get("undisputed")
         sd = f"{100 * accuracy['sd']:.3f}" if accuracy["sd"] is not None else "–"
         without = f"{100 * rest['mean']:.3f} %" if rest else "–"
-        lines.append(
-            f"| {name} | {100 * accuracy['mean']:.3f} % ({accuracy['n']}, {sd}) "
-            f"| {without} | {row['fit_seconds']['mean']:.1f} "
-            f"| {row['wall_seconds']['mean']:.1f} | {row.get('times_less_training_than_keras', 0):.1f} |"
-        )
+        cells = [name, f"{100 * accuracy['mean']:.3f} % ({accuracy['n']}, {sd})", without]
+        for key in ("fit_seconds", "wall_seconds"):
+            cells.append(f"{row[key]['mean']:.1f}" if key in row else "–")
+        times = row.get("times_less_training_than_keras")
+        cells.append(f"{times:.1f}" if times else "–")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", _machine_line("mnist")])
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from foveal.machine import rss
+from foveal.machine import forget_code, rss
 
 #: Inputs, targets and weight of a piece → its mean loss; gradients of `weight * loss` are added to the parameters.
 Compute = Callable[[Tensor, Tensor, float], Tensor]
@@ -164,8 +164,9 @@ def gentle_norms(module: nn.Module, count: int) -> Iterator[None]:
 
 
 def free_memory() -> None:
-    """Give back what is not used any more: Python's garbage, the GPU's cache, glibc's free blocks."""
+    """Give back what is not used any more: garbage, the GPU's cache, glibc's free blocks, code of libraries."""
     gc.collect()
+    forget_code()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
     if sys.platform == "linux":

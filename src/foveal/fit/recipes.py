@@ -68,8 +68,8 @@ class Recipe:
 
 _QUARTER = Recipe(
     "scratch-quarter",
-    ((32, 32), (64, 64), (128,)),
-    epochs=60,
+    ((32, 32, 32), (64, 64, 64), (128, 128)),
+    epochs=48,
     least=0.15,
     rate=1e-2,
     kernel=5,
@@ -107,7 +107,7 @@ RECIPES = (
         shifted=1,
     ),
     _QUARTER,
-    replace(_QUARTER, name="scratch-hour", least=0.5, members=5),
+    replace(_QUARTER, name="scratch-hour", least=0.5, members=4),
 )
 
 

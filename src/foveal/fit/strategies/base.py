@@ -83,11 +83,13 @@ class Work:
         return self.extractor
 
     def make_room(self) -> None:
-        """Let go of what can be had again: pictures rendered for the trunk, and the trunk's memory for batches."""
+        """Let go of what can be had again: pictures rendered for the trunk, and the engines that compute it."""
         if self.spool is not None:
             self.spool.forget()
         if self.extractor is not None:
             self.extractor.engine.release()
+        for key in [k for k in self.beneath if k[0] == "engine"]:
+            del self.beneath[key]
 
     def pixels(self, side: Side) -> Pixels:
         """All pictures of a side, rendered, `(N, C, size, size)`; read once.

@@ -1,0 +1,59 @@
+"""From a classifier to a map: the small, honest version of `bench/digit_map.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import digit_map
+from foveal.fit.segmenting import class_weights, segmentation_loss
+from foveal.models.networks import build
+from foveal.models.small import SmallNet
+
+_STEPS = 90
+
+
+@pytest.fixture(scope="module")
+def scenes() -> tuple[digit_map.Scenes, digit_map.Scenes]:
+    """What to learn from, and 40 scenes held out."""
+    learning, held_out = digit_map.drawn()
+    return learning, (held_out[0][:40], held_out[1][:40])
+
+
+@pytest.fixture(scope="module")
+def classifier(scenes: tuple[digit_map.Scenes, digit_map.Scenes]) -> SmallNet:
+    """Learned from windows with one label each, in a short time."""
+    torch.manual_seed(0)
+    module = build(digit_map.NETWORK)
+    assert isinstance(module, SmallNet)
+    batch = digit_map.windows(scenes[0], 0)
+    digit_map.learn("windows", module, batch, _STEPS, 0, functional.cross_entropy)
+    return module.eval()
+
+
+def test_a_classifier_finds_digits_without_masks_and_masks_make_it_exact(
+    classifier: SmallNet, scenes: tuple[digit_map.Scenes, digit_map.Scenes]
+) -> None:
+    """It finds much of the ink though it saw no mask; it paints too wide, and masks mend that."""
+    unseen = digit_map.judged("classifier", digit_map.mapped(classifier), scenes[1])
+    assert unseen["right_on_ink"] > 2 / digit_map.CLASSES
+    assert unseen["called_digit"] > 1.5 * unseen["ink"]
+    weights = class_weights(list(scenes[0][1]), digit_map.CLASSES, 0.5)
+    unpooled = digit_map.Unpooled(classifier)
+    batch = digit_map.wholes(scenes[0], 0)
+    digit_map.learn("masks", unpooled, batch, _STEPS, 0, segmentation_loss(weights, 0.5))
+    taught = digit_map.judged("masks-unpooled", unpooled.eval(), scenes[1])
+    assert taught["miou"] > unseen["miou"] + 0.05
+    assert taught["boundary_f1"] > 2 * unseen["boundary_f1"]
+
+
+def test_middles_are_inside_their_digits(scenes: tuple[digit_map.Scenes, digit_map.Scenes]) -> None:
+    """What stands for a person's click is on or beside ink of its class."""
+    masks = scenes[0][1][:20]
+    assert all(digit_map.middles(m) for m in masks)
+    for mask in masks:
+        for y, x, label in digit_map.middles(mask):
+            around = mask[max(0, y - 12) : y + 13, max(0, x - 12) : x + 13]
+            assert label in np.unique(around)
