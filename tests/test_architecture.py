@@ -135,7 +135,7 @@ OF_TORCH = {
     *(n for n in MODULES if n.startswith("foveal.models.onnx_graph")),
     *(f"foveal.fit.{name}" for name in ("augment", "batches", "beneath", "depthwise", "device", "loop")),
     *(f"foveal.fit.{name}" for name in ("memory", "optimizers")),
-    *(f"foveal.fit.{name}" for name in ("crops", "masker", "mixed", "pieces", "segmenting", "training", "tuning")),
+    *(f"foveal.fit.{name}" for name in ("crops", "masker", "pieces", "segmenting", "training", "tuning")),
     *(f"foveal.studies.{name}" for name in ("digits", "innovation_networks", "layers", "profiling", "scenes")),
 }
 

@@ -35,15 +35,18 @@ class Device:
 
 
 def choose_device(
-    decisions: Decisions, network: Mapping[str, Any], preprocess: Preprocess, *, room: bool = True
+    decisions: Decisions, network: Mapping[str, Any] | None, preprocess: Preprocess, *, room: bool = True
 ) -> Device:
     """The device of this run, decided once; sets the number of threads, on which sums depend bit for bit.
 
     Without `room` in memory a processor's bf16 is not tried: its kernels stay resident beside those of fp32.
+    Without a network to try it on it is left to whoever trains.
     """
 
     def choose() -> tuple[dict[str, Any], str]:
         name = best_device()
+        if network is None:
+            return asdict(Device(name, "f32", cores())), "what there is; its precision is measured on the steps"
         tight = name == "cpu" and not room
         precision, reason = ("f32", "memory is short") if tight else _precision(name, network, preprocess)
         return asdict(Device(name, precision, cores())), reason
@@ -54,13 +57,18 @@ def choose_device(
     return chosen
 
 
+def computes_bf16(device: str) -> bool:
+    """Whether a GPU, or this processor, has instructions for it."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device == "cpu" and bool({"avx512_bf16", "amx_bf16"} & set(instruction_sets()))
+
+
 def _precision(device: str, network: Mapping[str, Any], preprocess: Preprocess) -> tuple[str, str]:
     if device == "mps":
         return "f32", "Apple's GPU"
-    if device == "cuda" and not torch.cuda.is_bf16_supported():
-        return "f32", "this GPU computes no bf16"
-    if device == "cpu" and not {"avx512_bf16", "amx_bf16"} & set(instruction_sets()):
-        return "f32", "no GPU, and this processor computes no bf16"
+    if not computes_bf16(device):
+        return "f32", "this GPU computes no bf16" if device == "cuda" else "no GPU, and this processor has no bf16"
     return _remembered(device, network, preprocess)
 
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from foveal.fit.crops import Crops, Stack
-from foveal.fit.device import Device, choose_device
+from foveal.fit.device import Device, choose_device, computes_bf16
 from foveal.fit.learned import Learned
 from foveal.fit.mask_evidence import MaskEvidence
-from foveal.fit.mixed import computes_bf16, mix, unmix
+from foveal.fit.memory import has_room
 from foveal.fit.segmenting import answers_of, class_weights, crops_for, segmentation_loss, settings_for
 from foveal.fit.segmentings import Segmenting
 from foveal.fit.strategies.base import Work
-from foveal.fit.training import run_training, seconds_a_step
+from foveal.fit.training import FORTH, run_training, seconds_a_step
 from foveal.metrics.segmentation import confusion
 from foveal.models.backbones import find_backbone
 from foveal.models.networks import with_weights
@@ -28,12 +28,8 @@ from foveal.values import Backbone, Placed
 Pixels = NDArray[np.uint8]
 #: Share of the time left that a training may plan for; the rest is for noise in the speed.
 _PLANNED = 0.95
-#: Of a step, forth and back, the share that the way forth takes, with room for noise.
-_FORTH = 0.45
-#: bf16 in convolutions is taken when a step is this much faster with it.
+#: bf16 is taken when a step is this much faster with it.
 _GAIN = 1.1
-#: Side of the pictures that precisions are compared on, pixels: a batch of them must be small.
-_TRIED = 64
 
 
 class Masker:
@@ -58,7 +54,7 @@ class Masker:
             "scale": scale,
             **how.options,
         }
-        self.device: Device = choose_device(work.decisions, self.network, replace(work.preprocess, size=_TRIED))
+        self.device: Device = choose_device(work.decisions, None, work.preprocess)
 
     def seconds_a_step(self) -> float:
         """Measured over a few steps, and remembered among the decisions: pieces of one size cost the same."""
@@ -88,24 +84,20 @@ class Masker:
     def train(self, steps: int, *, mirror: bool) -> tuple[Segmenter, dict[str, Any]]:
         """Train; returns the network and how it went."""
         how, work = self.how, self.work
-        module = self._fresh()
-        learner = AtItsScale(module)
-        if mixed := bool(self._speed()["mixed"]):
-            mix(learner)
+        module, precision = self._fresh(), str(self._speed()["precision"])
         batches = self._batches(mirror=mirror)
         outcome = run_training(
             how.name,
-            learner,
+            AtItsScale(module),
             batches,
-            settings_for(how, steps, self.device.precision),
+            settings_for(how, steps, precision),
             work,
             seed=work.seed,
             reserve=work.reserve + self.overhead(),
             loss=self._loss(),
         )
-        unmix(learner)
         settings = {
-            **asdict(how), "scale": self.scale, "mirror": mirror, "mixed": mixed,
+            **asdict(how), "scale": self.scale, "mirror": mirror, "precision": precision,
             "piece": [batches.cut.height, batches.cut.width], "outcome": outcome,
         }  # fmt: skip
         return module.eval(), settings
@@ -150,21 +142,19 @@ class Masker:
         return found
 
     def _measured(self) -> tuple[dict[str, Any], str]:
-        """Seconds of a step, and whether its convolutions are faster in bf16."""
-        plain = self._step_of(AtItsScale(self._fresh()))
-        if not computes_bf16(self.device.name):
-            return {"seconds": plain, "mixed": False}, "measured over a few steps"
-        learner = AtItsScale(self._fresh())
-        mix(learner)
-        half = self._step_of(learner)
-        words = f"measured over a few steps: {1000 * plain:.0f} ms, with bf16 in convolutions {1000 * half:.0f} ms"
-        mixed = plain >= _GAIN * half
-        return {"seconds": half if mixed else plain, "mixed": mixed}, words
+        """Seconds of a step, and the precision that it takes them in."""
+        plain = self._step_in("f32")
+        if not computes_bf16(self.device.name) or not has_room(self.work):
+            return {"seconds": plain, "precision": "f32"}, "measured over a few steps"
+        half = self._step_in("bf16")
+        words = f"measured over a few steps: {1000 * plain:.0f} ms, in bf16 {1000 * half:.0f} ms"
+        faster = plain >= _GAIN * half
+        return {"seconds": half if faster else plain, "precision": "bf16" if faster else "f32"}, words
 
-    def _step_of(self, learner: nn.Module) -> float:
+    def _step_in(self, precision: str) -> float:
         return seconds_a_step(
-            learner.train(), self._batches(mirror=False), self.device, self.work, optimizer="adamw",
-            loss=self._loss(),
+            AtItsScale(self._fresh()).train(), self._batches(mirror=False),
+            replace(self.device, precision=precision), self.work, optimizer="adamw", loss=self._loss(),
         )  # fmt: skip
 
 
@@ -191,4 +181,4 @@ def _evidence(work: Work, module: nn.Module, device: str, *, mirrored: bool = Fa
 def _answering(step: float, batches: Crops, masks: Stack, scale: float) -> float:
     """Seconds to answer these, twice: plain and perhaps mirrored."""
     piece = batches.cut.height * batches.cut.width * batches.size
-    return 2 * _FORTH * step * float(np.size(masks)) * scale**2 / piece
+    return 2 * FORTH * step * float(np.size(masks)) * scale**2 / piece

@@ -96,8 +96,9 @@ def crops_for(
     """The recipe's batches out of these pictures, whose first tells the shape of all pieces."""
     height, width = piece_sides(how, *np.shape(masks[0]), scale)  # type: ignore[call-arg]
     cut = Cut(
-        height, width, smallest=scale * how.smallest, largest=scale * how.largest, around=how.around, mirror=mirror
-    )
+        height, width, smallest=scale * how.smallest, largest=scale * how.largest, around=how.around,
+        mirror=mirror, light=how.light, tint=how.tint,
+    )  # fmt: skip
     return Crops(pixels, masks, preprocess, size=how.batch, cut=cut, classes=classes, seed=seed, device=device)
 
 

@@ -27,6 +27,7 @@ class Segmenting:
         dice: weight of the soft Dice loss (Milletari et al. 2016) beside cross-entropy.
         around: share of the pieces cut around something drawn evenly from the classes in a picture.
         smallest, largest: how far pictures are resized before they are cut.
+        light, tint: shares by which brightness and colours change, see `Augment`.
         weight_decay, warmup, ema: see `loop.Settings`.
     """
 
@@ -47,6 +48,8 @@ class Segmenting:
     around: float = 0.5
     smallest: float = 0.6
     largest: float = 1.4
+    light: float = 0.2
+    tint: float = 0.1
     weight_decay: float = 0.02
     warmup: float = 0.05
     ema: float = 0.99
