@@ -18,6 +18,7 @@ import os
 import struct
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ BUDGETS = {"seconds": ("40s", 20), "minute": ("75s", 5), "quarter": ("15m", 5), 
 #: Test pictures whose label is disputed.
 DISPUTED = {947, 1621, 1901, 2462, 2597, 3558, 5937, 6651, 6783, 9729, 2130, 2654, 3520, 8527, 9679}
 HELD_OUT = 5000
+#: Pictures of MNIST's test set.
+TESTED = 10_000
 
 
 def develop(data: Path, folder: Path) -> Path:
@@ -88,15 +91,14 @@ def members_of(run: str, test: Path) -> list[dict[str, Any]]:
     inner = spec.get("inner", spec)
     if inner.get("architecture") != "ensemble":
         return []
-    start = "inner.members" if "inner" in spec else "members"
+    outside = "inner." if "inner" in spec else ""
     images, labels = read_pair(next(p for p in find_pairs(str(test)) if p.side == "test"))
     pixels, true, found = np.asarray(images)[:, None], np.array(labels), []
     assert pixels.shape[2:] == (bundle.manifest.preprocess.size,) * 2
     for number in range(inner["count"]):
-        own = {k.removeprefix(f"{start}.{number}."): v for k, v in bundle.tensors.items()}
-        alone, tensors = inner["member"], {k: v for k, v in own.items() if not k.startswith(start)}
-        if "inner" in spec:
-            alone, tensors = {**spec, "inner": alone}, {f"inner.{k}": v for k, v in tensors.items()}
+        start = f"{outside}members.{number}."
+        tensors = {outside + k.removeprefix(start): v for k, v in bundle.tensors.items() if k.startswith(start)}
+        alone = {**spec, "inner": inner["member"]} if outside else inner["member"]
         answers = answers_of(Learned(tensors, bundle.manifest.preprocess, network=alone), pixels).argmax(axis=1)
         wrong = np.flatnonzero(np.array(bundle.manifest.classes)[answers] != true)
         found.append({"accuracy": 1 - len(wrong) / len(true), "wrong": [int(i) for i in wrong]})
@@ -110,7 +112,12 @@ def keras(data: Path, seed: int) -> dict[str, Any]:
             (Path(folder) / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
         wall, printed = timed([sys.executable, str(PEER), folder, "--seed", str(seed)])
     found = json.loads(printed[printed.index("{") :])
-    return {"seed": seed, "wall_seconds": wall, "n": 10_000, **found}
+    return {"seed": seed, "wall_seconds": wall, "n": TESTED, **found}
+
+
+def undisputed(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Shares right of the test pictures whose labels nobody disputes."""
+    return spread(1 - len(set(r["wrong"]) - DISPUTED) / (TESTED - len(DISPUTED)) for r in rows)
 
 
 def summary(results: Results) -> dict[str, Any]:
@@ -121,15 +128,11 @@ def summary(results: Results) -> dict[str, Any]:
         entry = {k: spread(r[k] for r in rows) for k in ("accuracy", "fit_seconds", "wall_seconds")}
         right, total = sum(round(r["accuracy"] * r["n"]) for r in rows), sum(r["n"] for r in rows)
         found[name] = {**entry, "ci95_of_one_test_set": wilson(round(right / len(rows)), total // len(rows))}
-        if all("wrong" in r and r["n"] == 10_000 for r in rows):
-            kept = 10_000 - len(DISPUTED)
-            found[name]["undisputed"] = spread(1 - len(set(r["wrong"]) - DISPUTED) / kept for r in rows)
+        if all("wrong" in r and r["n"] == TESTED for r in rows):
+            found[name]["undisputed"] = undisputed(rows)
         if members := [m for r in rows for m in r.get("members", [])]:
-            kept = 10_000 - len(DISPUTED)
-            found[f"each of {name}"] = {
-                "accuracy": spread(m["accuracy"] for m in members),
-                "undisputed": spread(1 - len(set(m["wrong"]) - DISPUTED) / kept for m in members),
-            }
+            alone = {"accuracy": spread(m["accuracy"] for m in members), "undisputed": undisputed(members)}
+            found[f"each of {name}"] = alone
     if "keras" in found:
         peer = found["keras"]["fit_seconds"]["mean"]
         for entry in (e for e in found.values() if "fit_seconds" in e):

@@ -44,6 +44,7 @@ CONTESTANTS = {
     "foveal --time 20s": [*_TRAIN, "--time", "20s"],
     "foveal --time 90s": [*_TRAIN, "--time", "90s"],
     "foveal --time 150s": [*_TRAIN, "--time", "150s"],
+    "foveal --time 5m": [*_TRAIN, "--time", "5m"],
     "fastai": [sys.executable, str(PEERS / "fastai_fine_tune.py"), "{root}"],
     "fastai-channels-last": [sys.executable, str(PEERS / "fastai_fine_tune.py"), "{root}", "--channels-last"],
     "timm-frozen": [sys.executable, str(PEERS / "timm_frozen.py"), "{root}"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,22 +35,34 @@ class Device:
 
 
 def choose_device(
-    decisions: Decisions, network: Mapping[str, Any] | None, preprocess: Preprocess, *, room: bool = True
+    decisions: Decisions, network: Mapping[str, Any], preprocess: Preprocess, *, room: bool = True
 ) -> Device:
     """The device of this run, decided once; sets the number of threads, on which sums depend bit for bit.
 
     Without `room` in memory a processor's bf16 is not tried: its kernels stay resident beside those of fp32.
-    Without a network to try it on it is left to whoever trains.
     """
 
     def choose() -> tuple[dict[str, Any], str]:
         name = best_device()
-        if network is None:
-            return asdict(Device(name, "f32", cores())), "what there is; its precision is measured on the steps"
         tight = name == "cpu" and not room
         precision, reason = ("f32", "memory is short") if tight else _precision(name, network, preprocess)
         return asdict(Device(name, precision, cores())), reason
 
+    return _settled(decisions, choose)
+
+
+def choose_place(decisions: Decisions) -> Device:
+    """As `choose_device`, for a trainer that measures its precision on its own steps: fp32 until then."""
+
+    def choose() -> tuple[dict[str, Any], str]:
+        return asdict(
+            Device(best_device(), "f32", cores())
+        ), "what there is; the precision is measured on its steps"
+
+    return _settled(decisions, choose)
+
+
+def _settled(decisions: Decisions, choose: Callable[[], tuple[dict[str, Any], str]]) -> Device:
     chosen = Device(**decisions.settle("device", choose))
     if chosen.name == "cpu" and torch.get_num_threads() != chosen.threads:
         torch.set_num_threads(chosen.threads)

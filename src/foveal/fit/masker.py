@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from foveal.fit.crops import Crops, Stack
-from foveal.fit.device import Device, choose_device, computes_bf16
+from foveal.fit.device import Device, choose_place, computes_bf16
 from foveal.fit.learned import Learned
 from foveal.fit.mask_evidence import MaskEvidence
 from foveal.fit.memory import has_room
@@ -54,7 +54,7 @@ class Masker:
             "scale": scale,
             **how.options,
         }
-        self.device: Device = choose_device(work.decisions, None, work.preprocess)
+        self.device: Device = choose_place(work.decisions)
 
     def seconds_a_step(self) -> float:
         """Measured over a few steps, and remembered among the decisions: pieces of one size cost the same."""
