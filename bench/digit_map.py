@@ -35,7 +35,8 @@ from common import Results, spread
 from foveal.clock import Clock
 from foveal.data.digit_scenes import scenes
 from foveal.data.samples import unpack
-from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.job import Job, Settings
+from foveal.fit.loop import train_network
 from foveal.fit.segmenting import class_weights, segmentation_loss
 from foveal.metrics.segmentation import block_bootstrap, boundary_counts, confusion, mean_boundary_f1, miou
 from foveal.models.fully_convolutional import FullyConvolutional

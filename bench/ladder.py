@@ -18,10 +18,12 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
@@ -30,6 +32,7 @@ from common import Results, pooled, timed
 from foveal.clock import parse_duration
 from foveal.data.idx import find_pairs, read_pair
 from foveal.data.samples import unpack
+from foveal.metrics.intervals import bootstrap
 from photographed import letter, photograph, scribble, thing
 
 RUNGS = ("frozen", "frozen-stages", "cached-trunk", "fine-tune")
@@ -231,7 +234,29 @@ def main() -> None:
                         found = run(root, rung, arguments.time, seed)
                         results.add(task=task, rung=rung, seed=seed, budget=arguments.time, **found)
     rows = sorted({(r["task"], r["rung"], r["budget"]) for r in results.rows})
-    results.save(summary=[summed(results, *key) for key in rows])
+    results.save(summary=[summed(results, *key) for key in rows], regret=regret(results, arguments.time))
+
+
+def regret(results: Results, budget: str) -> dict[str, Any]:
+    """By how many points the ladder's model is behind the best rung in hindsight, and behind the frozen one, on
+    average over the tasks of which all rungs are there; 95 % by bootstrap over tasks."""
+    found: dict[str, Any] = {}
+    for name, rungs in (("the best rung in hindsight", RUNGS), ("frozen", ("frozen",))):
+        behind = {}
+        for task in dict.fromkeys(r["task"] for r in results.of(budget=budget)):
+            rows = [results.of(task=task, rung=rung, budget=budget) for rung in (*rungs, LADDER)]
+            if all(rows):
+                *others, own = (pooled(some)["accuracy"] for some in rows)
+                behind[task] = 100 * (max(others) - own)
+        values = np.array(list(behind.values()))
+        if len(values):
+            ci95 = bootstrap(partial(_mean_of, values), len(values))
+            found[name] = {"tasks": behind, "points": float(values.mean()), "ci95": ci95}
+    return found
+
+
+def _mean_of(values: NDArray[np.float64], some: NDArray[np.int64]) -> float:
+    return float(values[some].mean())
 
 
 def promise(tasks: Tasks, names: Sequence[str], budgets: Sequence[str]) -> None:

@@ -133,7 +133,7 @@ OF_TORCH = {
     *(f"foveal.planner.{name}" for name in ("prediction", "shapes", "signature", "steps", "trace")),
     *(n for n in MODULES if n.startswith("foveal.models.zoo.") and n != "foveal.models.zoo.cards"),
     *(n for n in MODULES if n.startswith("foveal.models.onnx_graph")),
-    *(f"foveal.fit.{name}" for name in ("augment", "batches", "beneath", "depthwise", "device", "loop")),
+    *(f"foveal.fit.{name}" for name in ("augment", "batches", "beneath", "depthwise", "device", "job", "loop")),
     *(f"foveal.fit.{name}" for name in ("memory", "optimizers")),
     *(f"foveal.fit.{name}" for name in ("crops", "masker", "pieces", "segmenting", "training", "tuning")),
     *(f"foveal.studies.{name}" for name in ("digits", "innovation_networks", "layers", "profiling", "scenes")),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import BundleError, DataError, Interrupted, UsageError
 from foveal.files import read_json
+from foveal.progress import logged_seconds
 
 COMMAND = [sys.executable, "-m", "foveal", "train"]
 
@@ -133,6 +135,38 @@ def test_stopped_by_ctrl_c_it_is_finished_and_can_be_repeated(small, tmp_path):
     assert "scratch-seconds-0 stopped at" in read_json(path / "config.json")["decisions"]
     again, _ = flow.replay(str(path), out=str(tmp_path / "b"))
     assert weights(again) == weights(path)
+
+
+@pytest.mark.parametrize("after", range(1, 9))
+def test_told_to_leave_at_any_moment_it_ends_as_it_would_have(finished, small, tmp_path, after):
+    """What the last moment brought about was written down: one step, or nothing more to climb."""
+    config = TrainConfig(time="30s", strategy="scratch-seconds")
+    clock, run = Leaves(after, "leave"), tmp_path / "run"
+    with suppress(Interrupted):
+        flow.train(str(small), config, out=str(run), clock=clock)
+    if not (run / "summary.json").exists():
+        flow.resume(str(run))
+    assert weights(run) == weights(finished[0])
+
+
+def test_a_resumed_run_has_what_is_left_of_its_time(finished, small, tmp_path):
+    """What had begun is finished whatever it takes; nothing longer is begun."""
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        config = TrainConfig(time="30s", strategy="scratch-seconds")
+        flow.train(str(small), config, out=str(run), clock=Leaves(6, "leave"))
+    with (run / "log.jsonl").open("a") as log:
+        log.write('{"event": "say", "text": "hours later", "t": 5000}\n{"event": "beg')
+    _, summary = flow.resume(str(run))
+    assert weights(run) == weights(finished[0])
+    assert summary["time"]["total_s"] > 5000 and summary["time"]["budget_s"] == 30
+
+
+def test_seconds_of_several_processes_are_added_up(tmp_path):
+    log = tmp_path / "log.jsonl"
+    assert logged_seconds(log) == 0
+    log.write_text("".join(json.dumps({"event": "say", "t": t}) + "\n" for t in (0.1, 7, 0.2, 3, 0.5)) + '{"t": 9')
+    assert logged_seconds(log) == pytest.approx(10.5)
 
 
 @pytest.fixture

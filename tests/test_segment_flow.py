@@ -11,7 +11,7 @@ import by_colour
 import foveal
 import masked
 from foveal.cli.main import app
-from foveal.errors import BundleError, DataError, UnknownName
+from foveal.errors import BundleError, DataError, UnknownName, UsageError
 from foveal.fit import segment_route
 from foveal.flow import resume, train
 from foveal.models import networks
@@ -122,6 +122,42 @@ def test_predicted_masks_have_the_users_numbers_and_the_code_is_the_mask(run, tm
         with Image.open(row["overlay"]) as drawn:
             assert drawn.width >= 480
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == rows
+
+
+def test_masks_never_take_the_place_of_pictures_or_of_masks_made_by_hand(run, tmp_path, data):
+    """`--out` was the folder of the pictures, and 0.png became its own mask."""
+    path, _ = run
+    copy = shutil.copytree(data, tmp_path / "data")
+    before = {f: f.read_bytes() for f in copy.rglob("*") if f.is_file()}
+    first = sorted((copy / "images").iterdir())[0]
+    with pytest.raises(UsageError, match="one of the pictures that are asked about"):
+        app(["predict", str(path), str(first), "--out", str(copy / "images")])
+    assert _ended(["predict", str(path), str(first), "--out", str(copy / "masks")]) == 0
+    assert {f: f.read_bytes() for f in before} == before
+    assert (copy / "masks" / f"{first.stem}-2.png").is_file()
+    assert _ended(["predict", str(path), str(first), "--out", str(copy / "masks")]) == 0
+    assert len([f for f in (copy / "masks").glob("*.png") if f not in before]) == 1  # its own mask is written anew
+
+
+def _ended(arguments):
+    with pytest.raises(SystemExit) as ended:
+        app(arguments)
+    return ended.value.code
+
+
+def test_a_picture_too_large_for_a_network_without_tiles_is_one_error_among_the_answers(run, monkeypatch, data):
+    predictor = MaskPredictor.load(run[0])
+
+    def refuse(picture, name):
+        if name.endswith("1.png"):
+            raise UsageError("too large for one pass")
+        return answer(picture, name)
+
+    answer = predictor.answer
+    monkeypatch.setattr(predictor, "answer", refuse)
+    pictures = sorted(map(str, (data / "images").iterdir()))[:3]
+    found = list(predictor.stream(pictures))
+    assert [p.error is None for p in found] == [not p.endswith("1.png") for p in pictures]
 
 
 def test_a_picture_of_any_size_in_tiles_is_the_picture_in_one_piece(run, monkeypatch):

@@ -34,7 +34,8 @@ from foveal.data.samples import unpack
 from foveal.fit.augment import Augment
 from foveal.fit.batches import Batches, logits_of
 from foveal.fit.calibration import fit_temperature, set_threshold, softmax
-from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.job import Job, Settings
+from foveal.fit.loop import train_network
 from foveal.fit.recipes import RECIPES
 from foveal.models.networks import build
 from foveal.ship.bundle import Bundle, save_bundle, weights_bytes

@@ -93,13 +93,20 @@ def ladder_table() -> str:
                 f"| {row['task']} | {row['rung']} | {row['budget']} | {row['seconds']:.0f} ({row['runs']}) "
                 f"| {100 * row['accuracy']:.1f} %, {100 * low:.1f}–{100 * high:.1f} % ({row['n']}) |"
             )
+    for name, row in (_result("ladder-small") or {}).get("regret", {}).items():
+        low, high = row["ci95"]
+        words = f"{row['points']:.2f} points ({low:.2f} to {high:.2f}) over {len(row['tasks'])} small tasks"
+        lines += ["", f"On average the ladder is behind {name} by {words}."]
+    if kept := (_result("promise") or {}).get("summary"):
+        words = f"{kept['runs'] - kept['broken']} of {kept['runs']} runs of the ladder kept their budget"
+        lines += ["", f"{words}; the one that took longest of all was {kept['most_over']:+.1f} s from it."]
     return "\n".join([*lines, "", _machine_line("ladder")])
 
 
 def other_table() -> str:
     """The remaining benches, a line each, and what each was measured on."""
     lines, machines = ["| what | measured |", "| --- | --- |"], dict[str, list[str]]()
-    for name in ("features", "fully_convolutional", "scale", "hostile"):
+    for name in ("features", "fully_convolutional", "masks", "scale", "hostile"):
         found = _result(name)
         lines += [f"| {words} | {value} |" for words, value in (found or {}).get("lines", {}).items()]
         machines.setdefault(_machine_line(name), []).append(f"`bench/{name}.py`")

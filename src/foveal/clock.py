@@ -101,6 +101,15 @@ class Clock:
         finally:
             self.laps[name] = self.laps.get(name, 0.0) + self.spent() - began
 
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Inside, only a wish to stop ends the time: for work whose length was settled by an earlier process."""
+        budget, self.budget = self.budget, float("inf")
+        try:
+            yield
+        finally:
+            self.budget = budget
+
     def stop(self) -> None:
         """Say that no more time is left."""
         self.stopped = True
@@ -109,11 +118,11 @@ class Clock:
         """Say that the run should end here, to be resumed later."""
         self.stopped = self.leaving = True
 
-    def check(self) -> None:
+    def check(self, hint: str = "foveal train --resume RUN goes on") -> None:
         """Between stages: end the run here, if that was asked for.
 
         Raises:
             Interrupted: with the exit code of SIGTERM.
         """
         if self.leaving:
-            raise Interrupted("stopped by SIGTERM", hint="foveal train --resume RUN goes on", exit_code=143)
+            raise Interrupted("stopped by SIGTERM", hint=hint, exit_code=143)

@@ -12,6 +12,8 @@ from foveal.machine import bytes_of
 
 #: Pictures over this many pixels are refused, not decoded: a bomb, or a map that wants tiling.
 MAX_PIXELS = 100_000_000
+#: Of time, for everything, where none is given.
+BUDGET = "10m"
 TASKS = ("auto", "classify", "segment")
 AUGMENTS = ("auto", "none", "light", "strong")
 
@@ -38,7 +40,7 @@ class TrainConfig:
         void: class or number in masks that says "nobody knows".
     """
 
-    time: str = "10m"
+    time: str = BUDGET
     task: str = "auto"
     seed: int = 0
     backbone: str = "lite0"
@@ -65,6 +67,8 @@ class TrainConfig:
             raise UnknownName("task", self.task, TASKS)
         if self.augment not in AUGMENTS:
             raise UnknownName("augmentation", self.augment, AUGMENTS)
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"{self.seed} is no seed", hint="give a whole number from 0 to 4294967295")
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels is {self.max_pixels}", hint="give a positive number of pixels")
 

@@ -49,10 +49,13 @@ def train(
     return _run(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
 
 
-def resume(run: str, *, clock: Clock | None = None, progress: Progress | None = None) -> Run:
-    """Go on with a run that was stopped, from its decisions and checkpoints, to the end that it would have had."""
+def resume(
+    run: str, *, clock: Clock | None = None, progress: Progress | None = None, more: float | None = None
+) -> Run:
+    """Go on with a run that was stopped, from its decisions and checkpoints, to the end that it would have had;
+    what was not yet decided has the time that is left, or `more` seconds."""
     folder, start = continued(Path(run))
-    return _run(start, folder, clock or Clock(), progress)
+    return _run(start, folder, folder.clock_going_on(clock or Clock(), start.config.budget, more), progress)
 
 
 def replay(
@@ -84,10 +87,9 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
             reading = Reading(clock, READING_SHARE, spool, config.cache, on_start=bar.total, on_each=bar)
             dataset = read_dataset(listing, config, reading, lambda audit: run.write("audit.json", audit))
     assert dataset is not None
-    clock.check()
+    clock.check(hint="nothing was learned yet: begin again")
     run.write("split.csv", split_as_csv(dataset.split))
-    decisions.on_new = lambda: run.write("config.json", start.to_dict())
-    decisions.on_new()
+    start.keep_in(run, clock)
 
     # 2 and 3, features or pixels, and fit: from the first rung on there is a usable model.
     prefetch("sklearn.linear_model", "scipy.optimize", "jinja2")

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from foveal.errors import UsageError
 
+#: Of a budget for resident memory, the share from which on something is done to stay under it.
+ALARM = 0.92
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGE = -1, -3, 2**20
 _MADV_DONTNEED = 4

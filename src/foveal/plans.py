@@ -85,13 +85,13 @@ class Fit:
         budget_bytes: None when nothing limits it.
         source: where the budget comes from.
         ok: the upper bound is within the budget.
-        largest_batch: pictures of the largest batch that fits.
+        largest_batch: pictures of the largest batch that fits; None without a budget.
     """
 
     budget_bytes: int | None
     source: str
     ok: bool
-    largest_batch: int
+    largest_batch: int | None
 
 
 @dataclass(frozen=True)

@@ -271,6 +271,7 @@ class Backbone:
         blob: the hash-checked file of weights.
         graph: a model file that OpenVINO reads without torch, when there is one already.
         stage_dimension: numbers that pooling every stage in 2 × 2 places adds to the features; 0: unknown stages.
+        stages: how many, between the stem and the pooled features; 0: unknown.
     """
 
     name: str
@@ -280,6 +281,7 @@ class Backbone:
     blob: Path | None
     graph: Path | None = None
     stage_dimension: int = 0
+    stages: int = 0
 
 
 @dataclass(frozen=True)
@@ -357,10 +359,15 @@ class Decisions:
     Attributes:
         made: name → `{"value": …, "reason": …}`, in the order in which it was decided.
         on_new: called after each new decision; the flow writes it down before anything acts on it.
+        given: names of those that an earlier process had made.
     """
 
     made: dict[str, Any] = field(default_factory=dict)
     on_new: Callable[[], None] = lambda: None
+    given: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.given = frozenset(self.made)
 
     def record(self, name: str, value: object, reason: str) -> None:
         """Write down one choice with its reason in words."""

@@ -109,6 +109,7 @@ def test_a_full_folder_stays_as_it_is(invoke, photos, tmp_path):
     [
         (("--time", "0s"), "nothing to work with"),
         (("--max-pixels", "0"), "max_pixels is 0"),
+        (("--seed", "-1"), "-1 is no seed"),
         (("--backbone", "lite00"), "did you mean"),
         (("--strategy", "frozn"), "did you mean 'frozen'"),
         (("--split-from", "nowhere"), "split.csv"),

@@ -9,7 +9,7 @@ from PIL import Image
 
 import masked
 from foveal.data import Wanted, audit, list_data
-from foveal.data.legend import from_list, read_list
+from foveal.data.legend import from_colours, from_list, from_values, read_list
 from foveal.data.mask_files import load_mask
 from foveal.data.pairs import load_pairs
 from foveal.errors import DataError, UnknownName, UnreadableImage
@@ -144,6 +144,18 @@ def test_a_colour_that_is_not_in_the_legend(tmp_path):
     (tmp_path / "classes.csv").write_text("name,r,g,b\nground,10,10,200\nred,200,0,0\nvoid,0,0,0\n")
     found = audit(tmp_path)
     assert "#00c800" in codes(found)["colours_not_in_legend"].message and len(found.records) == 20
+
+
+def test_void_without_a_list_of_classes():
+    """It was ignored without a word, or ended with a bare ValueError."""
+    assert from_values([0, 1, 2, 9], "9", {}).void == (9, 255)
+    for void in ("sky", "²", "-1"):
+        with pytest.raises(UnknownName, match="no list of classes"):
+            from_values([0, 1, 2], void, {})
+    legend = from_colours([0, 0xFF0000, 0x00FF00], "#FF0000")
+    assert legend.classes == ("#000000", "#00ff00") and legend.void_colours == ((255, 0, 0),)
+    with pytest.raises(UnknownName, match="no list of classes"):
+        from_colours([0, 0xFF0000, 0x00FF00], "7")
 
 
 def test_foreground_as_255_is_no_void(tmp_path):

@@ -39,18 +39,18 @@ def test_the_newest_comes_back_and_two_are_kept(kept):
 def test_a_broken_newest_gives_way_to_the_one_before(kept, heard, damage, suffix):
     kept.save(1, some(1), {"step": 1})
     kept.save(2, some(2), {"step": 2})
-    newest = kept.folder / f"last-000000002.{suffix}"
+    newest = kept.folder / f"last-0-000000002.{suffix}"
     newest.write_bytes(damage(newest.read_bytes()))
     if suffix == "json" and kept.load()[1]["step"] == 2:
         pytest.skip("only the last line end was changed")
     assert kept.load()[1]["step"] == 1
-    assert "last-000000002.json is broken" in heard[-1]
+    assert "last-0-000000002.json is broken" in heard[-1]
 
 
 def test_weights_without_their_mark_do_not_count(kept):
     kept.save(1, some(1), {"step": 1})
     kept.save(2, some(2), {"step": 2})
-    (kept.folder / "last-000000002.json").unlink()
+    (kept.folder / "last-0-000000002.json").unlink()
     assert kept.load()[1]["step"] == 1
 
 

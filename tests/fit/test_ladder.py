@@ -116,7 +116,8 @@ def test_a_rung_that_does_not_fit_into_memory_is_left_out_unless_it_is_the_only_
     work = job()
     found = climb([Rung("a", 0.5), Rung("b", 0.9, then=short), Rung("c", 0.6)], work, Decisions())
     assert names(found.candidates) == ["a", "c"]
-    assert work.progress.said == ["without b: b does not fit into --memory 1"]
+    assert work.progress.said[0] == "without b: b does not fit into --memory 1"
+    assert work.progress.said[1].startswith("c takes the place of a: its score is 60.0%")
     with pytest.raises(MemoryShort):
         climb([Rung("b", 0.9, then=short)], job(), Decisions())
 
@@ -161,6 +162,24 @@ def test_what_was_decided_earlier_is_obeyed():
     climb([Rung("a", 0.5), Rung("b", 0.9, refusal="no")], job(), earlier)
     again = Decisions({k: v for k, v in earlier.made.items() if k.startswith("climb")})
     assert names(climb([Rung("a", 0.5), Rung("b", 0.9)], job(), again).candidates) == ["a"]
+
+
+def test_what_an_earlier_process_finished_is_repeated_without_hurry_and_the_rest_by_the_clock():
+    """A run that is resumed late had infinite time for what nobody had decided, or none for what had been done."""
+    earlier, work, left = Decisions(), job(budget=1000.0), []
+    climb([Rung("a", 0.5), Rung("b", 0.9, refusal="no")], job(), earlier)
+    given = {k: v for k, v in earlier.made.items() if k == "climb b"}
+    work.clock.born -= 2000.0
+
+    def note():
+        left.append(work.clock.left())
+
+    rungs = [Rung("a", 0.5, then=note), Rung("b", 0.9), Rung("c", 1.0, then=note)]
+    found = climb(rungs, work, Decisions(given))
+    assert left == [float("inf")] and names(found.candidates) == ["a"]
+    fresh = [Rung("a", 0.5, then=note)]
+    climb(fresh, work, Decisions())
+    assert left[1:] == [0.0]
 
 
 @pytest.mark.parametrize(("loss", "kept"), [(0.5, True), (0.65, True), (1.4, False), (float("nan"), False)])

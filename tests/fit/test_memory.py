@@ -10,10 +10,11 @@ from torch import nn
 
 from foveal.clock import Clock
 from foveal.errors import MemoryShort
-from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.job import Job, Settings
+from foveal.fit.loop import train_network
 from foveal.fit.memory import Choice, choose, economical
-from foveal.fit.pieces import ALARM, Kept, Pieces, gentle_norms, out_of_memory
-from foveal.machine import rss
+from foveal.fit.pieces import Kept, Pieces, gentle_norms, out_of_memory
+from foveal.machine import ALARM, rss
 from foveal.planner.process import measured
 from foveal.planner.scenario import Scenario
 from foveal.progress import Progress

@@ -26,17 +26,40 @@ def test_a_stall_shortens_what_is_left_and_says_so_before_it_acts():
     before = schedule.share(40)
     assert not schedule.fit_into(60.0, 40, 1.0)  # it fits
     assert schedule.fit_into(30.0, 40, 1.0)
-    assert heard == [[(40, 67)]] and schedule.end == 67
+    assert heard == [[(0, 40, 67)]] and schedule.end == 67
     assert schedule.share(39) == Schedule(100, 0.1).share(39)
     assert schedule.share(40) == pytest.approx(before, abs=0.02)
     assert schedule.share(66) < 0.02
+
+
+def test_a_cut_counts_in_its_own_attempt_and_from_its_own_step_on():
+    schedule = Schedule(100, 0.1)
+    schedule.fit_into(30.0, 40, 1.0)
+    assert [schedule.end_before(step) for step in (40, 41)] == [100, 67]
+    schedule.attempt = 1
+    assert schedule.end == 100 and schedule.share(50) == Schedule(100, 0.1).share(50)
+    schedule.fit_into(20.0, 10, 1.0)
+    assert schedule.end == 28 and schedule.share(27) < 0.05
+    assert [c[0] for c in schedule.cuts] == [0, 1]
+
+
+def test_a_disturbance_that_is_over_gives_the_steps_back_but_no_more_than_were_planned():
+    schedule = Schedule(100, 0.1)
+    schedule.fit_into(30.0, 40, 1.0)
+    before = schedule.share(50)
+    assert not schedule.fit_into(19.0, 50, 1.0)
+    assert schedule.fit_into(30.0, 50, 1.0) and schedule.end == 77
+    assert schedule.share(50) == pytest.approx(before, abs=0.03)
+    assert schedule.fit_into(1000.0, 60, 1.0) and schedule.end == 100
+    assert not schedule.fit_into(1000.0, 70, 1.0)
+    assert schedule.share(99) < 0.02
 
 
 @given(
     steps=st.integers(20, 2000),
     warmup=st.floats(0, 0.5),
     cosine=st.booleans(),
-    stalls=st.lists(st.tuples(st.floats(0.05, 0.9), st.floats(0.1, 0.9)), max_size=4),
+    stalls=st.lists(st.tuples(st.floats(0.05, 0.9), st.floats(0.1, 3.0)), max_size=6),
 )
 def test_any_stalls_leave_a_rate_that_rises_once_and_falls_to_zero(steps, warmup, cosine, stalls):
     schedule, at = Schedule(steps, warmup, cosine), 0

@@ -180,7 +180,14 @@ class Timed(scratch.Scratch):
 
 @pytest.mark.parametrize(
     ("budget", "climbed"),
-    [(10, []), (70, ["scratch-minute"]), (700, ["scratch-quarter"]), (7000, ["scratch-hour"])],
+    [
+        (10, []),
+        (70, ["scratch-minute"]),
+        (600, ["scratch-minute"]),  # the quarter would step aside later: nothing was climbed at all
+        (660, ["scratch-minute", "scratch-quarter"]),
+        (700, ["scratch-quarter"]),
+        (7000, ["scratch-hour"]),
+    ],
 )
 def test_the_longest_recipe_that_fits_is_taken(budget, climbed):
     from foveal.fit.ladder import MARGIN
@@ -240,6 +247,55 @@ def test_both_precisions_can_be_measured_here():
     spec = {"architecture": "small", "channels": 1, "classes": 3, "stages": [[4], [6]]}
     precision, reason = device._measured("cpu", spec, GREY)
     assert precision in ("f32", "bf16") and "likeness" in reason
+
+
+class Members:
+    """A trainer of three networks; at one of them somebody says stop."""
+
+    def __init__(self, work, stops_at, after=0.0):
+        self.work, self.stops_at, self.after, self.trained = work, stops_at, after, []
+
+    def train(self, member, steps):
+        self.trained.append(member)
+        self.work.clock.born -= self.after
+        if member == self.stops_at:
+            self.work.clock.stop()
+            self.work.decisions.record(f"scratch-hour-{member} stopped at", 1, "")
+        return {"steps": steps}
+
+    def forget_last(self):
+        self.trained.pop()
+
+
+@pytest.mark.parametrize(
+    ("stops_at", "after", "kept"), [(None, 0.0, [0, 1, 2]), (0, 0.0, [0]), (1, 0.0, [0]), (2, 0.0, [0, 1])]
+)
+def test_a_network_that_was_stopped_is_left_out_of_the_ensemble(stops_at, after, kept):
+    """Ctrl-C in the second one left networks of one step, whose answers counted as much as the first one's."""
+    rung = scratch.Scratch(replace(RECIPES[-1], members=3))
+    work = SimpleNamespace(clock=Clock(1000.0), reserve=5.0, decisions=Decisions())
+    trainer = Members(work, stops_at, after)
+    assert len(rung._members(trainer, 9, work)) == len(kept) and trainer.trained == kept
+    again = SimpleNamespace(clock=Clock(), reserve=5.0, decisions=Decisions(dict(work.decisions.made)))
+    repeated = Members(again, None)
+    assert len(rung._members(repeated, 9, again)) == len(kept) and repeated.trained == kept
+
+
+def test_networks_of_an_ensemble_have_as_much_time_each(monkeypatch):
+    from foveal.fit import training
+
+    given = []
+    monkeypatch.setattr(training, "run_training", lambda *_, reserve, **__: given.append(reserve))
+    trainer = object.__new__(Trainer)
+    trainer.recipe, trainer._modules = replace(RECIPES[0], members=3), []
+    trainer.network, trainer.device = trainer.recipe.network(1, 3), SimpleNamespace(name="cpu", precision="f32")
+    trainer.work = SimpleNamespace(clock=Clock(95.0), reserve=5.0, seed=0)
+    for name in ("batches", "settings"):
+        monkeypatch.setattr(trainer, name, lambda _: None, raising=False)
+    monkeypatch.setattr(trainer, "_answering", lambda: 0.0)
+    for member in range(3):
+        trainer.train(member, 1)
+    assert given == pytest.approx([5 + 60, 5 + 45, 5], abs=1)
 
 
 @pytest.mark.parametrize("asked", [10, 200, 400])

@@ -14,7 +14,10 @@ from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import UnknownName
 from foveal.fit.augment import STRENGTHS, Augment, augmented
-from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.checkpoints import Checkpoints
+from foveal.fit.job import Job, Settings
+from foveal.fit.loop import train_network
+from foveal.fit.schedule import Schedule
 from foveal.fit.strategies import tuned
 from foveal.fit.tunings import CACHED, FULL
 from foveal.flow import replay, train
@@ -134,6 +137,43 @@ def test_a_rate_that_lets_the_loss_rise_is_halved_and_the_training_begun_again()
     assert outcome.steps == 60 and abs(float(module.weight.detach())) < 0.1
     calm, _ = steep(0.004)
     assert calm.retries == 0
+
+
+@pytest.mark.parametrize("stop", [1, 4, 10, 15, 60])
+def test_a_training_that_began_again_and_was_stopped_is_repeated(stop, tmp_path):
+    """Stopped in its second attempt, cut in it, too; the repeated one has all of this before its first step."""
+
+    def run(clock, stop_at=None, cuts=(), checkpoints=None):
+        module, calls = Valley(), iter(range(10**6))
+
+        def batch(step):
+            if clock.budget < 10**6 and next(calls) == 20 + stop - 1:
+                clock.stop()
+            return torch.ones(1, 1), torch.zeros(1, 1)
+
+        job = Job("valley", module, batch, lambda o, t: (20 * (o - t) ** 2).sum())
+        settings = Settings(60, 0.06, optimizer="sgd", warmup=0.0, guard=100.0, check_every=10)
+        schedule = Schedule(60, 0.0, cuts=list(cuts))
+        outcome = train_network(
+            job, settings, clock=clock, schedule=schedule, stop_at=stop_at, checkpoints=checkpoints
+        )
+        return outcome, float(module.weight.detach()), schedule
+
+    first, weight, schedule = run(Clock(10**5), cuts=[(1, 3, 50)])
+    assert first.restarts >= 1 and schedule.end <= 60
+    stopped = first.steps < schedule.end
+    again, same, _ = run(Clock(), (first.restarts, first.steps) if stopped else None, schedule.cuts)
+    assert (again.steps, again.restarts, same) == (first.steps, first.restarts, weight)
+
+
+def test_checkpoints_after_a_new_beginning_outlive_those_before_it(tmp_path):
+    kept = Checkpoints(tmp_path)
+    state = {"a": np.zeros(3)}
+    for attempt, step in ((0, 40), (0, 50), (1, 0), (1, 10)):
+        kept.save(step, state, {"attempt": attempt, "step": step})
+    assert kept.load()[1] == {"attempt": 1, "step": 10}
+    (tmp_path / ".0123456789abcdef.part").write_bytes(b"half")
+    assert kept.load()[1]["step"] == 10 and not list(tmp_path.glob(".*.part"))
 
 
 def test_a_small_rise_is_noise_and_no_reason_to_begin_again():

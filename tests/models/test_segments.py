@@ -40,7 +40,7 @@ def test_segments_and_folding_keep_the_answer(name, norms, pictures):
         assert torch.allclose(segments(pictures), expected, rtol=1e-4, atol=1e-5)
         maps = segments.maps(pictures)
         assert torch.allclose(maps[0], expected, rtol=1e-4, atol=1e-5)
-        assert pooled(maps).shape == (2, expected.shape[1] + stage_numbers(network))
+        assert pooled(maps).shape == (2, expected.shape[1] + stage_numbers(network)[0])
         assert fold(network) == norms
         assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
         scale = expected.abs().max()
@@ -60,7 +60,7 @@ def test_pooled_stages_are_quarters_of_their_maps():
 
 def test_a_network_of_an_unknown_kind_has_no_segments_and_is_tuned_as_one(pictures):
     network = timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=96)
-    assert segmented(network) is None and stage_numbers(network) == 0
+    assert segmented(network) is None and stage_numbers(network) == (0, 0)
     tuned = Tuned(network, 192, 4).eval()
     assert len(tuned.segments.parts) == 1 and tuned(pictures).shape == (2, 4)
 

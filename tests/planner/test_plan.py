@@ -1,6 +1,7 @@
 """`foveal plan`: the notebook's network, the contract of the JSON, the verdict, and the remedies."""
 
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -141,6 +142,63 @@ def test_wrong_usage(arguments, says):
     done = asked(*arguments)
     assert isinstance(done.exception, UsageError | UnknownName)
     assert says in f"{done.exception} {done.exception.hint}"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def make(:", "SyntaxError"),
+        ("nothing_of_that_name", "NameError"),
+        ("def make():\n    raise KeyError('weights')", "KeyError"),
+        (
+            "from torch import nn\nclass N(nn.Module):\n    def forward(self, x):\n"
+            "        return x.no_such()\nmake = N",
+            "no_such",
+        ),
+        (
+            "from torch import nn\nclass N(nn.Linear):\n    def forward(self, x):\n"
+            "        y = super().forward(x.flatten(1))\n        return y + y if len(x) == 3 else y\n"
+            "def make():\n    return N(192, 4)",
+            "batch size",
+        ),
+    ],
+)
+def test_a_network_of_the_users_that_fails_is_bad_input_and_no_fault_of_ours(tmp_path, monkeypatch, code, says):
+    (tmp_path / "broken_net.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_net", raising=False)
+    done = asked("broken_net:make", "--input", "3x8x8", "--batch", "2", "--no-remedies")
+    assert isinstance(done.exception, UsageError), done.exception
+    assert says in str(done.exception) and done.exception.hint
+
+
+def test_a_drawing_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = asked("conv8", "--input", "3x8x8", "--batch", "2", "--svg", str(tmp_path / "file" / "step.svg"))
+    assert isinstance(done.exception, UsageError) and "step.svg" in str(done.exception)
+
+
+def test_no_parameter_steps_before_the_last_micro_batch():
+    """Both remedies together would update the weights with a part of the batch."""
+    blocks = [torch.nn.Sequential(torch.nn.Linear(400, 400), torch.nn.ReLU()) for _ in range(4)]
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 400), *blocks)
+    found = foveal.plan(network, input=(3, 8, 8), batch=512, optimizer="adamw", memory=5_000_000, remedies=True)
+    assert found.remedies
+    for remedy in found.remedies:
+        early = str(remedy.change.get("optimizer", "")).endswith("-in-backward")
+        assert not (early and "accumulate" in remedy.change), remedy.name
+
+
+def test_the_process_is_told_apart_from_its_tensors():
+    found = foveal.plan("conv8-relu-gap-dense2", input=(3, 16, 16), batch=2, memory="100MiB", remedies=False)
+    assert found.fits.ok and found.rss_bytes > 100 * 2**20
+    assert any("process as a whole" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("batch", [7, 100_000])
+def test_the_largest_batch_is_no_smaller_than_one_that_fits(batch):
+    found = foveal.plan("conv2k3s2-relu-gap-dense2", input=(1, 8, 8), batch=batch, memory="2GiB", remedies=False)
+    assert found.fits.ok and found.fits.largest_batch >= batch
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
+from foveal.errors import UsageError
 from foveal.planner import passes
 from foveal.planner.convolution import Backend
 from foveal.planner.replay import Largest, Replay
@@ -55,5 +56,5 @@ def test_stories_that_differ_make_no_line():
             return self.layer(x).relu() if len(x) % 2 else self.layer(x)
 
     one, two = passes.record_training(Odd(), Scenario(input=(3, 8, 8)))
-    with pytest.raises(ValueError, match="other operators"):
+    with pytest.raises(UsageError, match="other operators"):
         Replay(one, two, Backend())

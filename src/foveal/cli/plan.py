@@ -73,7 +73,11 @@ def _show(found: Plan, *, layers: bool, svg: str | None, json: bool) -> None:
     if svg:
         from foveal.files import write_text
 
-        write_text(Path(svg), svg_timeline(found.train, f"{found.model}: memory over a training step"))
+        drawing = svg_timeline(found.train, f"{found.model}: memory over a training step")
+        try:
+            write_text(Path(svg), drawing)
+        except OSError as error:
+            raise UsageError(f"--svg {svg}: {error.strerror}", hint="give a file that can be written") from None
         say(f"drawn into {svg}")
     if json:
         put_json(found.to_dict())

@@ -70,6 +70,7 @@ def _masks(
     from foveal.ship import find_pictures
     from foveal.ship.mask_output import entries, write_masks
     from foveal.ship.masks import MaskPredictor
+    from foveal.ship.naming import Names
 
     if out is None and not json:
         raise UsageError("masks are a set of files", hint="say where: --out DIR; or --json for COCO's code")
@@ -77,9 +78,11 @@ def _masks(
         raise UsageError(f"{out} is a file", hint="masks need a folder: --out DIR")
     limit = bytes_of(memory) if memory else None
     predictor = MaskPredictor.load(run, precision=precision, memory=limit)
+    asked = list(find_pictures(pictures))
+    names = Names(out, asked) if out else None
     with Terminal().stage("masks") as bar:
-        answers = predictor.stream(counted(find_pictures(pictures), bar))
-        found = write_masks(answers, predictor.legend, out) if out else entries(answers, predictor.legend)
+        answers = predictor.stream(counted(asked, bar))
+        found = write_masks(answers, predictor.legend, out, names) if out else entries(answers, predictor.legend)
         rows = []
         for row in found:
             rows.append(row)
@@ -101,17 +104,18 @@ def _map(
     from foveal.machine import bytes_of
     from foveal.ship import find_pictures
     from foveal.ship.maps import Mapper
+    from foveal.ship.naming import Names
     from foveal.ship.overlay import write_maps
 
     if out is None:
         raise UsageError("a map is a set of files", hint="say where: --map --out DIR")
     mapper = Mapper.load(run, window=window, memory=bytes_of(memory) if memory else None)
-    network = mapper.network
-    written, refused = [], []
+    network, asked = mapper.network, list(find_pictures(pictures))
+    names, written, refused = Names(out, asked), [], []
     with Terminal().stage("map") as bar:
-        for path in counted(find_pictures(pictures), bar):
+        for path in counted(asked, bar):
             try:
-                written.append(write_maps(mapper(path), out))
+                written.append(write_maps(mapper(path), out, names))
             except UnreadableImage as refusal:
                 refused.append({"path": refusal.path, "error": f"{refusal.code}: {refusal.detail}"})
                 say(f"{refusal.path}: {refusal.detail}")

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foveal.cli.console import Terminal, put, put_json, say
-from foveal.clock import Clock, format_duration
-from foveal.config import MAX_PIXELS, TrainConfig
+from foveal.clock import Clock, format_duration, parse_duration
+from foveal.config import BUDGET, MAX_PIXELS, TrainConfig
 from foveal.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+Time = Annotated[
+    str | None,
+    typer.Option(
+        help="Budget for everything: 90s, 10m, 2h; with --resume for what is left to do, instead of what is left.",
+        show_default=BUDGET,
+    ),
+]
 Resume = Annotated[
     str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; takes no DATA.")
 ]
@@ -64,7 +71,7 @@ def train(
         ),
     ] = None,
     task: Task = "auto",
-    time: Annotated[str, typer.Option(help="Budget for everything: 90s, 10m, 2h.")] = "10m",
+    time: Time = None,
     out: Annotated[str | None, typer.Option(help="The run folder; by default runs/NAME-DATE-TIME.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split and everything random.")] = 0,
     backbone: Annotated[
@@ -86,7 +93,7 @@ def train(
 ) -> None:
     """Make a classifier, or a segmenter, from a folder of pictures, and say how well it does."""
     config = TrainConfig(
-        time=time,
+        time=time or BUDGET,
         task=task,
         seed=seed,
         backbone=backbone,
@@ -101,7 +108,7 @@ def train(
         classes=classes,
         void=void,
     )
-    path, summary = _run(data, resume, replay, config, out)
+    path, summary = _run(data, resume, replay, config, out, more=parse_duration(time) if time else None)
     if json:
         put_json({**summary, "run": str(path)})
     else:
@@ -110,7 +117,13 @@ def train(
 
 
 def _run(
-    data: str | None, resume: str | None, replay: str | None, config: TrainConfig, out: str | None
+    data: str | None,
+    resume: str | None,
+    replay: str | None,
+    config: TrainConfig,
+    out: str | None,
+    *,
+    more: float | None,
 ) -> tuple[Path, dict[str, Any]]:
     asked = {"DATA": data, "--resume": resume, "--replay": replay}
     given = [name for name, value in asked.items() if value is not None]
@@ -124,7 +137,7 @@ def _run(
     from foveal import flow
 
     if resume:
-        return flow.resume(resume, clock=clock, progress=Terminal())
+        return flow.resume(resume, clock=clock, progress=Terminal(), more=more)
     if replay:
         return flow.replay(replay, out=out, clock=clock, progress=Terminal())
     return flow.train(str(data), config, out=out, clock=clock, progress=Terminal())

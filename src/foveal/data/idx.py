@@ -43,7 +43,7 @@ def find_pairs(folder: str) -> list[IdxPair]:
         DataError: when a file of pictures has no labels.
     """
     try:
-        names = sorted(n for n in os.listdir(folder) if _dimensions(n) in ("3", "4"))
+        names = sorted(e.name for e in os.scandir(folder) if _dimensions(e.name) in ("3", "4") and e.is_file())
     except OSError:
         return []
     return [pair_of(os.path.join(folder, name)) for name in names]

@@ -142,7 +142,7 @@ def from_list(rows: Sequence[ClassRow], void: str | None, path: Path) -> Legend:
         UnknownName: when `void` is neither a number nor one of the names.
         DataError: when fewer than two classes are left.
     """
-    number = int(void) if void is not None and void.isascii() and void.isdigit() else None
+    number = int(void) if void is not None and _is_number(void) else None
     if void is not None and number is None and void not in {r.name for r in rows}:
         raise UnknownName("class", void, [r.name for r in rows])
     nobody = [r for r in rows if r.value == number or r.name == void or r.name.lower().strip("_ ") in _NOBODY]
@@ -164,9 +164,12 @@ def from_values(values: Iterable[int], void: str | None, palette: Mapping[int, i
     """A legend made of the numbers that masks hold; 0 and 255 alone are background and foreground.
 
     Raises:
+        UnknownName: when `void` is none of the numbers.
         DataError: when there are fewer than two, or more than anybody would name.
     """
-    nobody = {int(void)} if void is not None and void.isdigit() else set()
+    if void is not None and not _is_number(void):
+        raise UnknownName("number in the masks, which have no list of classes,", void, map(str, sorted(values)))
+    nobody = {int(void)} if void is not None else set()
     seen = set(values) - nobody
     if seen == {0, VOID}:
         return Legend(("background", "foreground"), (0, VOID), (), tuple(sorted(nobody)))
@@ -178,16 +181,27 @@ def from_values(values: Iterable[int], void: str | None, palette: Mapping[int, i
     return Legend(tuple(map(str, real)), tuple(real), colours, tuple(sorted({*nobody, VOID})))
 
 
-def from_colours(colours: Iterable[int]) -> Legend:
+def from_colours(colours: Iterable[int], void: str | None = None) -> Legend:
     """A legend made of the colours that masks hold; black comes first, the rest by their code.
 
     Raises:
+        UnknownName: when `void` is none of them, as `#rrggbb`.
         DataError: when there are fewer than two, or more than anybody would name.
     """
-    real = sorted(colours)
+    names = {f"#{c:06x}": c for c in sorted(colours)}
+    if void is not None and void.lower() not in names:
+        raise UnknownName("colour in the masks, which have no list of classes,", void, names)
+    nobody = {names[void.lower()]} if void is not None else set()
+    real = [c for c in names.values() if c not in nobody]
     _plausible(len(real), f"the masks hold {len(real)} different colours")
     rgb = tuple(split_colour(c) for c in real)
-    return Legend(tuple(f"#{c:06x}" for c in real), tuple(range(len(real))), rgb, (VOID,))
+    return Legend(
+        tuple(f"#{c:06x}" for c in real), tuple(range(len(real))), rgb, (VOID,), tuple(map(split_colour, nobody))
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _plausible(count: int, words: str) -> None:

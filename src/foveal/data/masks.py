@@ -71,7 +71,7 @@ class Masks:
             for value, colour in mask.palette:
                 clash = clash or palette.setdefault(value, colour) != colour
         if clash or any(m.by_colour for m in masks):
-            return from_colours({c for m in masks for c in _colours_of(m)})
+            return from_colours({c for m in masks for c in _colours_of(m)}, self.void)
         return from_values({v for m in masks for v, _ in m.counts}, self.void, palette)
 
     def answer(self, record: ImageRecord) -> str | None:

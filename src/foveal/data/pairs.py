@@ -25,6 +25,7 @@ def load_pairs(
     preprocess: Preprocess,
     legend: Legend,
     *,
+    max_pixels: int = MAX_PIXELS,
     memory: int | None = None,
     on_each: Callable[[int], None] = lambda _: None,
 ) -> tuple[Pixels, Mask]:
@@ -34,6 +35,7 @@ def load_pairs(
         records: with masks.
         preprocess: with `fit`; the rest of the box is filled with its background, and with void.
         legend: of the masks.
+        max_pixels: of a picture.
         memory: bytes that the process was told to stay within; large arrays then lie in a file.
         on_each: told of each pair.
 
@@ -51,7 +53,7 @@ def load_pairs(
 
     def one(i: int) -> None:
         try:
-            picture, mask = open_pair(records[i], legend)
+            picture, mask = open_pair(records[i], legend, max_pixels=max_pixels)
         except UnreadableImage as refusal:
             gone.append(refusal.path)
             return

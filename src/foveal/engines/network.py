@@ -18,10 +18,9 @@ from foveal.engines.base import Engine, Features, Pixels
 from foveal.engines.openvino_engine import (
     OnOpenVino,
     converted_program,
-    emptied,
     has_bf16,
     intact,
-    keep,
+    kept,
     normalising,
     read,
     version,
@@ -69,10 +68,7 @@ def network_engine(
     if may_have_gpu():
         return _torch(network, preprocess), "there is a GPU"
     folder = _folder(sha256, preprocess, shape)
-    model = folder / "network.xml"
-    if not intact(folder):
-        emptied(folder)
-        keep(_exported(network(), shape), model)
+    model = kept(folder, "network.xml", lambda _: _exported(network(), shape))
     measured = _read(folder / "measured.json")
     if measured is None or set(measured) != set(_precisions()):
         measured = _measured(network(), model, preprocess, shape, pixels())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -155,24 +156,36 @@ def converted(backbone: Backbone) -> Path:
     graph = sha256_of(backbone.graph) if backbone.graph is not None else None
     key = digest_of([backbone.name, backbone.weights_sha256, version(), graph, backbone.stage_dimension > 0])
     folder = cache_dir() / "models" / f"{backbone.name.replace('/', '-')}-{key}"
-    target = folder / "trunk.xml"
+
+    def convert(beside: Path) -> Any:  # noqa: ANN401
+        return _read_graph(backbone, beside) if backbone.graph is not None else _convert(backbone)
+
+    return kept(folder, "trunk.xml", convert)
+
+
+def kept(folder: Path, name: str, make: Callable[[Path], Any]) -> Path:
+    """A model in OpenVINO's own form in a folder of the cache, made when it is not there or damaged.
+
+    It comes to its place whole, with the hashes by which `intact` knows it: of two processes that make it at once
+    one keeps what the other made.
+    """
     if not intact(folder):
-        emptied(folder)
-        keep(_read_graph(backbone, folder) if backbone.graph is not None else _convert(backbone), target)
-    return target
-
-
-def emptied(folder: Path) -> Path:
-    """The folder, without what was in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def keep(model: Any, target: Path) -> None:  # noqa: ANN401
-    """Write OpenVINO's own form, and beside it the hashes by which `intact` knows it."""
-    _openvino().save_model(model, target, compress_to_fp16=False)
-    write_json(target.parent / "hashes.json", {f.name: sha256_of(f) for f in (target, target.with_suffix(".bin"))})
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            target = beside / name
+            _openvino().save_model(make(beside), target, compress_to_fp16=False)
+            files = (target, target.with_suffix(".bin"))
+            write_json(beside / "hashes.json", {f.name: sha256_of(f) for f in files})
+            if not intact(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                beside.rename(folder)
+        except OSError:
+            if not intact(folder):  # else another process was sooner
+                raise
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return folder / name
 
 
 def intact(folder: Path) -> bool:

@@ -9,6 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def choose_engine(
         chosen, reason = known[key]["engine"], known[key]["reason"] + " (measured earlier)"
     else:
         engine, chosen, reason = _measure(makers, pixels())
-        write_json(remembered, {**known, key: {"engine": chosen, "reason": reason}})
+        with suppress(OSError):  # a cache that can't be written is measured again
+            write_json(remembered, {**known, key: {"engine": chosen, "reason": reason}})
         decisions.record("engine", chosen, reason)
         return engine
     decisions.record("engine", chosen, reason)

@@ -103,7 +103,19 @@ def _bent(pictures: Tensor, how: Augment, chance: torch.Generator) -> Tensor:
             coarse.to(pictures.device), (height, width), mode="bicubic", align_corners=True
         )
         grid = grid + smooth.permute(0, 2, 3, 1)
-    return functional.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled(pictures, grid)
+
+
+def sampled(pictures: Tensor, grid: Tensor) -> Tensor:
+    """Bilinear at the places `(N, H, W, 2)` of a grid; beyond an edge its pixels go on.
+
+    On Apple's GPU torch before 2.13 knows no such edge: there places outside are moved to it first.
+    """
+    edge = "border"
+    if pictures.device.type == "mps":
+        last = 1 - 1 / torch.tensor([pictures.shape[3], pictures.shape[2]], device=grid.device, dtype=grid.dtype)
+        grid, edge = torch.minimum(torch.maximum(grid, -last), last), "zeros"
+    return functional.grid_sample(pictures, grid, mode="bilinear", padding_mode=edge, align_corners=False)
 
 
 #: What `--augment` names: strengths for photographs and the like, sides being 1. `auto` is `light`, mirrored where

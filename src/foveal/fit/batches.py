@@ -13,6 +13,9 @@ from foveal.data.pixels import Pixels
 from foveal.fit.augment import Augment, augmented
 from foveal.values import Preprocess
 
+#: Bytes of pictures that lie on a GPU as a whole; of more each batch is taken there.
+_RESIDENT = 1 << 30
+
 
 class Batches:
     """Step → normalised, augmented pictures `(B, C, H, W)` and labels `(B,)` on the training device.
@@ -42,8 +45,10 @@ class Batches:
     ) -> None:
         self.size = min(size, len(pixels))
         self.per_epoch = max(1, len(pixels) // self.size)
-        self._pixels = torch.from_numpy(np.require(pixels, requirements="W")).to(device)
-        self._labels = torch.from_numpy(labels).to(device)
+        self._pixels = torch.from_numpy(np.require(pixels, requirements="W"))
+        if pixels.nbytes <= _RESIDENT:
+            self._pixels = self._pixels.to(device)
+        self._labels, self._device = torch.from_numpy(labels).to(device), device
         self._mean, self._std = statistics_of(preprocess, device)
         self._augment, self._seed = augment, seed
         self._order: tuple[int, Tensor] = (-1, torch.zeros(0))
@@ -55,10 +60,10 @@ class Batches:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self._pixels))
             self._order = epoch, torch.from_numpy(order).to(self._pixels.device)
         some = self._order[1][place * self.size : (place + 1) * self.size]
-        pictures = (self._pixels[some].float() - self._mean) / self._std
+        pictures = (self._pixels[some].to(self._device).float() - self._mean) / self._std
         chance = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         pictures = augmented(pictures, self._augment, chance)
-        return pictures.contiguous(memory_format=torch.channels_last), self._labels[some]
+        return pictures.contiguous(memory_format=torch.channels_last), self._labels[some.to(self._device)]
 
 
 def statistics_of(preprocess: Preprocess, device: str) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Checkpoints that survive: killed at any moment, a full disk, a broken file.
 
-Each is a pair: `last-STEP.safetensors`, and `last-STEP.json` with its SHA-256, which is written last
+Each is a pair: `last-ATTEMPT-STEP.safetensors`, and the same `.json` with its SHA-256, which is written last
 and makes it count. Both are written beside their place, flushed to the disk and renamed. The one
 before is kept, and used when the newest is broken. No pickle.
 """
@@ -39,7 +39,7 @@ class Checkpoints:
 
     def save(self, step: int, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> bool:
         """Write one; False (and a word) when the disk is full or gone: what is there stays."""
-        name = f"last-{step:09d}"
+        name = f"last-{facts.get('attempt', 0)}-{step:09d}"
         content: bytes = save({k: np.asarray(v, order="C") for k, v in tensors.items()})
         try:
             write_bytes(self.folder / f"{name}.safetensors", content)
@@ -52,7 +52,11 @@ class Checkpoints:
         return True
 
     def load(self) -> tuple[Tensors, dict[str, Any]] | None:
-        """The newest that is whole, as tensors and facts; None when there is none."""
+        """The newest that is whole, as tensors and facts; None when there is none. Halves that were being written
+        when a process was killed go."""
+        for half in self.folder.glob(".*.part"):
+            with contextlib.suppress(OSError):
+                half.unlink()
         for mark in sorted(self.folder.glob("last-*.json"), reverse=True):
             try:
                 known = read_json(mark)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -84,7 +85,12 @@ class Crops:
         self._pictures, self._masks = pictures, masks
         self._mean, self._std = statistics_of(preprocess, "cpu")
         self._seed, self._device = seed, device
-        self._places = [_places(m, classes, seed + i) for i, m in enumerate(masks)] if cut.around else []
+        self._classes = classes
+
+    @cached_property
+    def _places(self) -> list[list[NDArray[np.int64]]]:
+        """Of each picture; found when the first piece is cut, since many ask for no more than the pieces' size."""
+        return [_places(m, self._classes, self._seed + i) for i, m in enumerate(self._masks)]
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step."""
@@ -134,7 +140,7 @@ class Crops:
     ) -> list[float]:
         """Where to cut, (y, x): evenly, or near a place of some class; inside the picture where the piece fits."""
         aim = [chance.uniform(0, side) for side in sides]
-        if self._places and self._places[i] and chance.random() < self.cut.around:
+        if self.cut.around and self._places[i] and chance.random() < self.cut.around:
             places = self._places[i][chance.integers(len(self._places[i]))]
             found = places[chance.integers(len(places))]
             aim = [float(y) + chance.uniform(-0.25, 0.25) * p for y, p in zip(found, piece, strict=True)]

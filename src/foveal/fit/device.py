@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -97,7 +98,8 @@ def _remembered(device: str, network: Mapping[str, Any], preprocess: Preprocess)
         precision, reason = known[key]
         return precision, f"{reason} (measured earlier)"
     found = _measured(device, network, preprocess)
-    write_json(file, {**known, key: list(found)})
+    with suppress(OSError):  # a cache that can't be written is measured again
+        write_json(file, {**known, key: list(found)})
     return found
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
+from foveal.errors import BundleError, Interrupted
 from foveal.fit.checkpoints import Checkpoints
 
 #: Bytes of a checkpoint written a second, until one was; and seconds of training for each that checkpoints take.
@@ -32,18 +33,32 @@ class Keeper:
     def __init__(self, state: Kept, checkpoints: Checkpoints | None, every: float) -> None:
         self._state, self._checkpoints, self._every = state, checkpoints, every
         if checkpoints and (found := checkpoints.load()):
-            state.restore(*found)
+            try:
+                state.restore(*found)
+            except BundleError as refusal:
+                raise BundleError(f"{checkpoints.folder}: {refusal.message}", hint=refusal.hint) from None
         state.remember()
         self._saved, self._when = state.step, time.monotonic()
         self._takes = sum(t.nbytes for t in state.kept.values()) / _WRITTEN
 
-    def save(self) -> None:
-        """The state at the last look."""
-        if self._checkpoints is not None:
-            began = time.monotonic()
-            self._checkpoints.save(self._state.kept_step, self._state.kept, self._state.kept_facts)
-            self._saved, self._when = self._state.step, time.monotonic()
-            self._takes = self._when - began
+    def save(self) -> bool:
+        """The state at the last look; False when it could not be written."""
+        if self._checkpoints is None:
+            return False
+        began = time.monotonic()
+        done = self._checkpoints.save(self._state.kept_step, self._state.kept, self._state.kept_facts)
+        self._saved, self._when = self._state.step, time.monotonic()
+        self._takes = self._when - began
+        return done
+
+    def leave(self) -> NoReturn:
+        """Save, and end here.
+
+        Raises:
+            Interrupted: with the exit code of SIGTERM.
+        """
+        where = "the checkpoint is saved" if self.save() else "no checkpoint could be saved"
+        raise Interrupted(f"stopped; {where}: go on with --resume", exit_code=143)
 
     def save_if_due(self) -> None:
         """When the last one is long ago, and much longer than one takes."""

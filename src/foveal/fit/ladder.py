@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 from foveal.clock import format_duration
 from foveal.errors import MemoryShort, UnknownName
-from foveal.fit.strategies.base import Candidate, Strategy, Work
+from foveal.fit.strategies.base import MARGIN, Candidate, Strategy, Work
 from foveal.values import Decisions
 
-#: A rung is stepped on only when this much more than its estimate is left.
-MARGIN = 1.3
 #: A training repeated on more pictures went wrong when its loss ends so much higher.
 _WORSE = 0.2
 _ALL = "every rung was climbed"
@@ -52,13 +51,15 @@ def climb(
     tried: list[Candidate] = []
     best: Candidate | None = None
     reason = _ALL
-    for rung in rungs:
+    for place, rung in enumerate(rungs):
         if tried and (stop := decisions.settle(f"climb {rung.name}", partial(_weighed, rung, work, tried))):
             work.progress.say(f"without {rung.name}: {stop}")
             reason = f"without {rung.name}: {stop}" if reason == _ALL else reason
             continue
+        known = _finished_before(rung, rungs[place + 1 :], decisions)
         try:
-            candidate, reason = rung.fit(work, tried), _ALL
+            with work.clock.unhurried() if known else nullcontext():
+                candidate, reason = rung.fit(work, tried), _ALL
         except MemoryShort as short:
             if not tried:
                 raise
@@ -66,9 +67,7 @@ def climb(
             work.progress.say(reason)
             continue
         tried.append(candidate)
-        if best is None or decisions.settle(
-            f"keep {rung.name}", partial(_beats, candidate, best, surely=rung.surely_better)
-        ):
+        if best is None or _kept(rung, candidate, best, work, decisions):
             best = candidate
             on_better(candidate)
         work.clock.check()
@@ -77,6 +76,22 @@ def climb(
     decisions.record("strategy", best.strategy, reason)
     decisions.record("settings", best.settings, "chosen inside the training side, or by the time")
     return Climb(tried, best, reason)
+
+
+def _kept(rung: Strategy, candidate: Candidate, best: Candidate, work: Work, decisions: Decisions) -> bool:
+    name = f"keep {rung.name}"
+    better = bool(decisions.settle(name, partial(_beats, candidate, best, surely=rung.surely_better)))
+    reason = decisions.made[name]["reason"]
+    work.progress.say(
+        f"{rung.name} {'takes the place of' if better else 'does not replace'} {best.strategy}: {reason}"
+    )
+    return better
+
+
+def _finished_before(rung: Strategy, later: Sequence[Strategy], decisions: Decisions) -> bool:
+    """Whether an earlier process came to the end of this rung: then it is only repeated."""
+    marks = {f"keep {rung.name}", "strategy", *(f"climb {r.name}" for r in later)}
+    return not marks.isdisjoint(decisions.given)
 
 
 def _beats(candidate: Candidate, best: Candidate, *, surely: bool) -> tuple[bool, str]:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from foveal.clock import Clock
-from foveal.errors import BundleError, DataError, Interrupted
+from foveal.errors import BundleError, DataError
 from foveal.fit.checkpoints import Checkpoints
+from foveal.fit.job import Job, Outcome, Settings
 from foveal.fit.keeper import Keeper
 from foveal.fit.optimizers import optimizer_for
 from foveal.fit.pieces import Pieces
@@ -37,86 +37,11 @@ _RISE = 0.2
 _START = 10
 #: Seconds without a look at the clock after which a schedule is held against it between looks at the loss, too.
 _SLOW = 5.0
+#: Share of the time left over which the speed is averaged: seconds of disturbance cut half an hour by a fifth.
+_OF_LATE = 0.1
 _EMA = "ema."
 _MODEL = "model."
 _OPTIMIZER = "optimizer."
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to learn. All of it goes into the checkpoint: one with other settings is not continued.
-
-    Attributes:
-        steps: how many.
-        rate: the peak of the learning rate.
-        relative: the rate is a share of each tensor's own size, its root mean square before the first step
-            (Shazeer and Stern 2018, "Adafactor"): for networks whose tensors differ in size a hundredfold,
-            as they do once batch normalisation is folded away.
-        cosine: the rate falls along a cosine instead of a line.
-        trunk: parameters whose names begin so are the trunk: `relative` is meant for these alone, and they learn
-            at `trunk_share` of the rate.
-        trunk_share: times the rate, for the trunk.
-        optimizer: `sgd` (Nesterov, momentum 0.9) or `adamw`.
-        weight_decay: not for norms and biases.
-        warmup: share of the steps in which the rate rises; then it falls to zero along a straight line.
-        smoothing: label smoothing (Szegedy 2016).
-        ema: decay per step of the averaged weights, which are the result; 0: the last weights are.
-        precision: `f32`, or `bf16` autocast.
-        guard: the loss of a network that knows nothing, or 0 for no guard: a loss over the one it started from,
-            or near this one when a third of the steps are done, means too high a rate: begin again at half of it.
-        check_every: steps between looks at the loss; what is kept and saved is the state at a look.
-        patience: looks at the score without a better one after which training ends; None: never.
-    """
-
-    steps: int
-    rate: float
-    relative: bool = False
-    cosine: bool = False
-    trunk: str = ""
-    trunk_share: float = 1.0
-    optimizer: str = "sgd"
-    weight_decay: float = 0.0
-    warmup: float = 0.2
-    smoothing: float = 0.0
-    ema: float = 0.0
-    precision: str = "f32"
-    guard: float = 0.0
-    check_every: int = 50
-    patience: int | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to learn what.
-
-    Attributes:
-        name: of its bar.
-        module: learns; its weights at the end are the result.
-        batch: step → inputs and targets, always the same for the same step.
-        loss: outputs and targets → a scalar.
-        seed: of what the module itself draws (dropout).
-        score: module → a figure, the higher the better, asked at every look when patience is set.
-        pictures: in a batch, for the bar.
-    """
-
-    name: str
-    module: nn.Module
-    batch: Callable[[int], tuple[Tensor, Tensor]]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    seed: int = 0
-    score: Callable[[nn.Module], float] | None = None
-    pictures: int = 1
-
-
-@dataclass
-class Outcome:
-    """How it went: the steps done, the mean loss before the last look, seconds, and times taken back."""
-
-    steps: int
-    loss: float
-    seconds: float
-    retries: int
-    scores: list[float] = field(default_factory=list)
 
 
 def train_network(
@@ -128,7 +53,7 @@ def train_network(
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: float = 10.0,
-    stop_at: int | None = None,
+    stop_at: tuple[int, int] | None = None,
     schedule: Schedule | None = None,
     pieces: Pieces | None = None,
 ) -> Outcome:
@@ -142,7 +67,7 @@ def train_network(
         progress: a bar with loss, pictures/s and time left.
         checkpoints: where to go on from, and to save to.
         checkpoint_every: seconds.
-        stop_at: a step to end at, as an earlier run did; the rate still aims at the schedule's end.
+        stop_at: attempt and step to end at, as an earlier run did; the rate still aims at the schedule's end.
         schedule: of the rate, which a stalling machine may shorten; by default a plain one that nothing shortens.
         pieces: how batches are cut for memory; by default they are not, until memory runs out.
 
@@ -156,27 +81,30 @@ def train_network(
     schedule = schedule or Schedule(settings.steps, settings.warmup, settings.cosine)
     state = _State(job, settings, schedule, pieces or Pieces())
     keeper = Keeper(state, checkpoints, checkpoint_every)
-    with progress.stage(job.name, (stop_at or state.schedule.end) * job.pictures) as bar:
+    with progress.stage(job.name, state.end(stop_at) * job.pictures) as bar:
         bar(state.step * job.pictures)
-        while state.step < (end := stop_at or state.schedule.end) and not state.patience_over:
+        while state.step < (end := state.end(stop_at)) and not state.patience_over:
             state.advance()
             bar(job.pictures)
             if clock.leaving:
-                keeper.save()
-                raise Interrupted("stopped; the checkpoint is saved: go on with --resume", exit_code=143)
-            over = clock.left(reserve=reserve) <= 0
+                keeper.leave()
+            over = clock.left(reserve=reserve) <= 0 or state.stops_here(stop_at)
             looks = over or state.step == end or state.step % settings.check_every == 0
             if looks:
-                bar.tell(step=state.step, **state.look(progress))
+                done = state.step
+                bar.tell(step=done, **state.look(progress, last=over))
+                bar((state.step - done) * job.pictures)  # backwards, where training was taken back
                 if over:
                     break
             if timed and (looks or state.slow):
                 state.keep_to(clock.left(reserve=reserve), progress)
+                bar.total(state.end(stop_at) * job.pictures)
             if looks:
                 keeper.save_if_due()
     keeper.save_if_new(math.inf if clock.stopped else clock.left(reserve=reserve / 2))
     state.finish()
-    return Outcome(state.step, state.loss, time.monotonic() - began, state.retries, state.scores)
+    seconds = time.monotonic() - began
+    return Outcome(state.step, state.loss, seconds, state.retries, schedule.attempt, state.scores)
 
 
 class _State:
@@ -199,7 +127,7 @@ class _State:
         self.loss = math.nan
         self.scores: list[float] = []
         self._losses: list[Tensor] = []
-        self._looked: tuple[int, float] | None = None  # step and time when the speed was last measured
+        self._looked: list[tuple[int, float]] = []  # steps and times of late: what the speed is measured by
         self._weights = [t for t in self.module.state_dict().values() if t.is_floating_point()]
         self._average = [t.detach().clone() for t in self._weights] if settings.ema else []
         device = next(self.module.parameters()).device
@@ -221,7 +149,16 @@ class _State:
     @property
     def slow(self) -> bool:
         """Whether the speed was measured long ago, or never: the first step is slow, and is not in it."""
-        return self._looked is None or time.monotonic() - self._looked[1] > _SLOW
+        return not self._looked or time.monotonic() - self._looked[-1][1] > _SLOW
+
+    def end(self, stop_at: tuple[int, int] | None) -> int:
+        """The step to end at."""
+        ends_here = stop_at is not None and stop_at[0] == self.schedule.attempt
+        return stop_at[1] if stop_at is not None and ends_here else self.schedule.end
+
+    def stops_here(self, stop_at: tuple[int, int] | None) -> bool:
+        """Whether an earlier run was stopped after this very step."""
+        return stop_at == (self.schedule.attempt, self.step)
 
     def advance(self) -> None:
         """One step of gradient descent."""
@@ -246,8 +183,9 @@ class _State:
         (loss * weight if weight != 1.0 else loss).backward()  # type: ignore[no-untyped-call]
         return loss
 
-    def look(self, progress: Progress) -> dict[str, float]:
-        """Is all well? Then this state is kept; otherwise back to the one that was."""
+    def look(self, progress: Progress, *, last: bool = False) -> dict[str, float]:
+        """Is all well? Then this state is kept; otherwise back to the one that was. The `last` look begins nothing
+        anew."""
         mean = float(torch.stack(self._losses).mean()) if self._losses else self.loss
         if math.isnan(self.start_loss) and self._losses:
             self.start_loss = float(torch.stack(self._losses[:_START]).mean())
@@ -255,7 +193,7 @@ class _State:
         if not math.isfinite(mean) or not all(bool(t.isfinite().all()) for t in self._weights):
             self._back(progress)
             return {"loss": mean}
-        if self._first is not None and self._astray(mean) and self.retries < RETRIES:
+        if self._first is not None and not last and self._astray(mean) and self.retries < RETRIES:
             self._again(mean, self._first, progress)
             return {"loss": mean}
         self.loss = mean
@@ -267,13 +205,19 @@ class _State:
         return {"loss": mean, **({"score": self.scores[-1]} if self.scores else {})}
 
     def keep_to(self, left: float, progress: Progress) -> None:
-        """Shorten the schedule when the steps since the last look say that it will not fit these seconds."""
-        now, planned, before = time.monotonic(), self.schedule.end, self._looked
-        self._looked = self.step, now
-        if before is None or self.step <= before[0]:
+        """Shorten the schedule when the steps of late say that it will not fit these seconds; make it longer again
+        when they say that it was a moment's disturbance."""
+        now, planned = time.monotonic(), self.schedule.end
+        window = max(_SLOW, _OF_LATE * left)
+        before = [look for look in self._looked if look[0] < self.step]
+        self._looked = [look for look in before[:-1] if now - look[1] <= window] + before[-1:] + [(self.step, now)]
+        first_step, first = self._looked[0]
+        if first_step == self.step:
             return
-        if self.schedule.fit_into(left, self.step, (now - before[1]) / (self.step - before[0])):
-            progress.say(f"slower than planned: {self.job.name} ends at step {self.schedule.end}, not {planned}")
+        if self.schedule.fit_into(left, self.step, (now - first) / (self.step - first_step)):
+            end = self.schedule.end
+            words = "slower than planned" if end < planned else "as quick as before again"
+            progress.say(f"{words}: {self.job.name} ends at step {end}, not {planned}")
 
     def _back(self, progress: Progress) -> None:
         if self.retries == RETRIES:
@@ -282,7 +226,7 @@ class _State:
                 hint="are there pictures of one colour only, or labels at random? `foveal audit` tells",
             )
         failed = self.step
-        self._halved(self.kept, self.kept_facts)
+        self._halved(self.kept, self.kept_facts, self.schedule.attempt)
         progress.say(
             f"not-a-number before step {failed}: back to step {self.step}, "
             f"with {self.rate_factor:g} of the learning rate ({self.retries} of {RETRIES})"
@@ -290,25 +234,26 @@ class _State:
 
     def _astray(self, loss: float) -> bool:
         """Whether this loss says that the rate was too high: it rose, or the network has died."""
-        late = self.step >= _LATE * self.schedule.end
+        late = self.step >= _LATE * self.schedule.end_before(self.step)
         rise = _RISE * max(0.0, self.settings.guard - self.start_loss)
         return loss > self.start_loss + rise or (late and loss > _KNOWS * self.settings.guard)
 
     def _again(
         self, loss: float, first: tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]], progress: Progress
     ) -> None:
-        failed, start = self.step, self.start_loss
-        self._halved(*first)
+        failed, start, attempt = self.step, self.start_loss, self.schedule.attempt + 1
+        self._halved(*first, attempt)
+        self._looked = []  # steps begin at 0 again
         progress.say(
             f"the loss went from {start:.3g} to {loss:.3g} by step {failed}: from the start again, "
             f"with {self.rate_factor:g} of the learning rate ({self.retries} of {RETRIES})"
         )
 
-    def _halved(self, tensors: dict[str, np.ndarray[Any, Any]], facts: dict[str, Any]) -> None:
+    def _halved(self, tensors: dict[str, np.ndarray[Any, Any]], facts: dict[str, Any], attempt: int) -> None:
         """Back to that state, with half of the rate that led astray."""
         retries, factor = self.retries + 1, self.rate_factor / 2
         self.restore(tensors, facts)
-        self.retries, self.rate_factor = retries, factor
+        self.retries, self.rate_factor, self.schedule.attempt = retries, factor, attempt
         self.remember()
 
     def remember(self) -> None:
@@ -322,6 +267,7 @@ class _State:
         self.kept_step = self.step
         self.kept_facts = {
             "step": self.step,
+            "attempt": self.schedule.attempt,
             "retries": self.retries,
             "rate_factor": self.rate_factor,
             "loss": _or_none(self.loss),
@@ -359,6 +305,7 @@ class _State:
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**whole, "state": moments})
         self.step, self.retries = int(facts["step"]), int(facts["retries"])
+        self.schedule.attempt = int(facts.get("attempt", 0))
         self.rate_factor = float(facts["rate_factor"])
         self.loss, self.start_loss = (
             float(v) if v is not None else math.nan for v in (facts["loss"], facts["start_loss"])

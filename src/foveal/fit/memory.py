@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from foveal.errors import MemoryShort, UsageError
-from foveal.fit.loop import Settings
-from foveal.fit.pieces import ALARM, Pieces, Rise, free_memory
+from foveal.fit.job import Settings
+from foveal.fit.pieces import Pieces, Rise, free_memory
 from foveal.fit.strategies.base import Work
-from foveal.machine import available, cgroup_limit, frugal_malloc, rss
+from foveal.machine import ALARM, available, cgroup_limit, frugal_malloc, rss
 from foveal.planner.backends import backend_for
 from foveal.planner.convolution import Backend
 from foveal.planner.passes import replay_training
@@ -190,8 +190,8 @@ def _chosen(module: nn.Module, inputs: Tensor, optimizer: str, precision: str, w
         choice = choose(module, scenario, budget, beside=beside, recorded=work.plans)
     except UsageError as refusal:  # a network that can't be traced trains all the same, and is watched
         return Choice(1, False, 0, 0, True, f"not planned: {refusal.message}")
-    if choice.pieces > 1 or choice.checkpoint:
-        frugal_malloc()
+    if choice.pieces > 1 or choice.checkpoint or _allowed(work) is not None:
+        frugal_malloc()  # as the plan takes it
     return choice
 
 

@@ -18,23 +18,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from foveal.machine import forget_code, rss
+from foveal.machine import ALARM, forget_code, rss
 
 #: Inputs, targets and weight of a piece → its mean loss; gradients of `weight * loss` are added to the parameters.
 Compute = Callable[[Tensor, Tensor, float], Tensor]
 
-#: Of the budget, the share of resident memory from which on batches are cut in smaller pieces.
-ALARM = 0.92
+#: How torch's allocators without an error of their own say that memory ran out.
+_WORDS = ("DefaultCPUAllocator", "could not create a memory", "MPS backend out of memory")
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: a GPU's own, or the plain RuntimeError of the CPU's allocator."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in said or "could not create a memory" in said
-    )
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
 
 
 @dataclass
@@ -49,12 +46,15 @@ class Kept:
     def of(cls, module: nn.Module) -> Kept:
         """As it is now."""
         gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        gpus = [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else gpus
         return cls(torch.get_rng_state(), gpus, [b.detach().clone() for b in module.buffers()])
 
     def restore(self, module: nn.Module) -> None:
         """As it was then."""
         torch.set_rng_state(self.random)
-        if self.gpus:
+        if self.gpus and torch.backends.mps.is_available():
+            torch.mps.set_rng_state(self.gpus[0])
+        elif self.gpus:
             torch.cuda.set_rng_state_all(self.gpus)
         with torch.no_grad():
             for buffer, before in zip(module.buffers(), self.buffers, strict=True):
@@ -169,6 +169,8 @@ def free_memory() -> None:
     forget_code()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     if sys.platform == "linux":
         try:
             ctypes.CDLL("libc.so.6").malloc_trim(0)

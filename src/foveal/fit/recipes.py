@@ -22,7 +22,7 @@ class Recipe:
             beforehand from the speed measured on this machine.
         least_steps: however few pictures there are.
         least: under this share of the epochs a shorter recipe does better.
-        batch, rate, weight_decay, optimizer, warmup, smoothing, ema: see `loop.Settings`.
+        batch, rate, weight_decay, optimizer, warmup, smoothing, ema: see `job.Settings`.
         augment: see `augment.Augment`; `mirror` is added where mirrored pictures keep their label.
         members: networks whose probabilities are averaged.
         shifted: pixels of the small shifts that answers are averaged over; 0: none.

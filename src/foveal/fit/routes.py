@@ -88,8 +88,15 @@ class Route:
             augment=config.augment,
             memory=config.memory_bytes,
             backbone=config.backbone,
+            max_pixels=config.max_pixels,
             only=config.strategy,
         )
+
+
+def mind_memory(config: TrainConfig) -> None:
+    """Where memory is limited malloc gives back what it can, from the first tensors on."""
+    if min(config.memory_bytes or _AMPLE, cgroup_limit() or _AMPLE) < _AMPLE:
+        frugal_malloc()
 
 
 def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
@@ -104,8 +111,7 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
         UnknownName: when the pinned strategy is on no way.
         WeightsUnavailable: when the backbone's weights are not here.
     """
-    if min(config.memory_bytes or _AMPLE, cgroup_limit() or _AMPLE) < _AMPLE:
-        frugal_malloc()
+    mind_memory(config)
 
     def choose() -> tuple[dict[str, Any], str]:
         seen = glance(entries)

@@ -8,22 +8,26 @@ from dataclasses import dataclass, field
 
 #: A schedule is shortened when the rest of it would take this much longer than what is left ...
 _LATE = 1.05
-#: ... to what fits into this share of it.
-_FITS = 0.93
+#: ... to what fits into this share of it, and made longer again when the rest would take only this share.
+_FITS, _EARLY = 0.93, 0.8
 
-Cut = tuple[int, int]
+#: In which attempt, at which step, to what end.
+Cut = tuple[int, int, int]
 
 
 @dataclass
 class Schedule:
     """Up along a line to the peak, then down to zero; a shortened one goes down faster, and still to zero.
 
+    When the machine is quick again, the rate goes down more slowly from where it is.
+
     Attributes:
         steps: how many were planned.
         warmup: share of them in which the rate rises.
         cosine: whether it falls along a cosine instead of a line.
-        cuts: at which step the rest was shortened, and to what end.
+        cuts: where the rest was shortened; each counts in its own attempt only.
         on_cut: told before a cut takes effect, so that a repeated run can make it, too.
+        attempt: how often training has begun again from its first step.
     """
 
     steps: int
@@ -31,11 +35,16 @@ class Schedule:
     cosine: bool = False
     cuts: list[Cut] = field(default_factory=list)
     on_cut: Callable[[Sequence[Cut]], None] = lambda _: None
+    attempt: int = 0
 
     @property
     def end(self) -> int:
         """The step at which training is over."""
-        return self.cuts[-1][1] if self.cuts else self.steps
+        return self._mine[-1][1] if self._mine else self.steps
+
+    def end_before(self, step: int) -> int:
+        """The end as it stood when this step was done: the same whether cuts were made since, or are repeated."""
+        return next((end for at, end in reversed(self._mine) if at < step), self.steps)
 
     def share(self, step: int) -> float:
         """The rate at a step as a share of its peak."""
@@ -46,18 +55,25 @@ class Schedule:
         return (1 - math.cos(math.pi * rest)) / 2 if self.cosine else rest
 
     def fit_into(self, seconds: float, step: int, seconds_a_step: float) -> bool:
-        """Shorten what is left after `step`, if it would take clearly longer than these seconds."""
-        rest = self.end - step
-        if rest <= 1 or rest * seconds_a_step <= seconds * _LATE:
+        """Shorten what is left after `step`, if it would take clearly longer than these seconds; a schedule that
+        was shortened, and would now end clearly sooner, takes up steps that were planned."""
+        rest, needed = self.end - step, (self.end - step) * seconds_a_step
+        late, early = rest > 1 and needed > seconds * _LATE, needed < seconds * _EARLY
+        end = min(self.steps, step + max(1, int(seconds * _FITS / seconds_a_step)))
+        if not (late or early) or end == self.end:
             return False
-        self.cuts.append((step, step + max(1, int(seconds * _FITS / seconds_a_step))))
+        self.cuts.append((self.attempt, step, end))
         self.on_cut(self.cuts)
         return True
+
+    @property
+    def _mine(self) -> list[tuple[int, int]]:
+        return [(at, end) for attempt, at, end in self.cuts if attempt == self.attempt]
 
     def _way(self, step: float) -> float:
         """How much of the training is over at a step, 0 to 1."""
         since, end, done = 0.0, float(self.steps), 0.0
-        for at, sooner in self.cuts:
+        for at, sooner in self._mine:
             if step < at:
                 break
             done += (1 - done) * (at - since) / (end - since)

@@ -8,8 +8,8 @@ from typing import Any
 
 from foveal.config import TrainConfig
 from foveal.data.glance import glance
-from foveal.errors import UnknownName
-from foveal.fit.routes import Route
+from foveal.errors import UnknownName, UsageError
+from foveal.fit.routes import Route, mind_memory
 from foveal.fit.strategies.segment import RUNGS
 from foveal.models.backbones import find_backbone
 from foveal.values import Decisions, Entry, Preprocess
@@ -31,9 +31,16 @@ def choose_segment_route(entries: Sequence[Entry], config: TrainConfig, decision
         decisions: obeyed, or written to.
 
     Raises:
+        UsageError: when an architecture of the zoo is to be trained from nothing.
         UnknownName: when the pinned strategy is none of these.
         WeightsUnavailable: when the backbone's weights are not here.
     """
+    if config.from_scratch is not None:
+        raise UsageError(
+            f"--from-scratch {config.from_scratch} names labels, not pixels",
+            hint="leave it out, or --task classify",
+        )
+    mind_memory(config)
     if config.strategy is not None and config.strategy not in {r.name for r in RUNGS}:
         raise UnknownName("strategy", config.strategy, [r.name for r in RUNGS])
     backbone = find_backbone(config.backbone)

@@ -15,7 +15,8 @@ from torch.nn import functional
 from foveal.clock import Clock
 from foveal.fit.batches import statistics_of
 from foveal.fit.crops import Crops, Cut, Stack
-from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.job import Job, Settings
+from foveal.fit.loop import train_network
 from foveal.fit.segmentings import Segmenting
 from foveal.metrics.segmentation import VOID, Counts, boundary_counts, confusion, mean_boundary_f1, miou
 from foveal.models.segmentation.network import AtItsScale, Segmenter, segmenter

@@ -22,13 +22,13 @@ class Segmenting:
         area: of a piece, pixels; its shape is that of the pictures.
         batch: pieces in a step.
         rate: of the decoder.
-        trunk_share: times the rate, and each tensor's own size, for the encoder, see `loop.Settings`.
+        trunk_share: times the rate, and each tensor's own size, for the encoder, see `job.Settings`.
         balance: power of a class's rarity that its pixels are weighed by: 0 is not at all, 1 makes classes alike.
         dice: weight of the soft Dice loss (Milletari et al. 2016) beside cross-entropy.
         around: share of the pieces cut around something drawn evenly from the classes in a picture.
         smallest, largest: how far pictures are resized before they are cut.
         light, tint: shares by which brightness and colours change, see `Augment`.
-        weight_decay, warmup, ema: see `loop.Settings`.
+        weight_decay, warmup, ema: see `job.Settings`.
     """
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -20,8 +21,9 @@ from foveal.fit.batches import Batches, logits_of
 from foveal.fit.checkpoints import Checkpoints
 from foveal.fit.depthwise import plain, quicken
 from foveal.fit.device import Device, choose_device
+from foveal.fit.job import Job, Settings
 from foveal.fit.learned import Learned
-from foveal.fit.loop import Job, Settings, train_network
+from foveal.fit.loop import train_network
 from foveal.fit.memory import economical, has_room, trial_pieces
 from foveal.fit.optimizers import optimizer_for
 from foveal.fit.recipes import Recipe
@@ -59,7 +61,7 @@ class Trainer:
         self.network = recipe.network(work.preprocess.channels, len(classes))
         self.preprocess = normalised(work)
         self.device: Device = choose_device(work.decisions, self.network, self.preprocess, room=has_room(work))
-        self.augment = Augment(**recipe.augment)  # type: ignore[arg-type]
+        self.augment = Augment() if work.augment == "none" else Augment(**recipe.augment)  # type: ignore[arg-type]
         self._labels = work.labels(work.split.on("train"))
         self._modules: list[nn.Module] = []
         self._steps: dict[int, float] = {}  # seconds of one, by pictures
@@ -120,17 +122,24 @@ class Trainer:
         ), f"{full} would be all; an epoch takes {epoch:.1f} s here, {left:.0f} s are left for each network"
 
     def train(self, member: int, steps: int) -> dict[str, Any]:
-        """Train one network; returns steps, seconds, loss and retries."""
+        """Train one network; returns steps, seconds, loss and retries. Those after it have as much time each."""
         work, name = self.work, f"{self.recipe.name}-{member}"
         seed = work.seed * 1000 + member
         torch.manual_seed(seed)
         module = build(self.network).to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        reserve = work.reserve + self._answering()
+        if work.clock.budget < float("inf"):
+            after = self.recipe.members - member - 1
+            reserve += work.clock.left(reserve=reserve) * after / (after + 1)
         outcome = run_training(
-            name, module, self.batches(seed), self.settings(steps), work, seed=seed,
-            reserve=work.reserve + self._answering(),
-        )  # fmt: skip
+            name, module, self.batches(seed), self.settings(steps), work, seed=seed, reserve=reserve
+        )
         self._modules.append(module)
         return outcome
+
+    def forget_last(self) -> None:
+        """Leave the network out that was trained last."""
+        self._modules.pop()
 
     def learned(self) -> Learned:
         """What the trained networks are as numbers."""
@@ -207,26 +216,28 @@ def run_training(
 ) -> dict[str, Any]:
     """Train a module by its name, as this run's decisions and checkpoints say; returns how it went.
 
-    Where an earlier run, or the clock, ended or shortened it is among the decisions, and is obeyed. The loss is
-    cross-entropy, where no other is given.
+    Where an earlier run, or the clock, ended or shortened it is among the decisions, and is obeyed; what an
+    earlier process has begun is not shortened for the time that was lost. The loss is cross-entropy, where no
+    other is given.
     """
 
     def entropy(outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets, label_smoothing=settings.smoothing)
 
     decisions = work.decisions
-    cuts, stopped = decisions.made.get(f"{name} shortened"), decisions.made.get(f"{name} stopped at")
+    cuts, stopped, restarts = (decisions.made.get(f"{name} {w}") for w in ("shortened", "stopped at", "restarts"))
     schedule = Schedule(
         settings.steps,
         settings.warmup,
         settings.cosine,
-        [(at, end) for at, end in cuts["value"]] if cuts else [],
+        [(attempt, at, end) for attempt, at, end in cuts["value"]] if cuts else [],
         lambda made: decisions.record(f"{name} shortened", [list(c) for c in made], "slower than measured before"),
     )
     pieces = economical(name, module, batches, settings, work)
     if halved := settings.precision == "bf16" and next(module.parameters()).device.type == "cpu":
         quicken(module)
-    with work.clock.lap("fit"):
+    begun = f"{name} memory" in decisions.given
+    with work.clock.lap("fit"), work.clock.unhurried() if begun else nullcontext():
         outcome = train_network(
             Job(name, module, batches, loss or entropy, seed=seed, pictures=batches.size),
             settings,
@@ -234,13 +245,15 @@ def run_training(
             reserve=reserve,
             progress=work.progress,
             checkpoints=Checkpoints(work.checkpoints / name, work.progress.say) if work.checkpoints else None,
-            stop_at=stopped["value"] if stopped else None,
+            stop_at=(restarts["value"] if restarts else 0, stopped["value"]) if stopped else None,
             schedule=schedule,
             pieces=pieces,
         )
     if halved:
         plain(module)
     if outcome.steps < schedule.end and not stopped:
+        if outcome.restarts:
+            decisions.record(f"{name} restarts", outcome.restarts, "it was the last of these that was stopped")
         decisions.record(f"{name} stopped at", outcome.steps, "the time was up, or someone said stop")
     return vars(outcome)
 

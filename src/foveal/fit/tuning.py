@@ -22,8 +22,8 @@ from foveal.fit.batches import Batches, logits_of, pictures_at_once
 from foveal.fit.beneath import Beneath
 from foveal.fit.device import Device, choose_device
 from foveal.fit.head import fit_head
+from foveal.fit.job import Settings
 from foveal.fit.learned import Learned
-from foveal.fit.loop import Settings
 from foveal.fit.memory import answered_at_once, has_room
 from foveal.fit.strategies.base import Work
 from foveal.fit.training import FORTH, run_training, seconds_a_step
@@ -111,7 +111,8 @@ class Tuner:
 
     def __init__(self, how: Tuning, work: Work, size: int, augment: Augment) -> None:
         backbone = work.features.backbone
-        self.how, self.work, self.size, self.cut = how, work, size, how.cut_at(size)
+        self.how, self.work, self.size = how, work, size
+        self.cut = min(how.cut_at(size), backbone.stages)  # something above the cut has to learn
         self.augment = replace(augment, shift=augment.shift * size, elastic=augment.elastic * size)
         self.preprocess = replace(backbone.preprocess, size=size)
         self.network = {

@@ -21,8 +21,8 @@ class Tuning:
         epochs: passes through the pictures when there is time for all.
         least: share of the epochs under which it is not worth beginning.
         least_steps: however few pictures there are.
-        rate: of each tensor's own size, see `loop.Settings.relative`.
-        batch, weight_decay, warmup, smoothing, ema: see `loop.Settings`.
+        rate: of each tensor's own size, see `job.Settings.relative`.
+        batch, weight_decay, warmup, smoothing, ema: see `job.Settings`.
     """
 
     name: str

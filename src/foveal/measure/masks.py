@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from foveal.measure.pictures import as_data_uri
 from foveal.metrics.segmentation import (
     Counts,
     block_bootstrap,
+    block_intervals,
     boundary_counts,
     boundary_f1,
     confusion,
@@ -131,11 +131,12 @@ def mask_figures(counts: Counts, edges: Counts, blocks: Sequence[str], classes: 
     ious, f1s = iou(total), boundary_f1(edge_total)
     rows = total.sum(axis=1)
     known = max(1, int(rows.sum()))
+    ends = block_intervals(counts, place, iou)
     per_class = [
         {
             "label": name,
             "iou": _plain(ious[i]),
-            "iou_ci95": block_bootstrap(counts, place, partial(_iou_of, i)) if rows[i] else None,
+            "iou_ci95": ends[:, i].tolist() if ends is not None and rows[i] else None,
             "boundary_f1": _plain(f1s[i]),
             "recall": _plain(total[i, i] / rows[i] if rows[i] else np.nan),
             "precision": _plain(total[i, i] / total[:, i].sum() if total[:, i].sum() else np.nan),
@@ -156,10 +157,6 @@ def mask_figures(counts: Counts, edges: Counts, blocks: Sequence[str], classes: 
         "per_class": per_class,
         "confusion": total.tolist(),
     }
-
-
-def _iou_of(place: int, counts: Counts) -> float:
-    return float(iou(counts)[place])
 
 
 def _plain(value: Any) -> float | None:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,11 +50,19 @@ def summarise(
         "memory": {
             "budget_bytes": asked_memory or machine.memory_limit(),
             "planned_bytes": _planned(decisions),
-            "allocator_peak_bytes": None,
+            "allocator_peak_bytes": _gpu_peak(),
             "peak_rss_bytes": machine.peak_rss(),
         },
         "time": times(clock),
     }
+
+
+def _gpu_peak() -> int | None:
+    """The most that tensors took on a CUDA device; a CPU's allocator keeps no count."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return int(torch.cuda.max_memory_allocated())
 
 
 def _planned(decisions: Decisions) -> int | None:

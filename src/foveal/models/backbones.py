@@ -25,7 +25,7 @@ _PACKAGED: dict[str, tuple[str, str, str, str, int]] = {
 }
 DEFAULT = "lite0"
 #: Channels of its seven stages, each in 2 × 2 places.
-_LITE0_STAGES = 4 * (16 + 24 + 40 + 80 + 112 + 192 + 320)
+_LITE0_STAGES = 4 * (16 + 24 + 40 + 80 + 112 + 192 + 320), 7
 
 
 def find_backbone(name: str = DEFAULT) -> Backbone:
@@ -58,7 +58,7 @@ def _packaged(name: str) -> Backbone:
         )
     graph = Path(str(resources.files("foveal.models"))) / "graphs" / f"{name}.onnx"
     return Backbone(
-        name, 1280, Preprocess(size=size), expected, blob, graph if graph.is_file() else None, _LITE0_STAGES
+        name, 1280, Preprocess(size=size), expected, blob, graph if graph.is_file() else None, *_LITE0_STAGES
     )
 
 
@@ -78,9 +78,7 @@ def _from_timm(name: str) -> Backbone:
         mean=tuple(scale * v for v in config["mean"]),
         std=tuple(scale * v for v in config["std"]),
     )
-    return Backbone(
-        name, int(network.num_features), preprocess, weights, None, stage_dimension=stage_numbers(network)
-    )
+    return Backbone(name, int(network.num_features), preprocess, weights, None, None, *stage_numbers(network))
 
 
 def bare_network(name: str) -> torch.nn.Module:

@@ -56,7 +56,8 @@ def _spread(network: nn.Module, stride: int, side: int, along: int) -> int:
     before = -(-side // stride) * stride
     shape = [1, 3, 2 * stride, 2 * stride]
     shape[along] = 2 * before + stride
-    x = torch.zeros(shape).contiguous(memory_format=torch.channels_last)
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    x = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
     x.narrow(along, before, stride).fill_(float("nan"))
     with torch.inference_mode():
         felt = network(x).isnan().any(dim=1)[0].any(dim=3 - along)

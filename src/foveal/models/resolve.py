@@ -92,7 +92,7 @@ def _bundle(text: str, folder: Path) -> Resolved:
     except (OSError, ValueError) as error:
         raise BundleError(f"{text}: no model in it ({error})", hint="give the folder that `train` wrote") from None
     preprocess = manifest.preprocess
-    shape = (preprocess.channels, preprocess.size, preprocess.size)
+    shape = (preprocess.channels, *preprocess.box)
 
     def build(_: tuple[int, int, int]) -> nn.Module:
         from foveal.models.networks import build as network
@@ -142,6 +142,8 @@ def _imported(text: str, module_name: str, function_name: str) -> Callable[..., 
         raise UsageError(
             f"{text}: {error}", hint="is the package installed, or the file in this folder?"
         ) from None
+    except Exception as error:
+        raise UsageError(f"{text}: {type(error).__name__}: {error}", hint="mend that module first") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
@@ -161,7 +163,10 @@ def _called(text: str, function: Callable[..., Any], shape: tuple[int, int, int]
         raise UsageError(
             f"{text} wants arguments: {', '.join(needed)}", hint="give a function that can do without"
         )
-    module = function()
+    try:
+        module = function()
+    except Exception as error:
+        raise UsageError(f"{text}: {type(error).__name__}: {error}", hint="mend that function first") from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"{text} gives {type(module).__name__}", hint="it should return a torch.nn.Module")
     return module

@@ -173,10 +173,11 @@ class Trunk(nn.Module):
         return pooled(maps) if self._pool else maps
 
 
-def stage_numbers(network: nn.Module) -> int:
-    """How many numbers `pooled` adds to the features; 0 when the stages are not known."""
+def stage_numbers(network: nn.Module) -> tuple[int, int]:
+    """How many numbers `pooled` adds to the features, and of how many stages; zeros when these are not known."""
     segments = segmented(network)
     if segments is None:
-        return 0
+        return 0, 0
     with torch.no_grad():
-        return int(PLACES**2 * sum(m.shape[1] for m in segments.maps(torch.zeros(1, 3, 64, 64))[1:]))
+        maps = segments.maps(torch.zeros(1, 3, 64, 64))[1:]
+    return PLACES**2 * sum(m.shape[1] for m in maps), len(maps)

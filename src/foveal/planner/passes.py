@@ -159,7 +159,7 @@ def _autocast(scenario: Scenario) -> torch.autocast:
 def _telling(scenario: Scenario) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
         raise refused(error, scenario.input) from error
 
 

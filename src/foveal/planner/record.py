@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from foveal.errors import UsageError
+
 #: What a block of memory holds. `activations` is all that belongs to none of the others.
 KINDS = ("parameters", "buffers", "input", "gradients", "optimizer", "activations")
 PARAMETERS, BUFFERS, INPUT, GRADIENTS, OPTIMIZER, ACTIVATIONS = range(len(KINDS))
+
+#: What is said about a network that is no function of the batch size.
+NO_LINE = "it can't be planned: its work is no function of the batch size"
 
 Work = tuple[Any, ...]
 
@@ -79,17 +84,17 @@ def affine(one: Any, at_one: int, two: Any, at_two: int, batch: int) -> Any:  # 
     """A number, or a nest of numbers, measured at two batch sizes, carried on to a third along a line.
 
     Raises:
-        ValueError: when the two do not have the same form.
+        UsageError: when the two do not have the same form.
     """
     if isinstance(one, tuple):
         if not isinstance(two, tuple) or len(one) != len(two):
-            raise ValueError(f"{one} and {two} differ in form")
+            raise UsageError(f"{one} and {two}, at two batch sizes, differ in form", hint=NO_LINE)
         return tuple(affine(a, at_one, b, at_two, batch) for a, b in zip(one, two, strict=True))
     if one == two:
         return one
     if isinstance(one, int) and isinstance(two, int) and not isinstance(one, bool):
         return one + (two - one) * (batch - at_one) // (at_two - at_one)
-    raise ValueError(f"{one!r} and {two!r} can't lie on a line")
+    raise UsageError(f"{one!r} and {two!r}, at two batch sizes, lie on no line", hint=NO_LINE)
 
 
 def by_kind(sizes: Sequence[int], kinds: Sequence[int]) -> Mapping[str, int]:

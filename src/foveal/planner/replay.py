@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.errors import UsageError
 from foveal.planner.convolution import Backend
 from foveal.planner.cuda import cuda_peaks
-from foveal.planner.record import KINDS, Op, Recording, Work, affine
+from foveal.planner.record import KINDS, NO_LINE, Op, Recording, Work, affine
 from foveal.planner.workspace import need
 
 #: The bound lies this far above what the operators need at most.
@@ -61,12 +62,12 @@ class Replay:
         backend: whose workspaces to count.
 
     Raises:
-        ValueError: when the two do not tell the same story.
+        UsageError: when the two do not tell the same story.
     """
 
     def __init__(self, one: Recording, two: Recording | None, backend: Backend) -> None:
         if two is not None and not one.same_story(two):
-            raise ValueError("other operators run at another batch size")
+            raise UsageError("the network runs other operators at another batch size", hint=NO_LINE)
         self._one, self._two, self.backend = one, two, backend
         self._number = np.array([n for n, _ in one.events], dtype=np.int64)
         self._sign = np.array([1 if new else -1 for _, new in one.events], dtype=np.int64)
@@ -172,12 +173,14 @@ class Largest:
 
     replay: Replay
     budget: int
-    limit: int = 1 << 16
+    limit: int = 1 << 12
     tried: dict[int, int] = field(default_factory=dict)
 
     def find(self) -> int:
         """Pictures; 0 when not even one fits."""
-        low, high = 0, self.limit + 1
+        low, high = 0, self.limit
+        while self._need(high) <= self.budget:
+            low, high = high, 4 * high
         one, hundred = self._need(1), self._need(100)
         guess = 1 + (self.budget - one) * 99 // max(1, hundred - one)  # needs lie nearly on a line
         for tried in (guess, guess + 1, guess - 1, guess + 3, guess - 3):

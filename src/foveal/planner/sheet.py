@@ -123,5 +123,5 @@ def _remedies(plan: Plan) -> str:
     if plan.cheapest_fit:
         lines.append(f"Cheapest that fits: {' + '.join(plan.cheapest_fit)}")
     elif not plan.fits.ok:
-        lines.append("No combination of these fits.")
+        lines.append("None of the combinations that were tried fits.")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from PIL import Image
 from foveal.files import replacing, write_json
 from foveal.measure.painting import colours_of, painted
 from foveal.ship.masks import Mask, MaskPrediction
+from foveal.ship.naming import Names
 from foveal.ship.overlay import with_legend
 from foveal.ship.rle import encode
 from foveal.values import SCHEMA, Legend
@@ -20,17 +21,25 @@ from foveal.values import SCHEMA, Legend
 _SMALLEST, _LARGEST = 480, 1600
 
 
-def write_masks(predictions: Iterable[MaskPrediction], legend: Legend, folder: Path) -> Iterator[dict[str, Any]]:
+def write_masks(
+    predictions: Iterable[MaskPrediction], legend: Legend, folder: Path, names: Names | None = None
+) -> Iterator[dict[str, Any]]:
     """Write `NAME.png` and `overlays/NAME.png` of each, and `predictions.json` of all; yields its entries.
 
-    A name that comes again gets a number. What could not be read is an entry with its reason.
+    What could not be read is an entry with its reason.
+
+    Args:
+        predictions: in the order of the entries.
+        legend: of the classes.
+        folder: where to.
+        names: of the files; by default the pictures' own, with a number where one is taken.
     """
     rows: list[dict[str, Any]] = []
-    taken: set[str] = set()
+    names = names or Names(folder)
     for prediction in predictions:
         row = _entry(prediction, legend)
         if prediction.mask is not None and prediction.picture is not None:
-            name = _fresh(Path(prediction.path).stem or "picture", taken)
+            name = names.fresh(prediction.path)
             files = {"mask": folder / f"{name}.png", "overlay": folder / "overlays" / f"{name}.png"}
             _save(as_palette(prediction.mask, legend), files["mask"])
             _save(overlay(prediction.picture, prediction.mask, legend), files["overlay"])
@@ -99,14 +108,6 @@ def _percent(share: float) -> str:
 def _rgb(colour: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> tuple[int, int, int]:
     r, g, b = colour.tolist()
     return r, g, b
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    fresh, n = name, 2
-    while fresh.lower() in taken:
-        fresh, n = f"{name}-{n}", n + 1
-    taken.add(fresh.lower())
-    return fresh
 
 
 def _save(picture: Image.Image, target: Path) -> None:

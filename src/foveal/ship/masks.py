@@ -90,6 +90,7 @@ class MaskPredictor:
         self._module: torch.nn.Module | None = None
         self._plain: Engine | None = None
         self._halo: int | None = None
+        self._longest: dict[tuple[int, int], int] = {}  # of tiles, by sizes that needed no tiles
         self.engine_name, self.engine_reason = "torch-f32", ""
 
     @classmethod
@@ -110,19 +111,26 @@ class MaskPredictor:
                 name = os.fspath(picture) if isinstance(picture, str | os.PathLike) else f"<picture {number}>"
                 try:
                     rgb = self._read(picture, name)
+                    found = self.answer(rgb, name)
                 except UnreadableImage as refusal:
-                    yield MaskPrediction(name, error=f"{refusal.code}: {refusal.detail}")
-                    continue
-                yield self.answer(rgb, name)
+                    found = MaskPrediction(name, error=f"{refusal.code}: {refusal.detail}")
+                except UsageError as refusal:  # too large for one pass, and not to be had in tiles
+                    found = MaskPrediction(name, error=f"too_large: {refusal.message}")
+                yield found
 
     def answer(self, rgb: Image.Image, name: str = "<picture>") -> MaskPrediction:
         """The mask of one decoded picture."""
         began = time.monotonic()
-        logits, tiles = self.logits(rgb)
-        return MaskPrediction(name, _likeliest(logits), rgb, time.monotonic() - began, tiles)
+        found, tiles = self._seen(rgb)
+        return MaskPrediction(name, _likeliest(found, rgb.size), rgb, time.monotonic() - began, tiles)
 
     def logits(self, rgb: Image.Image) -> tuple[Logits, int]:
         """Logits `(K, H, W)` at the picture's own size, and in how many pieces they were computed."""
+        found, tiles = self._seen(rgb)
+        return np.stack([_enlarged(plane, rgb.size) for plane in found]), tiles
+
+    def _seen(self, rgb: Image.Image) -> tuple[Logits, int]:
+        """Logits at the size that the network looks at a picture in."""
         size = fitted(rgb.size, self.preprocess)
         pixels = np.asarray(resized_to(size, rgb, self.preprocess))
         (height, width), (tall, wide) = pixels.shape[:2], self._canvas(size)
@@ -132,7 +140,7 @@ class MaskPredictor:
             canvas[:] = np.array(self.preprocess.background, dtype=np.uint8)
             canvas[:height, :width] = pixels
         found, tiles = self._whole_or_tiled(canvas)
-        return _enlarged(found[:, :height, :width], rgb.size), tiles
+        return found[:, :height, :width], tiles
 
     def module(self) -> torch.nn.Module:
         """The network in torch, ready to answer."""
@@ -199,7 +207,10 @@ class MaskPredictor:
         limit = memory_limit()
         budget = self._memory if self._memory is not None else int(_SHARE * limit) if limit else None
         whole = max(height, width)
-        if budget is None or prediction_bytes(self.module(), (3, height, width)) <= budget:
+        if budget is None or self._longest.get((height, width)) == whole:
+            return whole
+        if prediction_bytes(self.module(), (3, height, width)) <= budget:
+            self._longest[height, width] = whole
             return whole
         stride, low, high = self._stride(), 1, -(-whole // self._stride())
         while high - low > 1:
@@ -251,19 +262,22 @@ def _averaged(views: Sequence[Logits]) -> Logits:
     return averaged
 
 
-def _likeliest(logits: Logits) -> Mask:
-    """The class with the largest logit, `(H, W)`; class by class, which is much sooner than `argmax` over rows."""
-    best, mask = logits[0].copy(), np.zeros(logits.shape[1:], dtype=np.uint8)
+def _likeliest(logits: Logits, size: tuple[int, int]) -> Mask:
+    """The class with the largest logit at a width and height, `(H, W)`.
+
+    Class by class: that is much sooner than `argmax` over rows, and one class after the other is enlarged.
+    """
+    best = np.array(_enlarged(logits[0], size))
+    mask = np.zeros(best.shape, dtype=np.uint8)
     for k in range(1, len(logits)):
-        better = logits[k] > best
-        mask[better] = k
-        np.maximum(best, logits[k], out=best)
+        plane = _enlarged(logits[k], size)
+        mask[plane > best] = k
+        np.maximum(best, plane, out=best)
     return mask
 
 
-def _enlarged(logits: Logits, size: tuple[int, int]) -> Logits:
-    """Logits at another width and height, bilinear."""
-    if (logits.shape[2], logits.shape[1]) == size:
-        return logits
-    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in logits]
-    return np.stack([np.asarray(p) for p in planes])
+def _enlarged(plane: Logits, size: tuple[int, int]) -> Logits:
+    """One class's logits `(h, w)` at another width and height, bilinear."""
+    if plane.shape[::-1] == size:
+        return plane
+    return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from foveal.files import replacing, write_json
 from foveal.ship.maps import AnswerMap
+from foveal.ship.naming import Names
 from foveal.values import SCHEMA
 
 #: Okabe and Ito's colours, which people who see few colours can tell apart, and two more.
@@ -28,14 +29,15 @@ _LONGEST = 1600
 _SHOWN = 8
 
 
-def write_maps(found: AnswerMap, folder: Path) -> dict[str, Any]:
+def write_maps(found: AnswerMap, folder: Path, names: Names | None = None) -> dict[str, Any]:
     """Write the array, the pictures and what they mean; returns the latter, as `maps[]` of `--json`.
 
     Files: `NAME.npy` `(K, h, w)`, `NAME.png` (the likeliest class at each place), `NAME-CLASS.png` for the classes
     with the highest peaks, `NAME.json`; where the model can tell, `NAME-none.npy` `(h, w)`, the probability of
-    none of the classes.
+    none of the classes. NAME is the picture's own, as long as no other file or answer has it; `names` gives the
+    names of several pictures.
     """
-    name = Path(found.path).stem or "picture"
+    name = (names or Names(folder)).fresh(found.path)
     files = {"array": folder / f"{name}.npy", "overlay": folder / f"{name}.png"}
     with replacing(files["array"]) as part, part.open("wb") as stream:
         np.save(stream, found.probabilities)

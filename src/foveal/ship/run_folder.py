@@ -7,14 +7,17 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.data import reopen_dataset
 from foveal.errors import BundleError, UsageError
 from foveal.files import read_json, write_json, write_text
 from foveal.machine import versions
+from foveal.progress import logged_seconds
 from foveal.values import Dataset, Decisions
 
 #: What a run leaves: its folder, and what stands in its `summary.json`.
@@ -34,6 +37,17 @@ class Start:
     def task(self) -> str:
         """What the data are for, once they were read; before that nobody knows more than the settings."""
         return self.dataset.task if self.dataset is not None else self.config.task
+
+    def keep_in(self, run: RunFolder, clock: Clock) -> None:
+        """Write `config.json` now, and after each decision, unless the run was told to leave meanwhile: what the
+        last moment brings about is not what it decided."""
+        run.write("config.json", self.to_dict())
+
+        def on_new() -> None:
+            clock.check()
+            run.write("config.json", self.to_dict())
+
+        self.decisions.on_new = on_new
 
     def to_dict(self) -> dict[str, Any]:
         """As `config.json`."""
@@ -92,23 +106,33 @@ class RunFolder:
         plain = re.sub(r"[^\w.-]+", "-", name)
         base = Path(out) if out else Path("runs") / f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
         path = base
-        for n in range(2, 100):
-            if out or not path.exists():
-                break
-            path = base.with_name(f"{base.name}-{n}")
         try:
-            if path.exists() and any(path.iterdir()):
+            base.parent.mkdir(parents=True, exist_ok=True)
+            for n in count(2):
+                try:
+                    path.mkdir()
+                    return cls(path, made=True)
+                except FileExistsError:
+                    if out:
+                        break
+                path = base.with_name(f"{base.name}-{n}")  # another run began in the same second
+            if any(path.iterdir()):
                 raise UsageError(f"{path} exists and is not empty", hint="give a new folder with --out")
-            made = not path.exists()
-            path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", hint="give another folder with --out") from None
-        return cls(path, made)
+        return cls(path, made=False)
 
     @property
     def model(self) -> Path:
         """Where the bundle lies."""
         return self.path / "model"
+
+    def clock_going_on(self, clock: Clock, budget: float, more: float | None) -> Clock:
+        """The clock of a run that goes on: what was worked is spent of its budget, or `more` seconds are left."""
+        spent = logged_seconds(self.path / "log.jsonl")
+        clock.born -= spent
+        clock.budget = budget if more is None else spent + more
+        return clock
 
     def write(self, name: str, value: Mapping[str, Any] | str) -> None:
         """A JSON or text file, whole or not at all."""

@@ -18,7 +18,8 @@ from foveal.data.samples import unpack
 from foveal.errors import DataError
 from foveal.fit.augment import Augment
 from foveal.fit.batches import Batches, logits_of
-from foveal.fit.loop import Job, Outcome, Settings, train_network
+from foveal.fit.job import Job, Outcome, Settings
+from foveal.fit.loop import train_network
 from foveal.planner import plan
 from foveal.studies.frame import Setting
 from foveal.values import Preprocess
@@ -50,7 +51,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Lesson:
-    """How a network learns; see `fit.loop.Settings` and `fit.augment.Augment`."""
+    """How a network learns; see `fit.job.Settings` and `fit.augment.Augment`."""
 
     steps: int
     batch: int = 64

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.clock import Clock
+from foveal.config import MAX_PIXELS
 from foveal.data.mask_files import Mask
 from foveal.data.pairs import load_pairs
 from foveal.data.pixels import Pixels, load_pixels
@@ -21,11 +22,13 @@ from foveal.fit.evidence import Evidence
 from foveal.fit.learned import Learned
 from foveal.fit.mask_evidence import MaskEvidence
 from foveal.models.backbones import DEFAULT
-from foveal.progress import Progress
+from foveal.progress import Bar, Progress
 from foveal.values import Decisions, Legend, Placed, Preprocess, Side, Split
 
 Array = NDArray[np.float32]
 
+#: A rung is stepped on only when this much more than its estimate is left.
+MARGIN = 1.3
 #: Bytes of rendered pictures that are kept between trainings.
 _KEPT = 512 << 20
 
@@ -47,6 +50,7 @@ class Work:
         memory: bytes that the process was told to stay within; None: what the machine has.
         plans: recordings of training steps, so that each is made once.
         backbone: the pretrained network to begin from, by name.
+        max_pixels: of a picture; larger ones were refused when they were first read.
         only: the strategy that was pinned; None: the ladder climbs.
         beneath: what frozen parts of networks made of the training side, so that it is computed once.
     """
@@ -65,6 +69,7 @@ class Work:
     memory: int | None = None
     plans: dict[Any, Any] = field(default_factory=dict, repr=False)
     backbone: str = DEFAULT
+    max_pixels: int = MAX_PIXELS
     only: str | None = None
     beneath: dict[Any, Any] = field(default_factory=dict, repr=False)
     _pixels: dict[Side, Pixels] = field(default_factory=dict, repr=False)
@@ -98,11 +103,9 @@ class Work:
             DataError: when pictures changed since they were first read.
         """
         if side not in self._pixels:
-            records = [p.record for p in self.split.on(side)]
-            with self.clock.lap("features"), self.progress.stage(f"pictures ({side})", len(records)) as bar:
-                self._pixels[side] = load_pixels(
-                    records, self.preprocess, self.spool, memory=self.memory, on_each=bar
-                )
+            placed = self.split.on(side)
+            with self.clock.lap("features"), self.progress.stage(f"pictures ({side})", len(placed)) as bar:
+                self._pixels[side] = self._loaded(placed, self.preprocess, self.spool, bar)
         return self._pixels[side]
 
     def rendered(self, placed: Sequence[Placed], preprocess: Preprocess) -> Pixels:
@@ -127,7 +130,13 @@ class Work:
             self.clock.lap("features"),
             self.progress.stage(f"pictures ({preprocess.size} px)", len(placed)) as bar,
         ):
-            return load_pixels([p.record for p in placed], preprocess, memory=self.memory, on_each=bar)
+            return self._loaded(placed, preprocess, None, bar)
+
+    def _loaded(self, placed: Sequence[Placed], preprocess: Preprocess, spool: Spool | None, bar: Bar) -> Pixels:
+        return load_pixels(
+            [p.record for p in placed], preprocess, spool,
+            max_pixels=self.max_pixels, memory=self.memory, on_each=bar,
+        )  # fmt: skip
 
     def pairs(self, placed: Sequence[Placed], preprocess: Preprocess) -> tuple[Pixels, Mask]:
         """These pictures and their masks in the box of a `fit`, see `data.pairs.load_pairs`; read once.
@@ -147,7 +156,10 @@ class Work:
             self.clock.lap("features"),
             self.progress.stage(f"pictures ({width} × {height})", len(placed)) as bar,
         ):
-            return load_pairs([p.record for p in placed], preprocess, legend, memory=self.memory, on_each=bar)
+            return load_pairs(
+                [p.record for p in placed], preprocess, legend,
+                max_pixels=self.max_pixels, memory=self.memory, on_each=bar,
+            )  # fmt: skip
 
     def labels(self, placed: Sequence[Placed]) -> NDArray[np.int64]:
         """Positions of these pictures' labels in `split.classes`, `(N,)`."""

@@ -82,12 +82,13 @@ class Frozen:
         evidence = (
             Evidence.of(seen["train"], np.log(np.maximum(chosen.probabilities, 1e-7)), labels) if chosen else None
         )
+        n = len(evidence.logits) if evidence else 0  # exact copies of a picture count once
         return Candidate(
             strategy=self.name,
             seconds=work.clock.spent() - began,
-            score=chosen.accuracy if chosen else None,
-            score_ci95=wilson(evidence.right, len(labels)) if evidence else None,
-            score_n=len(labels),
+            score=evidence.right / n if evidence else None,
+            score_ci95=wilson(evidence.right, n) if evidence else None,
+            score_n=n,
             learned=Learned.of_head(head, work.features.preprocess, work.features.backbone, self.views),
             logits={side: head.logits(features[side]) for side in ("val", "test")},
             seen=seen,

@@ -13,17 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveal.fit.recipes import RECIPES, Recipe
-from foveal.fit.strategies.base import Array, Candidate, Work
+from foveal.fit.strategies.base import MARGIN, Array, Candidate, Work
 from foveal.fit.strategies.mirror import MIRROR_LOSS
 from foveal.metrics.intervals import wilson
 from foveal.values import Side
 
-#: A longer recipe must fit with this much to spare before a shorter one steps aside for it.
-_SPARE = 1.15
+if TYPE_CHECKING:
+    from foveal.fit.training import Trainer
+
+#: A longer recipe must fit with this much to spare before a shorter one steps aside for it: a little more than the
+#: ladder asks of it afterwards.
+_SPARE = 1.05 * MARGIN
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Scratch:
         recipe = self._mirrored(work, so_far)
         trainer = Trainer(recipe, work)
         steps = work.decisions.settle(f"{self.name} steps", trainer.affordable_steps)
-        outcomes = [trainer.train(member, steps) for member in range(recipe.members)]
+        outcomes = self._members(trainer, steps, work)
         learned = trainer.learned()
         with work.clock.lap("evaluate"):
             logits: dict[Side, Array] = {side: trainer.answers(work.pixels(side)) for side in ("val", "test")}
@@ -80,6 +85,23 @@ class Scratch:
             seen={side: work.split.on(side) for side in ("train", "val", "test")},
             settings={"recipe": asdict(recipe), "outcomes": outcomes},
         )
+
+    def _members(self, trainer: Trainer, steps: int, work: Work) -> list[dict[str, Any]]:
+        """How each network's training went; a network that the time, or someone, stopped short is worth nothing
+        beside others that were not."""
+        outcomes: list[dict[str, Any]] = []
+        known = work.decisions.made.get(key := f"{self.name} members")
+        for member in range(known["value"] if known else self.recipe.members):
+            if outcomes and not known and work.clock.left(reserve=work.reserve) <= 0:
+                break
+            outcome = trainer.train(member, steps)
+            if outcomes and not known and f"{self.name}-{member} stopped at" in work.decisions.made:
+                trainer.forget_last()
+                break
+            outcomes.append(outcome)
+        if len(outcomes) < self.recipe.members and not known:
+            work.decisions.record(key, len(outcomes), "the time was up, or someone said stop")
+        return outcomes
 
     def _mirrored(self, work: Work, so_far: Sequence[Candidate]) -> Recipe:
         """The recipe, with mirroring where the first network says that it keeps the label."""

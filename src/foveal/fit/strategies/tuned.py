@@ -72,9 +72,13 @@ class Tune:
 
     def refuse(self, work: Work, so_far: Sequence[Candidate]) -> str | None:
         """Not worth it when nobody could tell its gain from chance."""
-        best = best_of(so_far, work.decisions)
-        if best is None or best.score is None:
+        backbone, best = work.features.backbone, best_of(so_far, work.decisions)
+        if self.how.cut and not backbone.stages:
+            return f"the stages of {backbone.name} are not known: no part of it can be frozen alone"
+        if best is None:
             return None
+        if best.score is None:
+            return "no pictures can be held out, and so nothing would tell whether it is better"
         if best.settings.get("learns") == "all":
             return f"{best.strategy} has learned from all pictures: none is left to compare the two by"
         return untellable(USUAL_GAIN, best)
@@ -103,6 +107,8 @@ class Tune:
         trials = _Trials(self.how, work, inside, outside, old)
         size = work.decisions.settle(f"{self.name} size", trials.choose)
         learns = work.decisions.settle(f"{self.name} learns from", lambda: trials.enough(size))
+        reasons = (work.decisions.made[f"{self.name} {what}"]["reason"] for what in ("size", "learns from"))
+        work.progress.say(f"{self.name} at {size} px: " + "; ".join(reasons))
         some = train if learns == "all" else inside
         tuner = _tuner(self.how, work, size)
         share = trials.share(size, learns)
@@ -116,7 +122,7 @@ class Tune:
         network, settings = tuner.train(self.name, some, steps, reserve=reserve)
         settings["learns"] = learns
         if learns == "all":
-            evidence = trials.evidence.get(size)
+            evidence = trials.shown(size)
         else:
             evidence = Evidence.of(outside, tuner.answers(network, outside), work.labels(outside))
         return _candidate(self.name, tuner, network, some, evidence, work.clock.spent() - began, settings)
@@ -225,6 +231,13 @@ class _Trials:
             if found.sum_of_z >= _DECISIVE and short:
                 return "all", f"a short trial was better than the rungs before: {found}"
         return "the pictures inside", f"{len(self.outside)} are held out to see whether it is worth it"
+
+    def shown(self, size: int) -> Evidence | None:
+        """What the decisive trial showed; made again where another process made it and this one has to compare."""
+        compared = f"keep {self.how.name}" in self.work.decisions.made
+        if size not in self.evidence and self.old is not None and self.outside and not compared:
+            self.evidence[size] = self._tried(size)
+        return self.evidence.get(size)
 
     def _worth_a_trial(self, size: int) -> bool:
         """Whether it could be decisive, and takes a small part of the time left."""
