@@ -108,7 +108,9 @@ def other_table() -> str:
     lines, machines = ["| what | measured |", "| --- | --- |"], dict[str, list[str]]()
     for name in ("features", "fully_convolutional", "masks", "scale", "hostile"):
         found = _result(name)
-        lines += [f"| {words} | {value} |" for words, value in (found or {}).get("lines", {}).items()]
+        if found is None:
+            continue
+        lines += [f"| {words} | {value} |" for words, value in found.get("lines", {}).items()]
         machines.setdefault(_machine_line(name), []).append(f"`bench/{name}.py`")
     told = [f"{line[:-1]} ({', '.join(names)})." for line, names in machines.items()]
     return "\n".join([*lines, "", "\n\n".join(told)])

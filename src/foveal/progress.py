@@ -91,7 +91,9 @@ class _Counted:
     def __init__(self, inner: Bar, total: int, heard: Callable[..., None]) -> None:
         self._inner, self._total, self._heard = inner, total, heard
         self.done = 0
-        self._told: tuple[float, int] | None = None  # when figures were last told, and what was done by then
+        self._told: tuple[float, int] | None = (
+            None  # when figures were last told, or it began, and what was done by then
+        )
 
     def total(self, count: int) -> None:
         self._total = count
@@ -99,6 +101,7 @@ class _Counted:
 
     def __call__(self, done: int) -> None:
         self.done += done
+        self._told = self._told or (time.monotonic(), self.done)
         self._inner(done)
 
     def tell(self, **figures: float) -> None:

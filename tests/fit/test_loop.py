@@ -125,9 +125,7 @@ def test_few_slow_steps_are_held_against_the_clock_without_waiting_for_a_look(mo
     assert cuts and outcome.steps <= schedule.end == cuts[-1][2] < 10**6
 
 
-@pytest.mark.parametrize(
-    ("stopped", "budget", "expected"), [(False, 0.4, 0), (True, 60, 1), (False, math.inf, 1)]
-)
+@pytest.mark.parametrize(("stopped", "budget", "expected"), [(False, 0.4, 0), (True, 60, 1), (False, math.inf, 1)])
 def test_a_checkpoint_that_takes_longer_than_what_is_left_is_not_written(
     monkeypatch, tmp_path, stopped, budget, expected
 ):
