@@ -2,14 +2,16 @@
 
     uv run python bench/masks.py [--runs 5]
 
-Pictures of 360 × 480 in 11 classes. Both begin with decoded pixels and end with a mask: the peer normalises, runs
-the network in channels_last and takes the likeliest class. Weights are as they come, and change no time. Both
-take turns in one process. Rows are kept in `bench/results/masks.json`.
+Pictures of 360 × 480 in 11 classes. All begin with decoded pixels and end with a mask: a peer normalises, runs the
+network and takes the likeliest class; one in torch's own memory format, one in channels_last, as somebody who
+knows would. Weights are as they come: which precision the predictor chooses depends on them. They take turns in
+one process. Rows are kept in `bench/results/masks.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +31,8 @@ from foveal.values import Legend, Manifest, Preprocess
 
 HEIGHT, WIDTH, CLASSES, PICTURES = 360, 480, 11, 12
 DECODERS = ("fcn8s", "unet")
+#: Eager torch, and the memory format that its network and pictures are in.
+FORMS = {"eager": torch.contiguous_format, "eager in channels_last": torch.channels_last}
 
 
 def bundle_of(decoder: str) -> Bundle:
@@ -53,15 +57,17 @@ def bundle_of(decoder: str) -> Bundle:
     return Bundle(manifest, tensors)
 
 
-def eager(module: nn.Module, preprocess: Preprocess) -> Callable[[Image.Image], NDArray[np.uint8]]:
+def eager(
+    module: nn.Module, preprocess: Preprocess, form: torch.memory_format
+) -> Callable[[Image.Image], NDArray[np.uint8]]:
     """As a person would write it."""
-    module = module.eval().to(memory_format=torch.channels_last)
+    module = copy.deepcopy(module).eval().to(memory_format=form)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (preprocess.mean, preprocess.std))
 
     def answer(picture: Image.Image) -> NDArray[np.uint8]:
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
         with torch.inference_mode():
-            logits = module(((pixels - mean) / std).contiguous(memory_format=torch.channels_last))
+            logits = module(((pixels - mean) / std).contiguous(memory_format=form))
             mask: NDArray[np.uint8] = logits[0].argmax(0).to(torch.uint8).numpy()
             return mask
 
@@ -86,29 +92,27 @@ def main() -> None:
     pictures = [Image.fromarray(n).resize((WIDTH, HEIGHT)) for n in noise]
     for decoder in DECODERS:
         predictor = MaskPredictor(bundle_of(decoder))
-        peer = eager(predictor.module(), predictor.preprocess)
+        peers = {name: eager(predictor.module(), predictor.preprocess, form) for name, form in FORMS.items()}
         for one in pictures[:2]:  # warm, and compiled
             predictor.answer(one)
-            peer(one)
+            for peer in peers.values():
+                peer(one)
         for run in range(len(results.of(decoder=decoder)), options.runs):
-            found = {"foveal_per_s": rate(predictor.answer, pictures), "eager_per_s": rate(peer, pictures)}
-            times = found["foveal_per_s"] / found["eager_per_s"]
-            engine = predictor.engine_name
-            results.add(
-                decoder=decoder, run=run, engine=engine, threads=torch.get_num_threads(), times=times, **found
-            )
-    summary = {
-        d: {k: spread(r[k] for r in results.of(decoder=d)) for k in ("foveal_per_s", "eager_per_s", "times")}
-        for d in DECODERS
-    }
+            found = {"foveal": rate(predictor.answer, pictures)}
+            found |= {name: rate(peer, pictures) for name, peer in peers.items()}
+            ahead = {f"times {name}": found["foveal"] / found[name] for name in peers}
+            results.add(decoder=decoder, run=run, engine=predictor.engine_name, per_second=found, **ahead)
     lines = {}
-    for decoder, row in summary.items():
-        sd = f"{row['times']['sd']:.1f}" if row["times"]["sd"] is not None else "–"
-        lines[f"masks of {HEIGHT} × {WIDTH}, {decoder}, against eager fp32"] = (
-            f"{row['foveal_per_s']['mean']:.1f}/s against {row['eager_per_s']['mean']:.1f}/s: "
-            f"{row['times']['mean']:.1f} times (n {row['times']['n']}, sd {sd})"
-        )
-    results.save(summary=summary, lines=lines)
+    for decoder in DECODERS:
+        rows = results.of(decoder=decoder)
+        own = spread(r["per_second"]["foveal"] for r in rows)["mean"]
+        beside = []
+        for name in FORMS:
+            times, rate_of = spread(r[f"times {name}"] for r in rows), spread(r["per_second"][name] for r in rows)
+            sd = f"{times['sd']:.1f}" if times["sd"] is not None else "–"
+            beside.append(f"{times['mean']:.1f} times {name}, {rate_of['mean']:.1f}/s (sd {sd})")
+        lines[f"masks of {HEIGHT} × {WIDTH}, {decoder}"] = f"{own:.1f}/s: {'; '.join(beside)}; n {len(rows)}"
+    results.save(lines=lines)
 
 
 if __name__ == "__main__":
