@@ -9,11 +9,9 @@ from functools import partial
 
 from foveal.clock import format_duration
 from foveal.errors import MemoryShort, UnknownName
-from foveal.fit.strategies.base import MARGIN, Candidate, Strategy, Work
+from foveal.fit.strategies.base import MARGIN, WORSE, Candidate, Strategy, Work
 from foveal.values import Decisions
 
-#: A training repeated on more pictures went wrong when its loss ends so much higher.
-_WORSE = 0.2
 _ALL = "every rung was climbed"
 
 
@@ -104,7 +102,7 @@ def _beats(candidate: Candidate, best: Candidate, *, surely: bool) -> tuple[bool
         words = (
             f"{best.strategy} with the pictures that were held out; training loss {lost:.3g}, before {before:.3g}"
         )
-        return lost <= before + _WORSE, words
+        return lost <= before + WORSE, words
     if candidate.evidence is not None and best.evidence is not None:
         found = candidate.evidence.beside(best.evidence)
         if found.n:

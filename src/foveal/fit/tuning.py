@@ -41,6 +41,8 @@ _HEAD_STRENGTH = 4.0
 #: Seconds to read a picture.
 _READING = 0.002
 _OPTIMIZER = "adamw"
+#: What a head may be divided by before the layers beneath it learn.
+_TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 #: Steps between looks at the loss: trainings are short.
 _LOOK = 25
 
@@ -97,6 +99,21 @@ class Maps:
         drawn = np.stack([self._views[v][row] for v, row in zip(view, self._rows[some], strict=True)])
         maps = torch.from_numpy(drawn).to(self._device).float()
         return maps.contiguous(memory_format=torch.channels_last), self._labels[some].to(self._device)
+
+
+def temper(network: Tuned, cut: int, inputs: Tensor, targets: Tensor) -> None:
+    """Make the head as sure as it may be on pictures that were changed: divide it by its best temperature.
+
+    Fitted on a few plain pictures it is much too sure of augmented ones: losses of 70 began trainings whose first
+    steps undid the network.
+    """
+    with torch.inference_mode():
+        logits = network.upper(inputs, cut).float()
+        losses = [float(nn.functional.cross_entropy(logits / t, targets)) for t in _TEMPERATURES]
+    best = _TEMPERATURES[int(np.nanargmin(losses))] if not all(map(math.isnan, losses)) else 1.0
+    with torch.no_grad():
+        network.head.weight.div_(best)
+        network.head.bias.div_(best)
 
 
 class Tuner:
@@ -156,6 +173,7 @@ class Tuner:
         torch.manual_seed(work.seed)
         network = self._with_head(pixels, labels)
         batches = self._batches(network, placed, pixels, labels, steps)
+        temper(network, self.cut, *batches(0))
         settings = Settings(
             steps,
             how.rate,

@@ -29,6 +29,8 @@ Array = NDArray[np.float32]
 
 #: A rung is stepped on only when this much more than its estimate is left.
 MARGIN = 1.3
+#: A training repeated on more pictures went wrong when its loss ends so much higher.
+WORSE = 0.2
 #: Bytes of rendered pictures that are kept between trainings.
 _KEPT = 512 << 20
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from foveal.fit.evidence import Comparison, Evidence, compare, hold_out
 from foveal.fit.head import FOLDS
-from foveal.fit.strategies.base import Array, Candidate, Work, best_of, untellable
+from foveal.fit.strategies.base import WORSE, Array, Candidate, Work, best_of, untellable
 from foveal.fit.strategies.mirror import mirror_keeps_label
 from foveal.fit.tunings import CACHED, FULL, Tuning
 from foveal.metrics.intervals import wilson
@@ -122,7 +122,7 @@ class Tune:
         network, settings = tuner.train(self.name, some, steps, reserve=reserve)
         settings["learns"] = learns
         if learns == "all":
-            evidence = trials.shown(size)
+            evidence = trials.shown(size, float(settings["outcome"]["loss"]))
         else:
             evidence = Evidence.of(outside, tuner.answers(network, outside), work.labels(outside))
         return _candidate(self.name, tuner, network, some, evidence, work.clock.spent() - began, settings)
@@ -195,6 +195,7 @@ class _Trials:
         self.inside = _some(inside, _TRIAL_PICTURES, work.seed)
         self.outside = _some(outside, _TRIAL_PICTURES // 2, work.seed)
         self.evidence: dict[int, Evidence] = {}
+        self.losses: dict[int, float] = {}
 
     def choose(self) -> tuple[int, str]:
         """The size after which a larger one does not do better, as far as the time goes."""
@@ -232,11 +233,19 @@ class _Trials:
                 return "all", f"a short trial was better than the rungs before: {found}"
         return "the pictures inside", f"{len(self.outside)} are held out to see whether it is worth it"
 
-    def shown(self, size: int) -> Evidence | None:
-        """What the decisive trial showed; made again where another process made it and this one has to compare."""
+    def shown(self, size: int, loss: float) -> Evidence | None:
+        """What the decisive trial showed, if the training on all pictures came as far by its loss.
+
+        It is made again where another process made it, and this one has to compare.
+        """
         compared = f"keep {self.how.name}" in self.work.decisions.made
         if size not in self.evidence and self.old is not None and self.outside and not compared:
             self.evidence[size] = self._tried(size)
+        if size in self.evidence and not loss <= self.losses[size] + WORSE:
+            self.work.progress.say(
+                f"a loss of {loss:.3g}, after {self.losses[size]:.3g} in the trial: it went wrong"
+            )
+            return None
         return self.evidence.get(size)
 
     def _worth_a_trial(self, size: int) -> bool:
@@ -280,7 +289,10 @@ class _Trials:
     def _tried(self, size: int) -> Evidence:
         tuner = _tuner(replace(self.how, epochs=_TRIAL_EPOCHS, least_steps=40), self.work, size)
         steps = max(40, round(_TRIAL_EPOCHS * len(self.inside) / self.how.batch))
-        network, _ = tuner.train(f"{self.how.name}-trial-{size}", self.inside, steps, reserve=self.work.reserve)
+        network, settings = tuner.train(
+            f"{self.how.name}-trial-{size}", self.inside, steps, reserve=self.work.reserve
+        )
+        self.losses[size] = float(settings["outcome"]["loss"])
         return Evidence.of(self.outside, tuner.answers(network, self.outside), self.work.labels(self.outside))
 
 
