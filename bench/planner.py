@@ -176,9 +176,9 @@ _BUILT: dict[Any, nn.Module] = {}
 _REPLAYS: dict[Any, Any] = {}
 
 
-def again(results: Results) -> None:
-    """Plan every measured case once more; what was measured is kept."""
-    cases = [row for row in results.rows if "form" in row]
+def again(results: Results, only: str) -> None:
+    """Plan every measured case of these networks once more; what was measured is kept."""
+    cases = [row for row in results.rows if "form" in row and only in row["network"]]
     for row in sorted(cases, key=lambda r: (r["network"], r["optimizer"], r["form"], r["batch"])):
         row |= predicted(row)
     results.save()
@@ -296,7 +296,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = Results("planner")
     if arguments.again:
-        again(results)
+        again(results, arguments.only)
         savings(results)
     elif arguments.remedies:
         remedies(results, time.monotonic() + arguments.seconds)
