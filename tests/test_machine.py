@@ -90,3 +90,11 @@ print(before - after)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 20 * MIB
+
+
+def test_the_peak_is_this_process_own_and_not_of_the_one_that_began_it():
+    """Linux hands `ru_maxrss` on through exec."""
+    held = b"x" * (400 * MIB)
+    code = "from foveal import machine; print(machine.peak_rss())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) < len(held)
