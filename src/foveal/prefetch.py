@@ -8,11 +8,17 @@ import threading
 
 
 def prefetch(*modules: str) -> None:
-    """Import modules in the background. Who needs one earlier waits for it as for any import."""
+    """Import modules in the background. Who needs one earlier waits for it as for any import.
+
+    A process that ends waits for the module that is under way: it can't be torn down while it loads.
+    """
+    ending = threading.main_thread()
 
     def fetch() -> None:
         for name in modules:
-            with contextlib.suppress(ImportError):  # it is reported where it is needed
+            if not ending.is_alive():
+                return
+            with contextlib.suppress(ImportError, RuntimeError):  # it is reported where it is needed
                 importlib.import_module(name)
 
-    threading.Thread(target=fetch, name="prefetch", daemon=True).start()
+    threading.Thread(target=fetch, name="prefetch").start()

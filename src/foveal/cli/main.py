@@ -6,10 +6,12 @@ ours · 130/143 stopped by a signal.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -89,12 +91,25 @@ def main() -> None:
         say(f"foveal: {error}")
         if error.hint:
             say(f"hint: {error.hint}")
-        sys.exit(error.exit_code)
+        _end(error.exit_code)
+    except SystemExit as ended:
+        _end(ended.code)
     except Exception:
         traceback.print_exc()
         say("foveal: this is a fault of ours, not yours. Please report it with the lines above,")
         say("hint: the command you gave, and what `foveal doctor` prints")
         sys.exit(3)
+
+
+def _end(code: str | int | None) -> NoReturn:
+    """After a signal at once: native threads still compute or import, and an interpreter that is torn down beneath
+    them ends with SIGSEGV now and then."""
+    if code in (130, 143):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(int(code))
+    sys.exit(code)
 
 
 if __name__ == "__main__":
