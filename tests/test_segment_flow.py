@@ -80,7 +80,10 @@ def test_evaluate_on_the_own_test_side_and_on_other_data(run, tmp_path):
         mask = np.asarray(Image.open(file))
         Image.fromarray(np.array([1, 2, 0] + [255] * 253, dtype=np.uint8)[mask]).save(file)
     found = evaluate_masks(path, other)
-    assert found["test"]["n"] == 6 and found["test"]["miou"] > 0.9
+    assert found["test"]["n"] == 6 and found["test"]["miou"] > 0.9 and not found["findings"]
+    (other / "classes.txt").write_text("green\nground\nblue\n")
+    (finding,) = evaluate_masks(path, other)["findings"]
+    assert finding["code"] == "classes_not_of_the_model" and "blue (" in finding["message"]
     (other / "classes.txt").write_text("a\nb\nc\n")
     with pytest.raises(UnknownName):
         evaluate_masks(path, other)

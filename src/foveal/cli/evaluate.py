@@ -28,4 +28,6 @@ def evaluate(
         return
     for line in task.lines(result["test"]):
         put(line)
+    for finding in result.get("findings", ()):
+        say(f"{finding['message']} (hint: {finding['hint']})")
     say(f"look {result['test_looks']} at this test set; {len(result['left_out'])} files left out")

@@ -19,6 +19,7 @@ from foveal.data.pairs import open_pair
 from foveal.data.scan import Reading, scan
 from foveal.data.sources import list_data
 from foveal.data.split import together
+from foveal.data.wording import n_of, some
 from foveal.errors import DataError, UnknownName, UnreadableImage
 from foveal.measure import look, measure_masks, test_set_key
 from foveal.measure.masks import Answered
@@ -87,7 +88,7 @@ def evaluate_masks(
         "test": measured.figures,
         "test_looks": look(key, run=str(Path(run).resolve())),
         "mistakes": measured.mistakes,
-        "findings": [{"code": f.code, "message": f.message} for f in found.findings],
+        "findings": [{"code": f.code, "message": f.message, "hint": f.hint} for f in found.findings],
         "left_out": [{"path": x.path, "reason": x.reason, "detail": x.detail} for x in found.left_out],
     }
 
@@ -105,12 +106,29 @@ def _others(data: str | os.PathLike[str], legend: Legend, bar: Bar) -> _Pictures
     bar.total(len(listing.entries))
     read, refused = scan(listing.entries, Reading(on_each=bar))
     records, unfit, findings = Masks(legend=own).settle(read)
+    findings = [*findings, *_unknown(own, legend, records)]
     blocks = [""] * len(records)
     near = [*near_pairs(records), *Masks(legend=own).neighbours(records)]
     for number, members in enumerate(together(records, near)):
         for i in members:
             blocks[i] = str(number)
     return _Pictures(listing.name, records, blocks, own, [*listing.left_out, *refused, *unfit], findings)
+
+
+def _unknown(there: Legend, here: Legend, records: Sequence[ImageRecord]) -> Iterator[Finding]:
+    """Classes of the data that the model has not: what they cover can't be measured, and is told."""
+    areas = [sum(column) for column in zip(*(r.mask.areas for r in records if r.mask), strict=True)]
+    total = max(1, sum(areas[:-1]))
+    shares = {c: areas[i] / total for i, c in enumerate(there.classes) if c not in here.classes and areas[i]}
+    if shares:
+        told = some(f"{c} ({share:.1%} of the pixels)" for c, share in shares.items())
+        yield Finding(
+            "classes_not_of_the_model",
+            "warning",
+            f"{n_of(len(shares), 'class', 'classes')} that the model does not know: {told}; they count as void",
+            f"the model knows {some(here.classes)}",
+            len(shares),
+        )
 
 
 def _places(there: Legend, here: Legend) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
