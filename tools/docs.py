@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,20 +101,20 @@ def ladder_table() -> str:
     if kept := (_result("promise") or {}).get("summary"):
         words = f"{kept['runs'] - kept['broken']} of {kept['runs']} runs of the ladder kept their budget"
         lines += ["", f"{words}; the one that took longest of all was {kept['most_over']:+.1f} s from it."]
-    return "\n".join([*lines, "", _machine_line("ladder")])
+    told = {"ladder": "budgets of 5 minutes", "ladder-small": "budgets of 60 s", "promise": "budgets kept"}
+    return "\n".join([*lines, "", _machine_lines({name: words for name, words in told.items() if _result(name)})])
 
 
 def other_table() -> str:
     """The remaining benches, a line each, and what each was measured on."""
-    lines, machines = ["| what | measured |", "| --- | --- |"], dict[str, list[str]]()
+    lines, there = ["| what | measured |", "| --- | --- |"], []
     for name in ("features", "fully_convolutional", "masks", "scale", "hostile"):
         found = _result(name)
         if found is None:
             continue
         lines += [f"| {words} | {value} |" for words, value in found.get("lines", {}).items()]
-        machines.setdefault(_machine_line(name), []).append(f"`bench/{name}.py`")
-    told = [f"{line[:-1]} ({', '.join(names)})." for line, names in machines.items()]
-    return "\n".join([*lines, "", "\n\n".join(told)])
+        there.append(name)
+    return "\n".join([*lines, "", _machine_lines({name: f"`bench/{name}.py`" for name in there})])
 
 
 def planner_table() -> str:
@@ -206,6 +207,14 @@ def _machine_line(name: str) -> str:
     versions = ", ".join(f"{k} {machine['versions'][k]}" for k in ("python", "openvino", "torch", "scikit-learn"))
     extensions = " ".join(machine["instruction_sets"])
     return f"Measured on {machine['cpu']}, {machine['cores']} cores, {extensions}; {versions}."
+
+
+def _machine_lines(told: Mapping[str, str]) -> str:
+    """A line for each machine, with what was measured on it."""
+    machines: dict[str, list[str]] = {}
+    for name, words in told.items():
+        machines.setdefault(_machine_line(name), []).append(words)
+    return "\n\n".join(f"{line[:-1]} ({', '.join(words)})." for line, words in machines.items())
 
 
 def _result(name: str) -> dict[str, Any] | None:
