@@ -1,4 +1,4 @@
-"""Pages that can't drift: `docs/cli.md` from `--help`, and the figures of the README from `bench/results/`.
+"""Pages that can't drift: `docs/cli.md` from `--help`; figures of pages and recipes from `bench/results/`.
 
 uv run python tools/docs.py            write
 uv run python tools/docs.py --check    fail when something would change, or a link leads nowhere
@@ -103,6 +103,40 @@ def ladder_table() -> str:
         lines += ["", f"{words}; the one that took longest of all was {kept['most_over']:+.1f} s from it."]
     told = {"ladder": "budgets of 5 minutes", "ladder-small": "budgets of 60 s", "promise": "budgets kept"}
     return "\n".join([*lines, "", _machine_lines({name: words for name, words in told.items() if _result(name)})])
+
+
+def mnist_heading() -> str:
+    """What each recipe buys, for the top of the module that holds them."""
+    summary, lines = (_result("mnist") or {}).get("summary", {}), []
+    told = {"seconds": "seconds", "minute": "minute", "each of hour": "quarter", "hour": "hour"}
+    budgets = {"seconds": "40s", "minute": "75s", "quarter": "15m", "hour": "1h"}
+    for row, recipe in told.items():
+        if accuracy := summary.get(row, {}).get("accuracy"):
+            took = f"{summary[row]['fit_seconds']['mean']:.0f} s" if "fit_seconds" in summary[row] else "a share"
+            sd = f"{100 * accuracy['sd']:.3f}" if accuracy["sd"] is not None else "-"
+            score = f"{100 * accuracy['mean']:.3f} % (n {accuracy['n']}, sd {sd})"
+            lines.append(f"    foveal train DATA --time {budgets[recipe]:<6}scratch-{recipe:<10}{took:<10}{score}")
+    return "\n".join(lines)
+
+
+def segment_heading() -> str:
+    """The same for segmenters."""
+    lines = []
+    for row in (_result("camvid") or {}).get("rows", []):
+        low, high = row["miou_ci95"]
+        score = f"mIoU {100 * row['miou']:.1f} % ({100 * low:.1f} to {100 * high:.1f}; n 1)"
+        took = f"{row['seconds']:.0f} s"
+        lines.append(f"    foveal train DATA --time {row['time']:<6}{row['strategy']:<10}{took:<10}{score}")
+    return "\n".join(lines)
+
+
+def with_headings(text: str) -> str:
+    """The same module with each block of its docstring between `.. bench NAME` and `.. end` made anew."""
+
+    def block(match: re.Match[str]) -> str:
+        return f"{match[1]}\n\n{HEADINGS[match[2]]()}\n\n.. end"
+
+    return re.sub(r"^(\.\. bench ([\w-]+))\n.*?^\.\. end$", block, text, flags=re.DOTALL | re.MULTILINE)
 
 
 def other_table() -> str:
@@ -235,6 +269,8 @@ TABLES = {
     "digit-map": digit_map_table,
 }
 
+HEADINGS = {"mnist": mnist_heading, "camvid": segment_heading}
+
 
 def dead_links(page: Path, text: str) -> list[str]:
     """Relative links of a page that lead nowhere."""
@@ -249,6 +285,9 @@ def main() -> None:
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         if page not in pages:
             pages[page] = with_figures(page.read_text(encoding="utf-8"))
+    for module in ("scratch", "segment"):
+        page = ROOT / "src" / "foveal" / "fit" / "strategies" / f"{module}.py"
+        pages[page] = with_headings(page.read_text(encoding="utf-8"))
     wrong = []
     for page, text in pages.items():
         wrong += [f"{page.relative_to(ROOT)}: {link} leads nowhere" for link in dead_links(page, text)]

@@ -121,7 +121,7 @@ def test_few_slow_steps_are_held_against_the_clock_without_waiting_for_a_look(mo
     cuts = []
     schedule = Schedule(10**6, 0.2, on_cut=lambda made: cuts.append(made[-1]))
     settings = Settings(steps=10**6, rate=0.01, check_every=10**6)
-    outcome = train_network(job(), settings, clock=Clock(0.5), reserve=0.1, schedule=schedule)
+    outcome = train_network(job(), settings, clock=Clock(1.5), reserve=0.1, schedule=schedule)
     assert cuts and outcome.steps <= schedule.end == cuts[-1][2] < 10**6
 
 

@@ -1,6 +1,6 @@
 """Recipes for training a network from nothing on small pictures: what the time buys.
 
-Each is headed by what it is for; cost and score, with n and sd, stand in `bench/results/mnist.json` and
+Cost and score of each, with n and sd, head `fit.strategies.scratch` and stand in `bench/results/mnist.json` and
 `docs/mnist.md`, measured by `bench/mnist.py`. All were chosen on pictures held out of the training files.
 """
 
