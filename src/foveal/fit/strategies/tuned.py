@@ -3,8 +3,8 @@
     foveal train DATA --strategy fine-tune       all layers learn, at a size that short trials choose
     foveal train DATA --strategy cached-trunk    frozen below, cached for several augmented views; the rest learns
 
-`NAME-all` is the same on all training pictures, once it is known to be worth it. `bench/ladder.py` is to
-measure what they cost and gain; so far it has done so for the frozen rungs.
+`NAME-all` is the same on all training pictures, once it is known to be worth it. What they cost and gain on
+pictures far from photographs, by `bench/ladder.py`, stands in `docs/ladder.md`.
 """
 
 from __future__ import annotations
