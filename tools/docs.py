@@ -100,7 +100,7 @@ def ladder_table() -> str:
         lines += ["", f"On average the ladder is behind {name} by {words}."]
     if kept := (_result("promise") or {}).get("summary"):
         words = f"{kept['runs'] - kept['broken']} of {kept['runs']} runs of the ladder kept their budget"
-        lines += ["", f"{words}; the one that took longest of all was {kept['most_over']:+.1f} s from it."]
+        lines += ["", f"{words}; the last of them to end did so at {kept['most_over']:+.1f} s."]
     told = {"ladder": "budgets of 5 minutes", "ladder-small": "budgets of 60 s", "promise": "budgets kept"}
     return "\n".join([*lines, "", _machine_lines({name: words for name, words in told.items() if _result(name)})])
 
