@@ -30,8 +30,33 @@ class _Estimator:
     """What a classifier and a segmenter have in common."""
 
     _PARAMETERS: tuple[str, ...]
+    _TASK: str
+    out: str | None
     run_: Path
     summary_: dict[str, Any]
+
+    def _train(
+        self,
+        data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        answers: Iterable[object] | None,
+        column: str,
+    ) -> None:
+        """A run from what names its own answers, or from paths with their answers in a table of this column."""
+        from foveal.flow import train
+
+        settings = {name: getattr(self, name) for name in self._PARAMETERS if name != "out"}
+        config = TrainConfig(**settings, task=self._TASK)
+        clock = Clock(config.budget)
+        if answers is None:
+            if not isinstance(data, str | os.PathLike):
+                raise UsageError(f"paths without {column}s", hint=f"fit(folder), or fit(paths, {column}s)")
+            self.run_, self.summary_ = train(data, config, out=self.out, clock=clock)
+            return
+        if isinstance(data, str | os.PathLike):
+            raise UsageError(f"{column}s for one path", hint=f"fit(folder), or fit([path, ...], [{column}, ...])")
+        with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
+            table = _as_table(list(data), list(answers), Path(folder) / "data.jsonl", column)
+            self.run_, self.summary_ = train(table, config, out=self.out, clock=clock)
 
     def evaluate(self, data: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """Figures with intervals, on the run's test side or on other data of the same kind."""
@@ -108,6 +133,7 @@ class ImageClassifier(_Estimator):
         self._predictor: Predictor | None = None
 
     _PARAMETERS = ("time", "seed", "backbone", "group_by", "strategy", "augment", "out")
+    _TASK = "classify"
 
     def fit(
         self,
@@ -119,21 +145,7 @@ class ImageClassifier(_Estimator):
         Raises:
             FovealError: see `foveal.errors`.
         """
-        from foveal.flow import train
-
-        settings = {name: getattr(self, name) for name in self._PARAMETERS if name != "out"}
-        config = TrainConfig(**settings, task="classify")
-        clock = Clock(config.budget)
-        if labels is None:
-            if not isinstance(data, str | os.PathLike):
-                raise UsageError("paths without labels", hint="fit(folder), or fit(paths, labels)")
-            self.run_, self.summary_ = train(data, config, out=self.out, clock=clock)
-        else:
-            if isinstance(data, str | os.PathLike):
-                raise UsageError("labels for one path", hint="fit(folder), or fit([path, ...], [label, ...])")
-            with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
-                table = _as_table(list(data), list(labels), Path(folder) / "data.jsonl")
-                self.run_, self.summary_ = train(table, config, out=self.out, clock=clock)
+        self._train(data, labels, "label")
         self._predictor = Predictor.load(self.run_)
         return self
 
@@ -191,6 +203,7 @@ class Segmenter(_Estimator):
     """
 
     _PARAMETERS = ("time", "seed", "backbone", "group_by", "strategy", "augment", "classes", "void", "out")
+    _TASK = "segment"
 
     def __init__(
         self,
@@ -226,22 +239,8 @@ class Segmenter(_Estimator):
         Raises:
             FovealError: see `foveal.errors`.
         """
-        from foveal.flow import train
-
-        settings = {name: getattr(self, name) for name in self._PARAMETERS if name != "out"}
-        config = TrainConfig(**settings, task="segment")
-        clock = Clock(config.budget)
-        if masks is None:
-            if not isinstance(data, str | os.PathLike):
-                raise UsageError("paths without masks", hint="fit(folder), or fit(paths, masks)")
-            self.run_, self.summary_ = train(data, config, out=self.out, clock=clock)
-        else:
-            if isinstance(data, str | os.PathLike):
-                raise UsageError("masks for one path", hint="fit(folder), or fit([path, ...], [mask, ...])")
-            with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
-                whole = [os.path.abspath(os.fspath(m)) for m in masks]
-                table = _as_table(list(data), list(whole), Path(folder) / "data.jsonl", "mask")
-                self.run_, self.summary_ = train(table, config, out=self.out, clock=clock)
+        whole = None if masks is None else [os.path.abspath(os.fspath(m)) for m in masks]
+        self._train(data, whole, "mask")
         self._predictor = MaskPredictor.load(self.run_)
         return self
 

@@ -3,7 +3,7 @@ import math
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foveal.errors import UnknownName
@@ -81,6 +81,7 @@ def test_labels_keep_apart_in_order_and_inside(wanted, size):
         assert placed == pytest.approx(wanted)
 
 
+@example(0.0, 999001.0, True)
 @given(st.floats(-1e6, 1e6), st.floats(0.001, 1e6), st.booleans())
 def test_ticks_are_inside_ascending_and_apart(low, span, log):
     low = abs(low) + 1e-3 if log else low

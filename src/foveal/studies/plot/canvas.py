@@ -168,10 +168,15 @@ def _ticks(low: float, high: float, count: int) -> list[float]:
     return [step * i for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+#: A tick may be so much of itself outside: what rounding does to a power of ten.
+_CLOSE = 1e-9
+
+
 def _log_ticks(low: float, high: float) -> list[float]:
+    low, high = low * (1 - _CLOSE), high * (1 + _CLOSE)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for times in ((1,), (1, 3), (1, 2, 5)):
-        found = [m * 10.0**p for p in powers for m in times if low * 0.999 <= m * 10.0**p <= high * 1.001]
+        found = [m * 10.0**p for p in powers for m in times if low <= m * 10.0**p <= high]
         if len(found) >= 3:
             return found
     return found or [low, high]
