@@ -1,13 +1,8 @@
 """Shared by all tests: own cache and state folders, and folders of small pictures."""
 
-import os
-
 import pytest
 
 import pictures
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: threads of one would only wait for the other's
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session", autouse=True)
