@@ -3,6 +3,9 @@
 import pytest
 
 import pictures
+from foveal.machine import share_cores
+
+share_cores()
 
 
 @pytest.fixture(scope="session", autouse=True)

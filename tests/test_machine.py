@@ -1,5 +1,6 @@
 """The machine: limits that cgroups set, wherever they stand."""
 
+import os
 import subprocess
 import sys
 
@@ -98,3 +99,27 @@ def test_the_peak_is_this_process_own_and_not_of_the_one_that_began_it():
     code = "from foveal import machine; print(machine.peak_rss())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0 < int(done.stdout) < len(held)
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"), [({}, True), ({"OMP_WAIT_POLICY": "active"}, False), ({"GOMP_SPINCOUNT": "7"}, "7")]
+)
+def test_threads_that_wait_let_go_of_their_core_unless_the_user_said_otherwise(given, spins, monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    machine.share_cores()
+    said = os.environ.get("GOMP_SPINCOUNT")
+    assert said == spins if isinstance(spins, str) else (said is not None) is spins
+
+
+def test_the_command_line_says_it_before_torch_is_there():
+    code = "import os, sys; from foveal.cli.main import main; sys.argv = ['foveal', '--version']\n"
+    code += "try: main()\nfinally: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    number, torch = done.stdout.split()[-2:]
+    assert int(number) > 0 and torch == "False"

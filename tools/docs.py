@@ -142,7 +142,7 @@ def with_headings(text: str) -> str:
 def other_table() -> str:
     """The remaining benches, a line each, and what each was measured on."""
     lines, there = ["| what | measured |", "| --- | --- |"], []
-    for name in ("features", "fully_convolutional", "masks", "scale", "hostile"):
+    for name in ("features", "fully_convolutional", "masks", "beside", "scale", "hostile"):
         found = _result(name)
         if found is None:
             continue

@@ -9,7 +9,6 @@ import re
 import resource
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from foveal.errors import UsageError
@@ -19,6 +18,8 @@ ALARM = 0.92
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGE = -1, -3, 2**20
 _MADV_DONTNEED = 4
+#: How often a thread of libgomp looks before it sleeps: what it takes itself where threads outnumber the cores.
+_SPINS = "1000"
 _UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
@@ -108,6 +109,16 @@ def frugal_malloc() -> None:
             return
 
 
+def share_cores() -> None:
+    """Threads that wait for one another soon let go of their core; to be said before torch is imported.
+
+    libgomp lets them spin for milliseconds instead: beside another busy program that takes several times as long
+    (`bench/beside.py`). What the user has set stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+
+
 def forget_code() -> None:
     """Give back resident pages that stand unchanged in files, libraries' code above all.
 
@@ -137,6 +148,8 @@ def _unchanged(smaps: Sequence[str]) -> list[tuple[int, int]]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of what foveal stands on, without importing any of it."""
+    from importlib import metadata  # takes a tenth of what `foveal --help` does
+
     found = {"python": platform.python_version(), "system": platform.platform()}
     for name in ("foveal", "numpy", "pillow", "openvino", "scikit-learn", "torch", "torchvision", "timm"):
         try:

@@ -27,6 +27,7 @@ from foveal.cli.study import study
 from foveal.cli.train import train
 from foveal.cli.zoo import zoo
 from foveal.errors import FovealError
+from foveal.machine import share_cores
 
 
 class _Grouped(TyperGroup):
@@ -81,6 +82,7 @@ def _options(
 
 def main() -> None:
     """The entry point: run a verb and end with the right code."""
+    share_cores()
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if hasattr(signal, "SIGPIPE"):  # `foveal predict … | head`: end quietly when the reader has seen enough
