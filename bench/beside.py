@@ -90,7 +90,7 @@ def main() -> None:
         name = "alone" if where == "alone" else "beside a busy program"
         told[f"a training step at {SIDE} px, {name}"] = (
             f"{spread(own)['mean']:.0f} ms, without `share_cores` {spread(plain)['mean']:.0f} ms: "
-            f"{times['mean']:.2f} times (sd {times['sd'] or 0:.2f}); n {len(own)}"
+            f"{times['mean']:.2f} times as fast (sd {times['sd'] or 0:.2f}); n {len(own)}"
         )
     results.save(lines=told)
 
