@@ -15,6 +15,7 @@ from foveal.features import Extractor
 from foveal.fit import Work
 from foveal.fit.head import LinearHead
 from foveal.fit.learned import Learned
+from foveal.fit.strategies import frozen
 from foveal.fit.strategies.base import Candidate
 from foveal.fit.strategies.frozen import RUNGS, Frozen, fair_order
 from foveal.progress import Progress
@@ -123,6 +124,18 @@ def test_the_estimate_grows_with_the_views(split):
     work = work_on(split)
     assert RUNGS[0].estimate(work, []) == 0
     assert VIEWS.estimate(work, [candidate(0.9, 10, seconds=3.0)]) >= 3.0
+
+
+def test_imports_that_are_waited_for_do_not_count_for_a_larger_head(split, monkeypatch):
+    """On a busy machine they took so long that four times as much was asked for the stages."""
+    work = work_on(split)
+
+    def slow():
+        work.clock.born -= 1000
+
+    monkeypatch.setattr(frozen, "import_solvers", slow)
+    found = Frozen().fit(work, [])
+    assert found.seconds > 1000 > STAGES.estimate(work, [found]) > 0
 
 
 def test_doubt_is_the_binomial_standard_error():

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import repeat
 from typing import Any
 
@@ -63,6 +64,12 @@ class CrossValidation:
     log_loss: float
     tried: list[tuple[float, float, float]]
     probabilities: Array
+
+
+def import_solvers() -> None:
+    """Wait for the imports that a head needs: their seconds say nothing of how long a larger one takes."""
+    for name in ("scipy.linalg", "sklearn.linear_model", "sklearn.model_selection"):
+        import_module(name)
 
 
 def cross_validate(

@@ -18,7 +18,7 @@ import numpy as np
 
 from foveal.errors import DataError, Interrupted
 from foveal.fit.evidence import Evidence
-from foveal.fit.head import DEFAULT_STRENGTH, cross_validate, fit_head
+from foveal.fit.head import DEFAULT_STRENGTH, cross_validate, fit_head, import_solvers
 from foveal.fit.learned import Learned
 from foveal.fit.strategies.base import Array, Candidate, Work, best_of, untellable
 from foveal.metrics.intervals import wilson
@@ -71,6 +71,7 @@ class Frozen:
         labels = work.labels(seen["train"])
         if len(set(labels.tolist())) < len(work.split.classes):
             self._give_up(work, len(seen["train"]))
+        import_solvers()
         with work.clock.lap("fit"), work.progress.stage("fit", 1) as bar:
             groups = [p.group for p in seen["train"]]
             chosen = cross_validate(
