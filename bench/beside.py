@@ -79,9 +79,11 @@ def main() -> None:
     for run in range(len(results.rows), options.runs):
         alone = {way: measured(way) for way in WAYS}
         other = subprocess.Popen([sys.executable, __file__, "--busy"])
-        time.sleep(4.0)
-        beside = {way: measured(way) for way in WAYS}
-        other.kill()
+        try:
+            time.sleep(4.0)
+            beside = {way: measured(way) for way in WAYS}
+        finally:
+            other.kill()
         results.add(run=run, alone=alone, beside=beside)
     told = {}
     for where in ("alone", "beside"):

@@ -100,7 +100,7 @@ def ladder_table() -> str:
         lines += ["", f"On average the ladder is behind {name} by {words}."]
     if kept := (_result("promise") or {}).get("summary"):
         words = f"{kept['runs'] - kept['broken']} of {kept['runs']} runs of the ladder kept their budget"
-        lines += ["", f"{words}; the last of them to end did so at {kept['most_over']:+.1f} s."]
+        lines += ["", f"{words}; none took over {max(0.0, kept['most_over']):.1f} s more."]
     told = {"ladder": "budgets of 5 minutes", "ladder-small": "budgets of 60 s", "promise": "budgets kept"}
     return "\n".join([*lines, "", _machine_lines({name: words for name, words in told.items() if _result(name)})])
 
@@ -112,7 +112,7 @@ def mnist_heading() -> str:
     budgets = {"seconds": "40s", "minute": "75s", "quarter": "15m", "hour": "1h"}
     for row, recipe in told.items():
         if accuracy := summary.get(row, {}).get("accuracy"):
-            took = f"{summary[row]['fit_seconds']['mean']:.0f} s" if "fit_seconds" in summary[row] else "a share"
+            took = f"{summary[row]['fit_seconds']['mean']:.0f} s" if "fit_seconds" in summary[row] else "-"
             sd = f"{100 * accuracy['sd']:.3f}" if accuracy["sd"] is not None else "-"
             score = f"{100 * accuracy['mean']:.3f} % (n {accuracy['n']}, sd {sd})"
             lines.append(f"    foveal train DATA --time {budgets[recipe]:<6}scratch-{recipe:<10}{took:<10}{score}")

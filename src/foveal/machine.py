@@ -112,7 +112,7 @@ def frugal_malloc() -> None:
 def share_cores() -> None:
     """Threads that wait for one another soon let go of their core; to be said before torch is imported.
 
-    libgomp lets them spin for milliseconds instead: beside another busy program that takes several times as long
+    libgomp lets them spin for milliseconds instead: beside another busy program that costs time
     (`bench/beside.py`). What the user has set stays.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -148,7 +148,7 @@ def _unchanged(smaps: Sequence[str]) -> list[tuple[int, int]]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of what foveal stands on, without importing any of it."""
-    from importlib import metadata  # takes a tenth of what `foveal --help` does
+    from importlib import metadata  # not for `foveal --help` to wait for
 
     found = {"python": platform.python_version(), "system": platform.platform()}
     for name in ("foveal", "numpy", "pillow", "openvino", "scikit-learn", "torch", "torchvision", "timm"):

@@ -7,7 +7,7 @@ the hour's ensemble one by one, each by that recipe):
 
     foveal train DATA --time 40s   scratch-seconds   6 s       99.110 % (n 20, sd 0.093)
     foveal train DATA --time 75s   scratch-minute    48 s      99.572 % (n 5, sd 0.038)
-    foveal train DATA --time 15m   scratch-quarter   a share   99.675 % (n 4, sd 0.030)
+    foveal train DATA --time 15m   scratch-quarter   -         99.675 % (n 4, sd 0.030)
     foveal train DATA --time 1h    scratch-hour      2596 s    99.740 % (n 1, sd -)
 
 .. end
