@@ -25,8 +25,8 @@ COMMAND = [sys.executable, "-m", "foveal", "train"]
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """2,400 small pictures to learn from, 300 to test on."""
-    return write_idx(tmp_path_factory.mktemp("bars"))
+    """1,600 small pictures to learn from, 300 to test on."""
+    return write_idx(tmp_path_factory.mktemp("bars"), train=1600, side=8)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def weights(run):
 def test_small_pictures_train_from_nothing(finished):
     path, summary = finished
     assert summary["strategy"]["name"] == "scratch-seconds"
-    assert summary["model"]["backbone"] is None and summary["model"]["input"] == [1, 12, 12]
+    assert summary["model"]["backbone"] is None and summary["model"]["input"] == [1, 8, 8]
     assert summary["engine"].startswith("torch-")
     assert summary["test"]["n"] == 300 and summary["test"]["accuracy"] > 0.9
     decisions = read_json(path / "config.json")["decisions"]
@@ -57,7 +57,7 @@ def test_the_bundle_answers_as_the_run_measured(finished, small):
 
     path, summary = finished
     model = foveal.load(path)
-    pictures, labels = bars(300, seed=1)
+    pictures, labels = bars(300, seed=1, side=8)
     answers = model.predict(list(pictures))
     assert np.mean([int(a) for a in answers] == labels) == pytest.approx(summary["test"]["accuracy"])
     again = model.evaluate()
@@ -184,7 +184,7 @@ def left(small, tmp_path):
 
 def test_a_run_whose_data_changed_is_not_resumed(left):
     data, run = left
-    images, _ = bars(2400, seed=0)
+    images, _ = bars(1600, seed=0, side=8)
     images = images.copy()
     images[[7, 11]] = 255 - images[[7, 11]]
     (data / "train-images-idx3-ubyte").write_bytes(idx(images))

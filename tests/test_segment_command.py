@@ -27,8 +27,8 @@ def weights(path):
 def stopped(tmp_path_factory):
     """Told to leave while it trains, and resumed."""
     base = tmp_path_factory.mktemp("segment")
-    data, path = masked.write_pairs(base / "pairs", 30), base / "run"
-    command = [*COMMAND, "train", str(data), "--strategy", "fcn8s", "--time", "24s", "--out", str(path)]
+    data, path = masked.write_pairs(base / "pairs", 24), base / "run"
+    command = [*COMMAND, "train", str(data), "--strategy", "fcn8s", "--time", "20s", "--out", str(path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = path / "log.jsonl"
     while process.poll() is None and not (log.exists() and '"stage": "fcn8s", "step"' in log.read_text()):

@@ -163,6 +163,21 @@ def test_a_picture_too_large_for_a_network_without_tiles_is_one_error_among_the_
     assert [p.error is None for p in found] == [not p.endswith("1.png") for p in pictures]
 
 
+def test_torch_answers_until_compiling_is_worth_it(run, monkeypatch, fresh_cache):
+    picture, _ = masked.draw_pair(79)
+    predictor = MaskPredictor.load(run[0])
+    first, _ = predictor.logits(picture)
+    assert predictor.engine_name == "torch-f32" and "too few" in predictor.engine_reason
+    monkeypatch.setattr("foveal.ship.masks._WORTH_COMPILING", 0.0)
+    second, _ = predictor.logits(picture)
+    assert predictor.engine_name.startswith("openvino") and "same as torch" in predictor.engine_reason
+    assert (first.argmax(0) == second.argmax(0)).mean() > 0.99
+    monkeypatch.setattr("foveal.ship.masks._WORTH_COMPILING", 1000.0)
+    elsewhere = MaskPredictor.load(run[0])
+    elsewhere.logits(picture)
+    assert elsewhere.engine_name == predictor.engine_name  # it is ready: nothing has to be compiled for it
+
+
 def test_a_picture_of_any_size_in_tiles_is_the_picture_in_one_piece(run, monkeypatch):
     predictor = MaskPredictor.load(run[0], precision="f32")
     picture, _ = masked.draw_pair(77, (203, 151))

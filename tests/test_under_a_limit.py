@@ -33,7 +33,7 @@ def group():
 
 def test_training_of_all_layers_keeps_to_the_memory_of_its_cgroup(group, make_folder, tmp_path):
     photos = make_folder(tmp_path / "photos", {"one": 24, "other": 24}, size=(140, 120))
-    command = [sys.executable, "-m", "foveal", "train", str(photos), "--strategy", "fine-tune", "--time", "30s"]
+    command = [sys.executable, "-m", "foveal", "train", str(photos), "--strategy", "fine-tune", "--time", "20s"]
     command += ["--out", str(tmp_path / "run"), "--no-cache", "--json"]
     joined = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *command]
     done = subprocess.run(joined, capture_output=True, text=True, check=False)

@@ -49,8 +49,8 @@ def short(monkeypatch):
     """The same recipes with few steps, for a test's time."""
     from dataclasses import replace
 
-    few = {"epochs": 2, "least_steps": 40, "batch": 8}
-    full, cached = replace(FULL, **few), replace(CACHED, **few | {"least_steps": 120, "views": 4})
+    few = {"epochs": 2, "least_steps": 36, "batch": 8, "rate": 0.003}
+    full, cached = replace(FULL, **few), replace(CACHED, **few | {"least_steps": 80, "rate": 0.006, "views": 4})
     rungs = tuple(replace(r, how=full if r.how is FULL else cached) for r in tuned.RUNGS)
     monkeypatch.setattr("foveal.fit.routes.FROZEN_RUNGS", rungs)
     monkeypatch.setattr(tuned, "SIZES", (64,))
@@ -66,7 +66,7 @@ def test_a_tuned_network_is_a_usable_bundle_and_repeats_to_the_same_weights(name
     assert summary["model"]["input"] == [3, 64, 64]
     decisions = json.loads((path / "config.json").read_text())["decisions"]
     assert decisions["mirror"]["value"] is False  # an arrow's mirror image points the other way
-    assert decisions[f"{name} steps"]["value"] >= 40
+    assert decisions[f"{name} steps"]["value"] >= 36
     files = sorted(str(f) for f in arrows.rglob("*.png"))
     answers = list(Predictor.load(path).stream(files))
     assert all(a.error is None and a.label in ("left", "right") for a in answers)

@@ -162,7 +162,7 @@ class _State:
 
     def advance(self) -> None:
         """One step of gradient descent."""
-        torch.manual_seed(self.job.seed * 1_000_003 + self.step)
+        _seed(self.job.seed * 1_000_003 + self.step, self._device)
         inputs, targets = self.job.batch(self.step)
         rate = self.settings.rate * self.rate_factor * self.schedule.share(self.step)
         for group in self.optimizer.param_groups:
@@ -320,6 +320,16 @@ class _State:
                 for weight, average in zip(self._weights, self._average, strict=True):
                     weight.copy_(average)
         self.module.eval()
+
+
+def _seed(number: int, device: str) -> None:
+    """As `torch.manual_seed`, for this device and the CPU: that one writes down its caller's stack for each kind
+    of GPU that might come, which took 0.8 of the 13 ms of a small network's step."""
+    torch.default_generator.manual_seed(number)
+    if device == "cuda":
+        torch.cuda.manual_seed_all(number)
+    elif device == "mps":
+        torch.mps.manual_seed(number)
 
 
 def _or_none(value: float) -> float | None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from foveal.fit.crops import Crops, Stack
+from foveal.fit.crops import Crops
 from foveal.fit.device import Device, choose_place, computes_bf16
 from foveal.fit.learned import Learned
 from foveal.fit.mask_evidence import MaskEvidence
@@ -78,8 +78,12 @@ class Masker:
         return fits, f"{full} would be all; a step takes {1000 * step:.0f} ms, {left:.0f} s are left for it"
 
     def overhead(self) -> float:
-        """Seconds for the answers to the validation side."""
-        return _answering(self.seconds_a_step(), self._batches(mirror=False), self._pairs("val")[1], self.scale)
+        """Seconds for answers: of the validation side, plain and perhaps mirrored, and then of the test side."""
+        batches = self._batches(mirror=False)
+        height, width = self.preprocess.box
+        pictures = 2 * len(self.work.split.on("val")) + len(self.work.split.on("test"))
+        pieces = pictures * height * width * self.scale**2 / (batches.cut.height * batches.cut.width)
+        return FORTH * self.seconds_a_step() * pieces / batches.size
 
     def train(self, steps: int, *, mirror: bool) -> tuple[Segmenter, dict[str, Any]]:
         """Train; returns the network and how it went."""
@@ -176,9 +180,3 @@ def _evidence(work: Work, module: nn.Module, device: str, *, mirrored: bool = Fa
     classes = len(work.split.classes)
     counts = [confusion(a, np.asarray(m), classes) for a, m in zip(answers, masks, strict=True)]
     return MaskEvidence(dict(zip(names, counts, strict=True)), {p.record.sha256: p.group for p in placed})
-
-
-def _answering(step: float, batches: Crops, masks: Stack, scale: float) -> float:
-    """Seconds to answer these, twice: plain and perhaps mirrored."""
-    piece = batches.cut.height * batches.cut.width * batches.size
-    return 2 * FORTH * step * float(np.size(masks)) * scale**2 / piece

@@ -32,8 +32,9 @@ Mask = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 Shape = tuple[int, int, int]
 
-#: A size is compiled when it comes for this time; what comes less often is not worth the seconds that takes.
-_COMPILED_AT = 4
+#: Seconds that torch may take for pictures of one size until the network is compiled for it. Compiling takes about
+#: as long (5 to 12 s), so both together are at most twice what the better of the two would have been.
+_WORTH_COMPILING = 8.0
 #: Pictures of up to so many pixels are answered in one pass without asking what it takes.
 _NO_MATTER = 1_500_000
 #: How much of the memory that is left a pass may take.
@@ -86,12 +87,12 @@ class MaskPredictor:
         self._precision, self._memory, self._max_pixels = precision, memory, max_pixels
         self._sha = digest_of([bundle.manifest.weights_sha256, bundle.manifest.network])
         self._compiled: dict[Shape, Engine] = {}
-        self._met: Counter[Shape] = Counter()
+        self._by_torch: Counter[Shape] = Counter()  # seconds
         self._module: torch.nn.Module | None = None
         self._plain: Engine | None = None
         self._halo: int | None = None
         self._longest: dict[tuple[int, int], int] = {}  # of tiles, by sizes that needed no tiles
-        self.engine_name, self.engine_reason = "torch-f32", ""
+        self.engine_name, self.engine_reason = "torch-f32", "too few pictures of one size to compile for"
 
     @classmethod
     def load(
@@ -223,29 +224,34 @@ class MaskPredictor:
     def _views(self, canvas: Pixels) -> Logits:
         views = self.bundle.manifest.views
         seen = np.stack([canvas[:, ::-1] if v == "mirror" else canvas for v in views])
-        found = self._engine_for(seen.shape[1:], seen[:1])(seen)
+        found = self._answered(seen)
         turned = [f[:, :, ::-1] if v == "mirror" else f for f, v in zip(found, views, strict=True)]
         return turned[0] if len(turned) == 1 else _averaged(turned)
 
-    def _engine_for(self, shape: tuple[int, ...], pixels: Pixels) -> Engine:
-        """Compiled for sizes that come often; torch for others."""
-        key: Shape = (shape[0], shape[1], shape[2])
-        if key in self._compiled:
-            return self._compiled[key]
-        self._met[key] += 1
-        usual = key[:2] == self.preprocess.box
-        if usual or self._met[key] >= _COMPILED_AT or is_ready(self._sha, self.preprocess, key):
+    def _answered(self, seen: Pixels) -> Logits:
+        """Views of one size by the engine compiled for it, or by torch until that is worth it."""
+        shape: Shape = (seen.shape[1], seen.shape[2], seen.shape[3])
+        if shape not in self._compiled and self._compiles(shape):
             engine, self.engine_reason = network_engine(
-                self.module, self._sha, self.preprocess, key, lambda: pixels, precision=self._precision
+                self.module, self._sha, self.preprocess, shape, lambda: seen[:1], precision=self._precision
             )
             self.engine_name = f"{engine.name}-{engine.precision}"
-            self._compiled[key] = engine
-            return engine
+            self._compiled[shape] = engine
+        if shape in self._compiled:
+            return self._compiled[shape](seen)
         if self._plain is None:
             from foveal.engines.torch_engine import TorchEngine
 
             self._plain = TorchEngine(self.module(), self.preprocess)
-        return self._plain
+        began = time.monotonic()
+        found = self._plain(seen)
+        self._by_torch[shape] += time.monotonic() - began
+        return found
+
+    def _compiles(self, shape: Shape) -> bool:
+        """Torch answers in fp32 only."""
+        worth = self._precision == "bf16" or self._by_torch[shape] >= _WORTH_COMPILING
+        return worth or is_ready(self._sha, self.preprocess, shape)
 
     def _read(self, picture: Picture, name: str) -> Image.Image:
         background = self.preprocess.background

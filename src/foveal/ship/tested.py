@@ -32,8 +32,7 @@ def tested_masks(bundle: Bundle, candidate: Candidate, work: Work) -> MaskMeasur
     predictor = MaskPredictor(bundle, memory=_left(work.memory), max_pixels=work.max_pixels)
     with work.progress.stage("masks of the test side", len(tested)) as bar:
         found = measure_masks(_answers(predictor, tested, work.max_pixels, bar), work.split.legend)
-    if predictor.engine_reason:
-        work.decisions.record("engine", predictor.engine_name, predictor.engine_reason)
+    work.decisions.record("engine", predictor.engine_name, predictor.engine_reason)
     return found
 
 
