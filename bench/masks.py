@@ -98,8 +98,9 @@ def main() -> None:
         began = time.perf_counter()
         while predictor.engine_name.startswith("torch") and time.perf_counter() - began < PATIENCE:
             predictor.answer(pictures[0])
-        for answer in (predictor.answer, *peers.values()):  # warm
-            answer(pictures[1])
+        predictor.answer(pictures[1])
+        for peer in peers.values():  # warm
+            peer(pictures[1])
         for run in range(len(results.of(decoder=decoder)), options.runs):
             found = {"foveal": rate(predictor.answer, pictures)}
             found |= {name: rate(peer, pictures) for name, peer in peers.items()}

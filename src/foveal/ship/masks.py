@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -87,7 +87,7 @@ class MaskPredictor:
         self._precision, self._memory, self._max_pixels = precision, memory, max_pixels
         self._sha = digest_of([bundle.manifest.weights_sha256, bundle.manifest.network])
         self._compiled: dict[Shape, Engine] = {}
-        self._by_torch: Counter[Shape] = Counter()  # seconds
+        self._by_torch: defaultdict[Shape, float] = defaultdict(float)  # seconds
         self._module: torch.nn.Module | None = None
         self._plain: Engine | None = None
         self._halo: int | None = None
