@@ -1,5 +1,8 @@
 """Strength by cross-validation, in folds that tear no group apart."""
 
+from itertools import count
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -155,3 +158,13 @@ def test_when_the_time_is_up_the_best_so_far_is_taken():
     found = cross_validate(views, labels, alone(labels), seed=0, clock=Once())
     assert [t[0] for t in found.tried] == [STRENGTHS[0]]
     assert found.strength == STRENGTHS[0]
+
+
+@pytest.mark.parametrize(("left", "tried"), [(25.0, 1), (31.0, len(STRENGTHS))])
+def test_no_strength_is_tried_that_would_leave_no_time_for_the_head(monkeypatch, left, tried):
+    """Each takes 10 s here, and a head on everything twice as long as one of them."""
+    seconds = count(0, 10)
+    monkeypatch.setattr("foveal.fit.head.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    views, labels = noisy(spread=0.5)
+    clock = SimpleNamespace(left=lambda reserve: left)
+    assert len(cross_validate(views, labels, alone(labels), seed=0, clock=clock).tried) == tried

@@ -78,6 +78,7 @@ def test_a_rung_learns(split, rung):
     assert found.score > 0.9
     assert found.score_ci95[0] <= found.score <= found.score_ci95[1]
     assert found.learned.tensors["head.weight"].shape == (3, 12)
+    assert work.decisions.made[f"{rung.name} strength"]["value"] == found.settings["strength"]
     assert found.unreached(split) == set()
     for side in ("val", "test"):
         labels = work.labels(split.on(side))
@@ -148,7 +149,7 @@ def test_doubt_is_the_binomial_standard_error():
 
 
 class Short(Clock):
-    """Time that is up when the features have asked for it so many times."""
+    """Time that is up when it was asked for so many times: once for the head, then by the features."""
 
     def __init__(self, asks):
         super().__init__()
@@ -170,7 +171,7 @@ def test_stopped_before_every_class_was_reached(split, monkeypatch):
 def test_a_time_that_reaches_too_few_pictures_is_a_data_error(split, monkeypatch):
     monkeypatch.setattr("foveal.features.pipeline.batch_for", lambda _: 1)
     with pytest.raises(DataError, match="time") as caught:
-        Frozen().fit(work_on(split, Short(1)), [])
+        Frozen().fit(work_on(split, Short(2)), [])
     assert caught.value.hint
 
 

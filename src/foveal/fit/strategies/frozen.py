@@ -18,7 +18,7 @@ import numpy as np
 
 from foveal.errors import DataError, Interrupted
 from foveal.fit.evidence import Evidence
-from foveal.fit.head import DEFAULT_STRENGTH, cross_validate, fit_head, import_solvers
+from foveal.fit.head import DEFAULT_STRENGTH, CrossValidation, cross_validate, fit_head, import_solvers
 from foveal.fit.learned import Learned
 from foveal.fit.strategies.base import Array, Candidate, Work, best_of, untellable
 from foveal.metrics.intervals import wilson
@@ -29,6 +29,10 @@ from foveal.values import SIDES, Placed, Side
 USUAL_GAIN = 0.03
 #: What the stages save of the errors where pictures are no photographs: most of them (`bench/ladder.py`).
 STAGES_GAIN = 0.5
+#: Seconds that a head takes of a picture, and more for each class: 20,000 pictures, two cores without AVX-512.
+_HEAD, _HEAD_OF_CLASS = 250e-6, 4.5e-6
+#: Of the time left before the first feature, a head is kept this share at most.
+_HEAD_SHARE = 0.3
 #: A head on the stages takes this many times as long as one on the last features.
 _STAGES_TIME = 4.0
 
@@ -77,7 +81,7 @@ class Frozen:
             chosen = cross_validate(
                 features["train"], labels, groups, seed=work.seed, clock=work.clock, reserve=work.reserve
             )
-            strength = chosen.strength if chosen else DEFAULT_STRENGTH
+            strength = float(work.decisions.settle(f"{self.name} strength", lambda: _strength(chosen)))
             head = fit_head(features["train"], labels, strength)
             bar(1)
         evidence = (
@@ -100,12 +104,14 @@ class Frozen:
     def _features(self, work: Work) -> tuple[dict[Side, list[Placed]], dict[Side, Array]]:
         """In fair order: what the time does not reach is missing from all sides and classes alike."""
         records = [p.record for p in fair_order(work.split.placed)]
+        head = len(work.split.on("train")) * (_HEAD + _HEAD_OF_CLASS * len(work.split.classes))
+        reserve = work.reserve + min(head, _HEAD_SHARE * max(0.0, work.clock.left(reserve=work.reserve)))
         tables = []
         for view in self.views:
             name = "features" if view == "plain" else f"features ({view})"
             with work.clock.lap("features"), work.progress.stage(name, len(records)) as bar:
                 tables.append(
-                    work.features.run(records, view=view, clock=work.clock, reserve=work.reserve, on_each=bar)
+                    work.features.run(records, view=view, clock=work.clock, reserve=reserve, on_each=bar)
                 )
         complete = set.intersection(*(set(t.rows) for t in tables))
         seen: dict[Side, list[Placed]] = {
@@ -129,6 +135,13 @@ class Frozen:
             f"the time budget reached {reached} training pictures, not one of every class",
             hint="give it more time: --time 10m",
         )
+
+
+def _strength(chosen: CrossValidation | None) -> tuple[float, str]:
+    if chosen is None:
+        return DEFAULT_STRENGTH, "too few pictures, or too little time, to try any"
+    words = ", ".join(f"{s:g}: {loss:.4f}" for s, _, loss in chosen.tried)
+    return chosen.strength, f"log-loss in cross-validation of {words}"
 
 
 def fair_order(placed: Sequence[Placed]) -> list[Placed]:
