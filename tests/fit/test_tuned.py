@@ -50,7 +50,7 @@ def short(monkeypatch):
     from dataclasses import replace
 
     few = {"epochs": 2, "least_steps": 36, "batch": 8, "rate": 0.003}
-    full, cached = replace(FULL, **few), replace(CACHED, **few | {"least_steps": 80, "rate": 0.006, "views": 4})
+    full, cached = replace(FULL, **few), replace(CACHED, **few | {"least_steps": 60, "rate": 0.006, "views": 4})
     rungs = tuple(replace(r, how=full if r.how is FULL else cached) for r in tuned.RUNGS)
     monkeypatch.setattr("foveal.fit.routes.FROZEN_RUNGS", rungs)
     monkeypatch.setattr(tuned, "SIZES", (64,))

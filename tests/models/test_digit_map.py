@@ -13,7 +13,7 @@ from foveal.models.networks import build
 from foveal.models.small import SmallNet
 
 #: On windows, then on masks.
-_STEPS, _MORE = 90, 50
+_STEPS, _MORE = 90, 40
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from foveal.studies.page import render
 from foveal.studies.runner import _described, default_seeds, measured
 
 STUDIES = {name: find(name) for name in NAMES}
-REPEATS = 200
+REPEATS = 120
 
 
 def invented(study, seeds=3):
