@@ -1,6 +1,7 @@
 """Tuning a pretrained network: it learns what frozen features do not show, by the clock, and can be repeated."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from foveal.flow import replay, train
 from foveal.progress import Progress
 from foveal.ship.bundle import load_bundle
 from foveal.ship.predictor import Predictor
+from foveal.values import Decisions
 
 
 def shapes(folder, each=24):
@@ -47,8 +49,6 @@ def arrows(tmp_path_factory):
 @pytest.fixture
 def short(monkeypatch):
     """The same recipes with few steps, for a test's time."""
-    from dataclasses import replace
-
     few = {"epochs": 2, "least_steps": 36, "batch": 8, "rate": 0.003}
     full, cached = replace(FULL, **few), replace(CACHED, **few | {"least_steps": 60, "rate": 0.006, "views": 4})
     rungs = tuple(replace(r, how=full if r.how is FULL else cached) for r in tuned.RUNGS)
@@ -87,6 +87,18 @@ def test_the_first_training_has_all_the_time_where_a_second_would_come_to_little
     trials = tuned._Trials(FULL, work, [], [], None)
     assert trials.share(96, "the pictures inside") == share
     assert trials.share(96, "all") == 1.0
+
+
+@pytest.mark.parametrize(("made", "rate"), [({}, 0.006), ({"value": True}, 0.006), ({"value": False}, 0.002)])
+def test_pictures_like_those_of_the_pretraining_are_tuned_at_a_lower_rate(made, rate):
+    work = SimpleNamespace(decisions=Decisions(made={"keep frozen-stages": made} if made else {}))
+    found = tuned._suited(FULL, work)
+    assert found.rate == pytest.approx(rate) and found == replace(FULL, rate=found.rate)
+    assert work.decisions.made["fine-tune rate"]["value"] == found.rate
+    work.decisions.made["keep frozen-stages"] = {"value": True}
+    assert (
+        tuned._suited(FULL, work) == found
+    )  # once settled it stays: the whole training has the rate of its trial
 
 
 def test_an_unknown_augmentation_and_what_can_not_be_pinned(arrows, tmp_path):

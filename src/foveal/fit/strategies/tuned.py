@@ -104,13 +104,14 @@ class Tune:
         outside = [p for p, out in zip(train, held, strict=True) if out]
         best = best_of(so_far, work.decisions)
         old = best.evidence if best and isinstance(best.evidence, Evidence) else None
-        trials = _Trials(self.how, work, inside, outside, old)
+        how = _suited(self.how, work)
+        trials = _Trials(how, work, inside, outside, old)
         size = work.decisions.settle(f"{self.name} size", trials.choose)
         learns = work.decisions.settle(f"{self.name} learns from", lambda: trials.enough(size))
         reasons = (work.decisions.made[f"{self.name} {what}"]["reason"] for what in ("size", "learns from"))
         work.progress.say(f"{self.name} at {size} px: " + "; ".join(reasons))
         some = train if learns == "all" else inside
-        tuner = _tuner(self.how, work, size)
+        tuner = _tuner(how, work, size)
         share = trials.share(size, learns)
         left, answers = work.clock.left(reserve=work.reserve), _answers(work, len(train) - len(some))
         around = tuner.overhead(some, answers)
@@ -164,7 +165,7 @@ class TuneAll:
         before = self._before(so_far)
         assert before is not None
         began, train = work.clock.spent(), work.split.on("train")
-        tuner = _tuner(self.how, work, before.settings["size"])
+        tuner = _tuner(_suited(self.how, work), work, before.settings["size"])
         first = before.settings["outcome"]["steps"]
         answers = _answers(work)
         left = work.clock.left(reserve=work.reserve) - tuner.overhead(train, answers)
@@ -294,6 +295,21 @@ class _Trials:
         )
         self.losses[size] = float(settings["outcome"]["loss"])
         return Evidence.of(self.outside, tuner.answers(network, self.outside), self.work.labels(self.outside))
+
+
+def _suited(how: Tuning, work: Work) -> Tuning:
+    """The recipe with a lower rate for pictures such as the network was pretrained on: it knows more of them than
+    a few hundred can teach. They are those of which all of its stages showed no more than the last one."""
+
+    def rate() -> tuple[float, str]:
+        if work.decisions.made.get("keep frozen-stages", {"value": True})["value"]:
+            return how.rate, "the recipe's"
+        return (
+            how.rate * how.near,
+            "all stages showed no more than the last: pictures such as it was pretrained on",
+        )
+
+    return replace(how, rate=float(work.decisions.settle(f"{how.name} rate", rate)))
 
 
 def _answers(work: Work, more: int = 0) -> int:
