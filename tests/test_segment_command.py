@@ -28,7 +28,7 @@ def stopped(tmp_path_factory):
     """Told to leave while it trains, and resumed."""
     base = tmp_path_factory.mktemp("segment")
     data, path = masked.write_pairs(base / "pairs", 24), base / "run"
-    command = [*COMMAND, "train", str(data), "--strategy", "fcn8s", "--time", "20s", "--out", str(path)]
+    command = [*COMMAND, "train", str(data), "--strategy", "fcn8s", "--time", "17s", "--out", str(path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = path / "log.jsonl"
     while process.poll() is None and not (log.exists() and '"stage": "fcn8s", "step"' in log.read_text()):
