@@ -6,6 +6,8 @@ import contextlib
 import importlib
 import threading
 
+_NAME = "prefetch"
+
 
 def prefetch(*modules: str) -> None:
     """Import modules in the background. Who needs one earlier waits for it as for any import.
@@ -21,4 +23,11 @@ def prefetch(*modules: str) -> None:
             with contextlib.suppress(ImportError, RuntimeError):  # it is reported where it is needed
                 importlib.import_module(name)
 
-    threading.Thread(target=fetch, name="prefetch").start()
+    threading.Thread(target=fetch, name=_NAME).start()
+
+
+def fetched() -> None:
+    """Wait for these imports: beside them, steps that are measured take many times as long as they will."""
+    for thread in threading.enumerate():
+        if thread.name == _NAME:
+            thread.join()

@@ -31,6 +31,7 @@ from foveal.fit.schedule import Schedule
 from foveal.fit.strategies.base import Work
 from foveal.models.networks import build, with_weights
 from foveal.models.small import SHIFTS
+from foveal.prefetch import fetched
 from foveal.values import Preprocess
 
 #: Steps that are counted when speed is measured, and the share of the time left after which fewer have to do.
@@ -291,6 +292,7 @@ def seconds_a_step(
         stepping.step()
         return computed - since, time.perf_counter() - computed
 
+    fetched()
     most = _MEASURING * work.clock.left(reserve=work.reserve)
     inputs, targets = batch(0)
     share = max(1, len(inputs) // _SHARE)
