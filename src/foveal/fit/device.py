@@ -16,6 +16,7 @@ from foveal.files import cache_dir, digest_of, read_json, write_json
 from foveal.fit.depthwise import quicken
 from foveal.machine import cores, cpu_name, instruction_sets
 from foveal.models.networks import build
+from foveal.prefetch import fetched
 from foveal.values import Decisions, Preprocess
 
 #: Half precision is taken only when its answers point the same way as fp32's (cosine), and it is this much faster.
@@ -97,6 +98,7 @@ def _remembered(device: str, network: Mapping[str, Any], preprocess: Preprocess)
     if key in known:
         precision, reason = known[key]
         return precision, f"{reason} (measured earlier)"
+    fetched()
     found = _measured(device, network, preprocess)
     with suppress(OSError):  # a cache that can't be written is measured again
         write_json(file, {**known, key: list(found)})
