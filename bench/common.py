@@ -23,10 +23,15 @@ def machine() -> dict[str, Any]:
     return {"cpu": cpu_name(), "cores": cores(), "instruction_sets": instruction_sets(), "versions": versions()}
 
 
+def _kind(described: dict[str, Any]) -> dict[str, Any]:
+    """The machine and its libraries, but for the build of its kernel."""
+    return {**described, "versions": {k: v for k, v in described["versions"].items() if k != "system"}}
+
+
 class Results:
     """One result file: a list of raw rows, saved after each, under the machine it was measured on.
 
-    Rows of another machine make way for new ones.
+    Rows of another machine make way for new ones. A row measured under another kernel than the first says so.
 
     Args:
         name: of the file.
@@ -36,7 +41,11 @@ class Results:
     def __init__(self, name: str, *, for_good: bool = False) -> None:
         self.path = RESULTS / f"{name}.json"
         known = json.loads(self.path.read_text()) if self.path.exists() else {}
-        same = known.get("machine") == machine()
+        self.machine = machine()
+        same = bool(known) and _kind(known["machine"]) == _kind(self.machine)
+        self._system = self.machine["versions"]["system"]
+        if same:
+            self.machine = known["machine"]
         self.rows: list[dict[str, Any]] = known.get("rows", []) if same else []
         self.earlier: list[dict[str, Any]] = known.get("earlier", [])
         if for_good and known and not same:
@@ -44,6 +53,8 @@ class Results:
 
     def add(self, **row: Any) -> None:
         """Keep one raw result."""
+        if self._system != self.machine["versions"]["system"]:
+            row["system"] = self._system
         self.rows.append(row)
         self.save()
         print(json.dumps(row), file=sys.stderr, flush=True)
@@ -55,7 +66,7 @@ class Results:
     def save(self, **summary: Any) -> None:
         """Write the file."""
         RESULTS.mkdir(exist_ok=True)
-        content = {"machine": machine(), **summary, "rows": self.rows}
+        content = {"machine": self.machine, **summary, "rows": self.rows}
         if self.earlier:
             content["earlier"] = self.earlier
         self.path.write_text(json.dumps(content, indent=1) + "\n")

@@ -7,11 +7,13 @@ import os
 
 import pytest
 
+from foveal.cli.train import five_lines
 from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import DataError, UnknownName, UsageError
 from foveal.features import Extractor
 from foveal.flow import train
+from foveal.tasks import find_task
 
 RUN = {"model", "report.html", "config.json", "split.csv", "audit.json", "log.jsonl", "summary.json"}
 SUMMARY = {
@@ -113,6 +115,21 @@ def test_given_sides_are_kept_and_the_missing_one_is_made(tmp_path, make_folder)
     assert all(side == "test" for path, side in sides.items() if "/data/test/" in path)
     assert {side for path, side in sides.items() if "/data/train/" in path} == {"train", "val"}
     assert summary["test"]["n"] == 16
+
+
+def test_without_a_test_side_all_is_learned_from_and_nothing_is_claimed(photos, trained, tmp_path):
+    run, summary = train(photos, TrainConfig(test=False), out=str(tmp_path / "run"))
+    moved = {"test": "train"}
+    assert {r["path"]: r["split"] for r in rows(run)} == {
+        r["path"]: moved.get(r["split"], r["split"]) for r in rows(trained[0])
+    }
+    assert summary["test"]["n"] == 0 and summary["test"]["accuracy"] is None and summary["test_looks"] == 0
+    assert any("not measured" in line for line in five_lines(run, summary))
+    assert "No pictures were held out to test on" in (run / "report.html").read_text()
+    evaluate = find_task("classify").evaluate
+    assert evaluate(run, photos)["test"]["n"] > 0
+    with pytest.raises(DataError, match="held out"):
+        evaluate(run)
 
 
 def test_a_budget_that_is_gone_says_so_and_names_what_was_not_read(photos, tmp_path):

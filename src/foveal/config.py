@@ -30,6 +30,7 @@ class TrainConfig:
         group_by: regular expression on the path relative to DATA; what it captures (or matches)
             joins pictures that must stay on one side of the split.
         split_from: run folder whose split is kept for every picture that it knows.
+        test: whether pictures are held out to test the model; where they lie elsewhere, all can be learned from.
         strategy: pins one rung of the ladder by name.
         from_scratch: an architecture of the zoo, trained from nothing.
         augment: how much pictures may change while a network is tuned.
@@ -46,6 +47,7 @@ class TrainConfig:
     backbone: str = "lite0"
     group_by: str | None = None
     split_from: str | None = None
+    test: bool = True
     strategy: str | None = None
     from_scratch: str | None = None
     augment: str = "auto"
@@ -63,6 +65,8 @@ class TrainConfig:
             compile_group_by(self.group_by)
         if self.from_scratch is not None and self.strategy is not None:
             raise UsageError("--from-scratch and --strategy both say how to learn", hint="give one of them")
+        if self.split_from is not None and not self.test:
+            raise UsageError("--split-from keeps a test side, --no-test has none", hint="give one of them")
         if self.task not in TASKS:
             raise UnknownName("task", self.task, TASKS)
         if self.augment not in AUGMENTS:

@@ -120,6 +120,25 @@ def test_adding_to_a_group_moves_no_old_picture_of_it(seed):
     assert {path: after[path] for path in before} == before
 
 
+GIVEN = st.sampled_from(
+    [(None,), ("train",), ("train", "val", "train"), ("train", None, None), ("val", None, None)]
+)
+
+
+@given(st.integers(0, 3), GIVEN)
+@settings(max_examples=20, deadline=None)
+def test_without_a_test_side_its_pictures_are_learned_from_and_all_others_stay(seed, given_sides):
+    records = [replace(r, split=given_sides[i % len(given_sides)]) for i, r in enumerate(BASE)]
+    with_test, without = (sides(make_split(records, [], seed=seed, test=test)) for test in (True, False))
+    assert "test" in with_test.values()
+    assert without == {path: "train" if side == "test" else side for path, side in with_test.items()}
+
+
+def test_a_test_side_that_is_given_is_not_learned_from():
+    with pytest.raises(DataError, match="--no-test"):
+        make_split([with_split(i, "test" if i % 2 else "train") for i in range(8)], [], test=False)
+
+
 def test_shares_are_near_70_15_15_in_every_class():
     records = [record(i, "abc"[i % 3]) for i in range(6000)]
     split = make_split(records, [])

@@ -33,6 +33,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json on stdo
 Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features on disk for the next run.")]
 MaxPixels = Annotated[int, typer.Option(help="Refuse pictures with more pixels.")]
 SplitFrom = Annotated[str | None, typer.Option(help="Keep the split of an earlier run.")]
+HoldOut = Annotated[
+    bool,
+    typer.Option(
+        "--test/--no-test",
+        help="Hold pictures out to test on, or none, where those lie elsewhere: `foveal evaluate RUN DATA`.",
+    ),
+]
 Memory = Annotated[str | None, typer.Option(help="Keep the whole process within this much: 1500MiB, 4GiB.")]
 GroupBy = Annotated[
     str | None,
@@ -83,6 +90,7 @@ def train(
     memory: Memory = None,
     group_by: GroupBy = None,
     split_from: SplitFrom = None,
+    test: HoldOut = True,
     classes: Classes = None,
     void: Void = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -103,6 +111,7 @@ def train(
         memory=memory,
         group_by=group_by,
         split_from=split_from,
+        test=test,
         max_pixels=max_pixels,
         cache=cache,
         classes=classes,

@@ -35,7 +35,15 @@ def read_dataset(
         reading.clock.check()
         raise Interrupted("stopped before two classes were read: nothing was kept")
     truth = listing.truth
-    split = make_split(found.records, found.near, found.left_out, seed=config.seed, previous=previous, truth=truth)
+    split = make_split(
+        found.records,
+        found.near,
+        found.left_out,
+        seed=config.seed,
+        previous=previous,
+        truth=truth,
+        test=config.test,
+    )
     images = len(found.records) + len(found.left_out)
     return Dataset(listing.name, listing.root, images, tuple(found.findings), split, truth.task)
 

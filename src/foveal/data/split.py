@@ -45,6 +45,7 @@ def make_split(
     seed: int = 0,
     previous: Mapping[str, Side] | None = None,
     truth: Truth | None = None,
+    test: bool = True,
 ) -> Split:
     """Place every picture.
 
@@ -55,14 +56,16 @@ def make_split(
         seed: another seed, another split.
         previous: side by SHA-256 from an earlier run, kept for every picture in it.
         truth: what is known of the pictures; by default their labels.
+        test: whether a test side is drawn where none was given.
 
     Raises:
-        DataError: when fewer than two classes have a picture to learn from.
+        DataError: when fewer than two classes have a picture to learn from, or a test side was given and none is
+            wanted.
     """
     truth = truth or Labels()
     conflicting = _conflicting(records, truth)
     sets = together(records, [*near, *truth.neighbours(records)])
-    shares, redraw = _shares_to_make(records)
+    shares, redraw = _shares_to_make(records, test=test)
     draw: Callable[[ImageRecord], float] = partial(_by_content, seed=seed)
     if truth.few_sets:
         free = [m for m in sets if all(_is_free(records[i], previous or {}, redraw=redraw) for i in m)]
@@ -81,6 +84,7 @@ def make_split(
         group = min(records[i].sha256 for i in members)[:12]
         for i in usable:
             side, note = sides[i]
+            side = "train" if side == "test" and not test else side  # all others stay where they would be
             if side is None:
                 out.append(_out(records[i], note, _WHY[note]))
             else:
@@ -185,19 +189,22 @@ def _beside_held_out(placed: Sequence[Placed], pairs: Sequence[tuple[ImageRecord
     return found
 
 
-def _shares_to_make(records: Sequence[ImageRecord]) -> tuple[dict[Side, float], bool]:
+def _shares_to_make(records: Sequence[ImageRecord], *, test: bool) -> tuple[dict[Side, float], bool]:
     """The shares of what is drawn by hash, and whether a given `train` is drawn from.
 
     It is, when a given split lacks a side and every picture has one already.
     """
     given = {r.split for r in records if r.split is not None}
+    if "test" in given and not test:
+        raise DataError("a test side is given, and --no-test asks for none", hint="leave --no-test out")
     blanks = any(r.split is None for r in records)
     missing: list[Side] = [s for s in SIDES if s not in given and s != "train"]
     shares = SHARES if len(records) < MANY else SHARES_OF_MANY
     if not given or (blanks and not missing):
         return dict(shares), False
     made: list[Side] = ["train", *missing]
-    return {s: shares[s] for s in made}, bool(missing) and not blanks
+    lacking = bool(missing) if test else "val" in missing
+    return {s: shares[s] for s in made}, lacking and not blanks
 
 
 def as_side(split: str | None) -> Side:

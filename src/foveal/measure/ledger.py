@@ -18,7 +18,9 @@ def test_set_key(sha256s: Iterable[str]) -> str:
 
 
 def look(key: str, *, run: str) -> int:
-    """Note one look and return how many there have been, this one included."""
+    """Note one look and return how many there have been, this one included; at nothing there is none."""
+    if key == test_set_key(()):
+        return 0
     ledger = state_dir() / "test_looks.jsonl"
     ledger.parent.mkdir(parents=True, exist_ok=True)
     line = dumps({"key": key, "run": run, "time": round(time.time())}) + "\n"

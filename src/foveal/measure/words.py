@@ -7,7 +7,10 @@ from typing import Any
 
 from foveal.measure.report import interval, percent
 
-_UNMEASURED = ("not measured: too few pictures to hold any out", "collect more pictures")
+_UNMEASURED = (
+    "not measured: no pictures were held out, since there are too few of them or --no-test said so",
+    "`foveal evaluate RUN DATA` says it of other labelled pictures",
+)
 
 
 def headline_of_labels(test: Mapping[str, Any], looks: int) -> tuple[str, str]:

@@ -102,16 +102,21 @@ def test_side(run: Path) -> list[dict[str, str]]:
     """The rows of `split.csv` that a run held out.
 
     Raises:
-        DataError: when there is no such file.
+        DataError: when there is no such file, or nothing was held out.
     """
     try:
         with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-            return [row for row in csv.DictReader(handle) if row["split"] == "test"]
+            held_out = [row for row in csv.DictReader(handle) if row["split"] == "test"]
     except OSError as error:
         raise DataError(
             f"{run / 'split.csv'}: {error.strerror}",
             hint="give the run folder, or labelled pictures: foveal evaluate RUN DATA",
         ) from None
+    if not held_out:
+        raise DataError(
+            f"{run}: no pictures were held out to test on", hint="give others: foveal evaluate RUN DATA"
+        )
+    return held_out
 
 
 def _hash(path: str) -> str:
