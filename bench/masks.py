@@ -1,11 +1,12 @@
 """Predicted masks a second: foveal's predictor against the same network in eager torch, fp32.
 
     uv run python bench/masks.py [--runs 5]
+    uv run python bench/masks.py --model RUN --pictures FOLDER    a trained segmenter, on pictures that it is for
 
 Pictures of 360 × 480 in 11 classes. All begin with decoded pixels and end with a mask: a peer normalises, runs the
 network and takes the likeliest class; one in torch's own memory format, one in channels_last, as somebody who
-knows would. Weights are as they come: which precision the predictor chooses depends on them. They take turns in
-one process. Rows are kept in `bench/results/masks.json`.
+knows would. Without RUN weights are as they come, and answers close to chance: bf16 is refused where it changes
+over 1 % of them. They take turns in one process. Rows are kept in `bench/results/masks.json`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ from torch import nn
 from common import Results, spread
 from foveal.models.backbones import find_backbone
 from foveal.models.networks import build
-from foveal.ship.bundle import Bundle
+from foveal.ship.bundle import Bundle, load_bundle
 from foveal.ship.masks import MaskPredictor
 from foveal.values import Legend, Manifest, Preprocess
 
@@ -76,6 +78,19 @@ def eager(
     return answer
 
 
+def noise() -> list[Image.Image]:
+    """Blurred."""
+    drawn = np.random.default_rng(0).integers(0, 256, (PICTURES, HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
+    return [Image.fromarray(d).resize((WIDTH, HEIGHT)) for d in drawn]
+
+
+def pictures_of(folder: Path) -> list[Image.Image]:
+    """Evenly from a folder, decoded."""
+    files = sorted(f for f in folder.iterdir() if f.is_file())
+    some = [files[i * len(files) // PICTURES] for i in range(PICTURES)]
+    return [Image.open(f).convert("RGB").resize((WIDTH, HEIGHT)) for f in some]
+
+
 def rate(answer: Callable[[Image.Image], object], pictures: list[Image.Image]) -> float:
     """Pictures a second."""
     began = time.perf_counter()
@@ -88,12 +103,19 @@ def main() -> None:
     """Measure what is missing, keep raw rows, sum up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--model", type=Path, metavar="RUN", help="a trained segmenter")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="what it is asked about")
     options = parser.parse_args()
-    results, chance = Results("masks"), np.random.default_rng(0)
-    noise = chance.integers(0, 256, (PICTURES, HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
-    pictures = [Image.fromarray(n).resize((WIDTH, HEIGHT)) for n in noise]
-    for decoder in DECODERS:
-        predictor = MaskPredictor(bundle_of(decoder))
+    if (options.model is None) != (options.pictures is None):
+        parser.error("--model and --pictures belong together")
+    results = Results("masks")
+    pictures = pictures_of(options.pictures) if options.pictures else noise()
+    bundles = {d: bundle_of(d) for d in DECODERS}
+    if options.model:
+        trained = load_bundle(str(options.model))
+        bundles = {f"trained {(trained.manifest.network or {})['decoder']}": trained}
+    for decoder, bundle in bundles.items():
+        predictor = MaskPredictor(bundle)
         peers = {name: eager(predictor.module(), predictor.preprocess, form) for name, form in FORMS.items()}
         began = time.perf_counter()
         while predictor.engine_name.startswith("torch") and time.perf_counter() - began < PATIENCE:
@@ -107,7 +129,7 @@ def main() -> None:
             ahead = {f"times {name}": found["foveal"] / found[name] for name in peers}
             results.add(decoder=decoder, run=run, engine=predictor.engine_name, per_second=found, **ahead)
     lines = {}
-    for decoder in DECODERS:
+    for decoder in dict.fromkeys(r["decoder"] for r in results.rows):
         rows = results.of(decoder=decoder)
         own = spread(r["per_second"]["foveal"] for r in rows)["mean"]
         beside = []

@@ -56,6 +56,6 @@ class Segmenting:
 
 
 QUICK = Segmenting("fcn8s", "fcn8s", scales=(1.0, 0.5), epochs=5, least_steps=60, most_share=0.15)
-#: A slower encoder keeps more of what it knows of all streets. Trial: CamVid at half of its size, 0006R0 held out, 500
-#: steps, one seed; mIoU at shares of 2, 1, ½ and ¼ of the rate: 40.2, 41.2, 41.7 and 42.8 %.
+#: A slower encoder keeps more of what it knows of all streets. A trial on CamVid at half of its size, 0006R0 held
+#: out, 500 steps, one seed: mIoU at shares of 2, 1, 1/2 and 1/4 of the rate 40.2, 41.2, 41.7 and 42.8 %.
 FULL = Segmenting("unet", "unet", trunk_share=0.25)
