@@ -22,7 +22,7 @@ def fitted(photos, tmp_path_factory):
 
 def test_parameters():
     model = ImageClassifier(time="90s", seed=3)
-    assert model.get_params()["time"] == "90s"
+    assert model.get_params()["time"] == "90s" and model.get_params()["test"] is True
     assert model.set_params(seed=4, backbone="lite0").seed == 4
     copy = clone(model)
     assert copy is not model and copy.get_params() == model.get_params()

@@ -102,6 +102,7 @@ class ImageClassifier(_Estimator):
         seed: of the split and everything random.
         backbone: `lite0`, or a timm model whose weights are on this machine.
         group_by: regular expression on paths; what it captures stays on one side of the split.
+        test: whether pictures are held out to test on, or, where those lie elsewhere, all are learned from.
         strategy: pins a rung of the ladder.
         augment: how much pictures may change while a network is tuned: `auto`, `none`, `light`, `strong`.
         out: the run folder; by default one under `runs/`.
@@ -119,6 +120,7 @@ class ImageClassifier(_Estimator):
         seed: int = 0,
         backbone: str = "lite0",
         group_by: str | None = None,
+        test: bool = True,
         strategy: str | None = None,
         augment: str = "auto",
         out: str | None = None,
@@ -127,12 +129,13 @@ class ImageClassifier(_Estimator):
         self.seed = seed
         self.backbone = backbone
         self.group_by = group_by
+        self.test = test
         self.strategy = strategy
         self.augment = augment
         self.out = out
         self._predictor: Predictor | None = None
 
-    _PARAMETERS = ("time", "seed", "backbone", "group_by", "strategy", "augment", "out")
+    _PARAMETERS = ("time", "seed", "backbone", "group_by", "test", "strategy", "augment", "out")
     _TASK = "classify"
 
     def fit(
@@ -190,6 +193,7 @@ class Segmenter(_Estimator):
         seed: of the split and everything random.
         backbone: the encoder: `lite0`, or a timm model whose weights are on this machine.
         group_by: regular expression on paths; what it captures stays on one side of the split.
+        test: whether pictures are held out to test on, or, where those lie elsewhere, all are learned from.
         strategy: pins a rung of the ladder.
         augment: `none` leaves mirroring out, too.
         classes: file with the names of the classes in masks; by default the one beside them.
@@ -202,7 +206,7 @@ class Segmenter(_Estimator):
         run_: the run folder.
     """
 
-    _PARAMETERS = ("time", "seed", "backbone", "group_by", "strategy", "augment", "classes", "void", "out")
+    _PARAMETERS = ("time", "seed", "backbone", "group_by", "test", "strategy", "augment", "classes", "void", "out")
     _TASK = "segment"
 
     def __init__(
@@ -212,6 +216,7 @@ class Segmenter(_Estimator):
         seed: int = 0,
         backbone: str = "lite0",
         group_by: str | None = None,
+        test: bool = True,
         strategy: str | None = None,
         augment: str = "auto",
         classes: str | None = None,
@@ -222,6 +227,7 @@ class Segmenter(_Estimator):
         self.seed = seed
         self.backbone = backbone
         self.group_by = group_by
+        self.test = test
         self.strategy = strategy
         self.augment = augment
         self.classes = classes
