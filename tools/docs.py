@@ -108,14 +108,13 @@ def ladder_table() -> str:
 def mnist_heading() -> str:
     """What each recipe buys, for the top of the module that holds them."""
     summary, lines = (_result("mnist") or {}).get("summary", {}), []
-    told = {"seconds": "seconds", "minute": "minute", "each of hour": "quarter", "hour": "hour"}
     budgets = {"seconds": "40s", "minute": "75s", "quarter": "15m", "hour": "1h"}
-    for row, recipe in told.items():
-        if accuracy := summary.get(row, {}).get("accuracy"):
-            took = f"{summary[row]['fit_seconds']['mean']:.0f} s" if "fit_seconds" in summary[row] else "-"
+    for recipe, budget in budgets.items():
+        if accuracy := summary.get(recipe, {}).get("accuracy"):
+            took = f"{summary[recipe]['fit_seconds']['mean']:.0f} s"
             sd = f"{100 * accuracy['sd']:.3f}" if accuracy["sd"] is not None else "-"
             score = f"{100 * accuracy['mean']:.3f} % (n {accuracy['n']}, sd {sd})"
-            lines.append(f"    foveal train DATA --time {budgets[recipe]:<6}scratch-{recipe:<10}{took:<10}{score}")
+            lines.append(f"    foveal train DATA --time {budget:<6}scratch-{recipe:<10}{took:<10}{score}")
     return "\n".join(lines)
 
 
