@@ -15,6 +15,7 @@ from foveal.config import TrainConfig
 from foveal.errors import UnknownName
 from foveal.fit.augment import STRENGTHS, Augment, augmented
 from foveal.fit.checkpoints import Checkpoints
+from foveal.fit.evidence import Evidence
 from foveal.fit.job import Job, Settings
 from foveal.fit.loop import train_network
 from foveal.fit.schedule import Schedule
@@ -87,6 +88,19 @@ def test_the_first_training_has_all_the_time_where_a_second_would_come_to_little
     trials = tuned._Trials(FULL, work, [], [], None)
     assert trials.share(96, "the pictures inside") == share
     assert trials.share(96, "all") == 1.0
+
+
+@pytest.mark.parametrize(("left", "tried"), [(100, True), (50, False), (500, True)])
+def test_a_trial_is_made_only_where_all_its_steps_take_a_quarter_of_the_time_at_most(monkeypatch, left, tried):
+    """Of few pictures it has forty steps of 32 and not two epochs: at 10 ms a picture 12.8 s, and 5 s around."""
+    fake = SimpleNamespace(seconds_a_picture=lambda: 0.01, overhead=lambda *_: 5.0)
+    monkeypatch.setattr(tuned, "_tuner", lambda *_: fake)
+    outside = [SimpleNamespace(record=SimpleNamespace(sha256=str(i))) for i in range(40)]
+    wrong = Evidence({str(i): np.array([1.0, 0.0]) for i in range(40)}, {str(i): 1 for i in range(40)})
+    work = SimpleNamespace(clock=Clock(left), reserve=0.0, seed=0)
+    trials = tuned._Trials(CACHED, work, outside, outside, wrong)
+    assert trials._cost(128) == pytest.approx(17.8)
+    assert trials._worth_a_trial(128) is tried
 
 
 @pytest.mark.parametrize(("made", "rate"), [({}, 0.006), ({"value": True}, 0.006), ({"value": False}, 0.002)])

@@ -43,6 +43,8 @@ USUAL_GAIN = 0.5
 _TRIALS = 0.25
 #: Passes through the pictures in a trial, and the most pictures it learns from and is asked about.
 _TRIAL_EPOCHS, _TRIAL_PICTURES = 2.0, 1000
+#: Its steps at least, and the views of a cached trunk.
+_TRIAL_STEPS, _TRIAL_VIEWS = 40, 2
 #: Seconds under which no training is worth finding out about: imports and measuring speed take a third of them.
 _LEAST = 20.0
 #: From this sum of two z-values on, a short trial has shown that the whole training will be better.
@@ -260,7 +262,11 @@ class _Trials:
     def _cost(self, size: int) -> float:
         """Seconds of a trial."""
         tuner = _tuner(self.how, self.work, size)
-        return tuner.seconds_an_epoch(self.inside) * (_TRIAL_EPOCHS + 0.5)
+        learning = tuner.seconds_a_picture() * self._steps() * self.how.batch
+        return learning + tuner.overhead(self.inside, len(self.outside))
+
+    def _steps(self) -> int:
+        return max(_TRIAL_STEPS, round(_TRIAL_EPOCHS * len(self.inside) / self.how.batch))
 
     def share(self, size: int, learns: str) -> float:
         """Of the time left, for the training: where a second one would come to little, the first has it all."""
@@ -288,10 +294,9 @@ class _Trials:
         return fits[-1:] if side >= _LARGE else fits[:1]
 
     def _tried(self, size: int) -> Evidence:
-        tuner = _tuner(replace(self.how, epochs=_TRIAL_EPOCHS, least_steps=40), self.work, size)
-        steps = max(40, round(_TRIAL_EPOCHS * len(self.inside) / self.how.batch))
+        tuner = _tuner(replace(self.how, views=min(_TRIAL_VIEWS, self.how.views)), self.work, size)
         network, settings = tuner.train(
-            f"{self.how.name}-trial-{size}", self.inside, steps, reserve=self.work.reserve
+            f"{self.how.name}-trial-{size}", self.inside, self._steps(), reserve=self.work.reserve
         )
         self.losses[size] = float(settings["outcome"]["loss"])
         return Evidence.of(self.outside, tuner.answers(network, self.outside), self.work.labels(self.outside))
