@@ -113,3 +113,17 @@ def test_pictures_that_no_line_divides_raise_no_warning():
     labels = np.array([0, 1] * 10)
     head = fit_head(np.zeros((1, 20, 3), dtype=np.float32), labels, 64.0)
     assert softmax(head.logits(np.zeros((1, 3), dtype=np.float32)))[0] == pytest.approx([0.5, 0.5], abs=1e-3)
+
+
+def test_with_a_floor_a_feature_that_is_asleep_here_does_not_decide_elsewhere():
+    features, labels = blobs(3)
+    asleep = np.zeros((len(features), 1), dtype=np.float32)
+    asleep[labels == 0] = 1e-5 * np.random.default_rng(0).random((40, 1)).astype(np.float32)
+    seen = np.hstack([features / features.std(axis=0), asleep])
+    awake = seen.copy()
+    awake[:, -1] = 1.0
+    bare, floored = (fit_head(seen[None], labels, 4.0, floor=floor) for floor in (0.0, 0.1))
+    assert np.abs(bare.logits(awake) - bare.logits(seen)).max() > 1000
+    assert np.abs(floored.logits(awake) - floored.logits(seen)).max() < 1
+    same = floored.logits(features / features.std(axis=0) @ np.eye(12, 13)).argmax(axis=1) == labels
+    assert same.mean() > 0.7  # as overlapping clouds go: it tells them apart by the rest

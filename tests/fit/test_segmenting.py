@@ -132,6 +132,16 @@ def test_the_trunk_learns_relative_to_its_size_and_the_rest_at_the_plain_rate():
     assert len(shares) == 4
 
 
+def test_a_relative_head_learns_at_its_own_share_of_its_size():
+    module = nn.ModuleDict({"parts": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    for layer in module.values():
+        nn.init.constant_(layer.weight, 0.5)
+    optimizer = optimizer_for(module, "adamw", 0.1, relative=True, head_share=0.25)
+    shares = {id(p): g["share"] for g in optimizer.param_groups for p in g["params"]}
+    assert shares[id(module["parts"].weight)] == pytest.approx(0.5)
+    assert shares[id(module["head"].weight)] == pytest.approx(0.125)
+
+
 def test_in_bf16_a_segmenter_answers_alike_and_is_itself_again():
     """As it trains where that is faster: autocast, and depthwise gradients put together from quick ones."""
     module = segmenter("unet", 3, find_backbone(), widths=(16, 16, 16)).eval()

@@ -1,5 +1,6 @@
 """Tuning a pretrained network: it learns what frozen features do not show, by the clock, and can be repeated."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,13 @@ from PIL import Image, ImageDraw
 from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import UnknownName
+from foveal.fit import ladder, routes
 from foveal.fit.augment import STRENGTHS, Augment, augmented
 from foveal.fit.checkpoints import Checkpoints
-from foveal.fit.evidence import Evidence
 from foveal.fit.job import Job, Settings
 from foveal.fit.loop import train_network
 from foveal.fit.schedule import Schedule
-from foveal.fit.strategies import tuned
+from foveal.fit.strategies import frozen, tuned
 from foveal.fit.tunings import CACHED, FULL
 from foveal.flow import replay, train
 from foveal.progress import Progress
@@ -78,29 +79,38 @@ def test_a_tuned_network_is_a_usable_bundle_and_repeats_to_the_same_weights(name
     assert all(np.array_equal(first[k], second[k]) for k in first)
 
 
-@pytest.mark.parametrize(("seconds", "share"), [(400, 1.0), (430, 0.48), (2000, 0.48)])
-def test_the_first_training_has_all_the_time_where_a_second_would_come_to_little(monkeypatch, seconds, share):
-    """Twenty epochs of 10 s, with pictures held out and without: nine tenths of both take 360 s, and the noise."""
-    monkeypatch.setattr(tuned, "_tuner", lambda *_: SimpleNamespace(seconds_an_epoch=lambda _: 10.0))
-    work = SimpleNamespace(
-        split=SimpleNamespace(on=lambda _: []), clock=Clock(seconds), reserve=0.0, seed=0, labels=len
-    )
-    trials = tuned._Trials(FULL, work, [], [], None)
-    assert trials.share(96, "the pictures inside") == share
-    assert trials.share(96, "all") == 1.0
+@pytest.mark.parametrize("name", ["cached-trunk", "fine-tune"])
+def test_what_proved_itself_goes_on_with_the_pictures_held_out_and_repeats(
+    name, arrows, tmp_path, short, monkeypatch
+):
+    tuning = next(r for r in routes.FROZEN_RUNGS if r.name == name)
+    rungs = (frozen.Frozen(), tuning, tuned.TuneAll(tuning.how))
+    monkeypatch.setattr(routes, "FROZEN_RUNGS", rungs)
+    monkeypatch.setattr(ladder, "_beats", lambda *_, **__: (True, "as this test wants it"))
+    path, summary = train(arrows, TrainConfig(time="5m"), out=str(tmp_path / "run"))
+    assert summary["strategy"]["name"] == f"{name}-all"
+    config = json.loads((path / "config.json").read_text())
+    steps = {key: config["decisions"][f"{key} steps"]["value"] for key in (name, f"{name}-all")}
+    assert steps[f"{name}-all"] == round(steps[name] * 2 / 3) > 0
+    used = [row["split"] for row in csv.DictReader((path / "split.csv").read_text().splitlines())]
+    assert used.count("") == 0  # nothing is left out for having been held out
+    again, _ = replay(str(path), out=str(tmp_path / "again"))
+    first, second = (load_bundle(p).tensors for p in (path, again))
+    assert all(np.array_equal(first[k], second[k]) for k in first)
 
 
-@pytest.mark.parametrize(("left", "tried"), [(100, True), (50, False), (500, True)])
-def test_a_trial_is_made_only_where_all_its_steps_take_a_quarter_of_the_time_at_most(monkeypatch, left, tried):
+@pytest.mark.parametrize(("seconds", "share"), [(4.9, 1.0), (5.1, 0.6), (2000, 0.6), (float("inf"), 0.6)])
+def test_the_first_training_has_all_the_time_where_too_few_steps_would_be_left(seconds, share):
+    """Twenty steps of 0.1 s are two fifths of 5 s."""
+    assert tuned._share_of_first(seconds, 0.1) == share
+
+
+def test_a_trial_costs_all_of_its_steps(monkeypatch):
     """Of few pictures it has forty steps of 32 and not two epochs: at 10 ms a picture 12.8 s, and 5 s around."""
     fake = SimpleNamespace(seconds_a_picture=lambda: 0.01, overhead=lambda *_: 5.0)
     monkeypatch.setattr(tuned, "_tuner", lambda *_: fake)
-    outside = [SimpleNamespace(record=SimpleNamespace(sha256=str(i))) for i in range(40)]
-    wrong = Evidence({str(i): np.array([1.0, 0.0]) for i in range(40)}, {str(i): 1 for i in range(40)})
-    work = SimpleNamespace(clock=Clock(left), reserve=0.0, seed=0)
-    trials = tuned._Trials(CACHED, work, outside, outside, wrong)
-    assert trials._cost(128) == pytest.approx(17.8)
-    assert trials._worth_a_trial(128) is tried
+    trials = tuned._Trials(FULL, SimpleNamespace(seed=0), list(range(40)), list(range(10)))
+    assert trials._cost(96) == pytest.approx(17.8)
 
 
 @pytest.mark.parametrize(("made", "rate"), [({}, 0.006), ({"value": True}, 0.006), ({"value": False}, 0.002)])

@@ -118,15 +118,18 @@ def cross_validate(
     return best
 
 
-def fit_head(views: Array, labels: Labels, strength: float) -> LinearHead:
+def fit_head(views: Array, labels: Labels, strength: float, *, floor: float = 0.0) -> LinearHead:
     """Fit on everything.
 
     Args:
         views: `(V, N, D)`; every view of a picture counts as a picture.
         labels: `(N,)`.
         strength: C × n, see `STRENGTHS`.
+        floor: share of the features' mean deviation that each of them is taken to have at least: one that hardly
+            varies here, and does elsewhere, would otherwise outweigh all the others there.
     """
     mean, deviation = _moments(views)
+    deviation = np.maximum(deviation, np.float32(floor * deviation.mean()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nearly separable pictures need no converged solver
         model = _solve((views - mean) / deviation, labels, strength, rough=False)

@@ -22,6 +22,7 @@ class Settings:
         trunk: parameters whose names begin so are the trunk: `relative` is meant for these alone, and they learn
             at `trunk_share` of the rate.
         trunk_share: times the rate, for the trunk.
+        head_share: times the rate where it is relative, for parameters whose names begin with `head.`.
         optimizer: `sgd` (Nesterov, momentum 0.9) or `adamw`.
         weight_decay: not for norms and biases.
         warmup: share of the steps in which the rate rises; then it falls to zero along a straight line.
@@ -40,6 +41,7 @@ class Settings:
     cosine: bool = False
     trunk: str = ""
     trunk_share: float = 1.0
+    head_share: float = 1.0
     optimizer: str = "sgd"
     weight_decay: float = 0.0
     warmup: float = 0.2

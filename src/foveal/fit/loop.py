@@ -122,6 +122,7 @@ class _State:
             relative=settings.relative,
             trunk=settings.trunk,
             trunk_share=settings.trunk_share,
+            head_share=settings.head_share,
         )
         self.step, self.retries, self.rate_factor = 0, 0, 1.0
         self.loss = math.nan

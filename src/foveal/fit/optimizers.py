@@ -20,6 +20,7 @@ def optimizer_for(
     relative: bool = False,
     trunk: str = "",
     trunk_share: float = 1.0,
+    head_share: float = 1.0,
 ) -> torch.optim.Optimizer:
     """`sgd` (Nesterov, momentum 0.9) or `adamw`, for all that learns; all parameters at once.
 
@@ -32,14 +33,21 @@ def optimizer_for(
             square now.
         trunk: how the names of the trunk's parameters begin; everything is the trunk by default.
         trunk_share: of the rate, for these.
+        head_share: of the rate where it is relative, for parameters whose names begin with `head.`.
 
     Raises:
         ValueError: for any other name.
     """
-    named = [(n.startswith(trunk), p) for n, p in module.named_parameters() if p.requires_grad]
-    groups = _groups([p for below, p in named if below], weight_decay, trunk_share, relative=relative)
+    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    below = [(n, p) for n, p in named if n.startswith(trunk)]
+    if relative:
+        groups = [
+            _relative(p, weight_decay, head_share if n.startswith("head.") else trunk_share) for n, p in below
+        ]
+    else:
+        groups = _groups([p for _, p in below], weight_decay, trunk_share)
     if trunk:
-        groups += _groups([p for below, p in named if not below], weight_decay, 1.0)
+        groups += _groups([p for n, p in named if not n.startswith(trunk)], weight_decay, 1.0)
     if kind == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), foreach=True)
     if kind == "sgd":
@@ -47,13 +55,15 @@ def optimizer_for(
     raise ValueError(f"no optimizer is named {kind!r}")
 
 
-def _groups(
-    parameters: list[nn.Parameter], weight_decay: float, share: float, *, relative: bool = False
-) -> list[dict[str, Any]]:
-    def group(members: list[nn.Parameter], size: float = 1.0) -> dict[str, Any]:
-        decay = weight_decay if members and members[0].ndim > 1 else 0.0
-        return {"params": members, "weight_decay": decay, "share": share * size}
+def _groups(parameters: list[nn.Parameter], weight_decay: float, share: float) -> list[dict[str, Any]]:
+    many, flat = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    return [_group(many, weight_decay, share), _group(flat, 0.0, share)]
 
-    if relative:
-        return [group([p], max(_LEAST_SIZE, float(p.detach().square().mean().sqrt()))) for p in parameters]
-    return [group([p for p in parameters if p.ndim > 1]), group([p for p in parameters if p.ndim <= 1])]
+
+def _relative(p: nn.Parameter, weight_decay: float, share: float) -> dict[str, Any]:
+    size = max(_LEAST_SIZE, float(p.detach().square().mean().sqrt()))
+    return _group([p], weight_decay if p.ndim > 1 else 0.0, share * size)
+
+
+def _group(members: list[nn.Parameter], weight_decay: float, share: float) -> dict[str, Any]:
+    return {"params": members, "weight_decay": weight_decay, "share": share}

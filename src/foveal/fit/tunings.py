@@ -22,6 +22,7 @@ class Tuning:
         least: share of the epochs under which it is not worth beginning.
         least_steps: however few pictures there are.
         rate: of each tensor's own size, see `job.Settings.relative`.
+        head_share: times the rate for the head, which is fitted before the rest learns.
         near: share of the rate where pictures are like those that the network was pretrained on.
         batch, weight_decay, warmup, smoothing, ema: see `job.Settings`.
     """
@@ -34,10 +35,11 @@ class Tuning:
     least: float = 0.2
     least_steps: int = 150
     rate: float = 0.006
+    head_share: float = 0.25
     near: float = 1 / 3
     batch: int = 32
     weight_decay: float = 0.02
-    warmup: float = 0.1
+    warmup: float = 0.3
     smoothing: float = 0.1
     ema: float = 0.99
 

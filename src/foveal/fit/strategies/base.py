@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -183,6 +183,8 @@ class Candidate:
         learned: the model.
         logits: side → `(N, K)` on `seen[side]`, not yet calibrated; the training side is not among them. Empty
             where answers are maps, which are asked for again when they are needed.
+        answer: pictures → their logits, for a side that is not there yet: it is asked for only of the model that
+            is handed over.
         seen: side → the pictures it had time for.
         settings: what was chosen on the way, for `decisions`.
         evidence: answers to training pictures that it had not learned from, to compare it by.
@@ -198,6 +200,13 @@ class Candidate:
     seen: dict[Side, list[Placed]]
     settings: dict[str, Any]
     evidence: Evidence | MaskEvidence | None = None
+    answer: Callable[[Sequence[Placed]], Array] | None = None
+
+    def logits_on(self, side: Side) -> Array:
+        """`(N, K)` on `seen[side]`, asked for now if need be."""
+        if side not in self.logits and self.answer is not None:
+            self.logits[side] = self.answer(self.seen[side])
+        return self.logits[side]
 
     def unreached(self, split: Split) -> set[str]:
         """Hashes of the placed pictures that the time did not suffice for."""

@@ -3,8 +3,8 @@
     foveal train DATA --strategy fine-tune       all layers learn, at a size that short trials choose
     foveal train DATA --strategy cached-trunk    frozen below, cached for several augmented views; the rest learns
 
-`NAME-all` is the same on all training pictures, once it is known to be worth it. What they cost and gain on
-pictures far from photographs, by `bench/ladder.py`, stands in `docs/ladder.md`.
+`NAME-all` goes on with all training pictures, once it is known to be worth it. What they cost and gain on pictures
+far from photographs, by `bench/ladder.py`, stands in `docs/ladder.md`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveal.fit.evidence import Comparison, Evidence, compare, hold_out
-from foveal.fit.head import FOLDS
-from foveal.fit.strategies.base import WORSE, Array, Candidate, Work, best_of, untellable
+from foveal.fit.evidence import Evidence, compare, hold_out
+from foveal.fit.strategies.base import Array, Candidate, Work, best_of, untellable
 from foveal.fit.strategies.mirror import mirror_keeps_label
 from foveal.fit.tunings import CACHED, FULL, Tuning
 from foveal.metrics.intervals import wilson
@@ -35,29 +34,25 @@ SIZES = (96, 128, 160, 224)
 #: Above a cached trunk, for small pictures and for those whose long side is mostly `_LARGE` pixels or more: a
 #: trial would cost as much as it could save.
 CACHED_SIZES, _LARGE = (128, 224), 192
-#: A short trial can't be decisive when the rungs before made fewer mistakes on the pictures it is asked about.
-_MISTAKES = 8
 #: Share of the errors that tuning usually saves: with fewer errors left than can show it, it is not tried.
 USUAL_GAIN = 0.5
 #: Share of the time left that trials of sizes may take.
 _TRIALS = 0.25
 #: Passes through the pictures in a trial, and the most pictures it learns from and is asked about.
 _TRIAL_EPOCHS, _TRIAL_PICTURES = 2.0, 1000
-#: Its steps at least, and the views of a cached trunk.
-_TRIAL_STEPS, _TRIAL_VIEWS = 40, 2
+#: Its steps at least.
+_TRIAL_STEPS = 40
 #: Seconds under which no training is worth finding out about: imports and measuring speed take a third of them.
 _LEAST = 20.0
-#: From this sum of two z-values on, a short trial has shown that the whole training will be better.
-_DECISIVE = 3.0
-#: Share of the first training's steps with which a second one on all pictures is still worth it.
-_SHORTER = 0.7
+#: Share of the steps that are made before it is known whether a training is worth it; all pictures join the rest.
+_FIRST = 0.6
+_REST = (1 - _FIRST) / _FIRST
+#: Fewer steps with all pictures are not worth what is around them: then the first training has all the time.
+_FEW = 20
+#: Share of its steps with which going on is still worth it.
+_SHORTER = 0.3
 #: Share of the time left that a training may plan for; the rest is for noise in the speed.
 _PLANNED = 0.93
-#: Share of the time left for a training that is repeated on all pictures afterwards, when views of a trunk and
-#: rendered pictures are there already.
-_FIRST_OF_TWO = 0.48
-#: Share of all epochs that both trainings have to have: epochs are worth more than the pictures held out.
-_BOTH = 0.9
 
 
 @dataclass(frozen=True)
@@ -81,8 +76,6 @@ class Tune:
             return None
         if best.score is None:
             return "no pictures can be held out, and so nothing would tell whether it is better"
-        if best.settings.get("learns") == "all":
-            return f"{best.strategy} has learned from all pictures: none is left to compare the two by"
         return untellable(USUAL_GAIN, best)
 
     def estimate(self, work: Work, so_far: Sequence[Candidate]) -> float:
@@ -90,12 +83,8 @@ class Tune:
         if work.clock.left(reserve=work.reserve) < _LEAST:
             return _LEAST
         train = work.split.on("train")
-        size, best = _sizes(work, self.how)[0], best_of(so_far, work.decisions)
-        mistakes = 0.0 if best is None else best.error_and_doubt[0] * len(train) / FOLDS
-        least = self.how.epochs * self.how.least
-        # A short trial may be decisive, and then one training is enough.
-        epochs = least + (_TRIAL_EPOCHS if mistakes >= _MISTAKES else 0.0)
-        return _tuner(self.how, work, size).seconds_an_epoch(train) * epochs
+        tuner = _tuner(self.how, work, _sizes(work, self.how)[0])
+        return tuner.seconds_an_epoch(train) * self.how.epochs * self.how.least
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
         """Choose a size, find out whether it is worth it, train."""
@@ -104,36 +93,30 @@ class Tune:
         held = hold_out(train, work.labels(train), work.seed)
         inside = [p for p, out in zip(train, held, strict=True) if not out]
         outside = [p for p, out in zip(train, held, strict=True) if out]
-        best = best_of(so_far, work.decisions)
-        old = best.evidence if best and isinstance(best.evidence, Evidence) else None
         how = _suited(self.how, work)
-        trials = _Trials(how, work, inside, outside, old)
-        size = work.decisions.settle(f"{self.name} size", trials.choose)
-        learns = work.decisions.settle(f"{self.name} learns from", lambda: trials.enough(size))
+        size = work.decisions.settle(f"{self.name} size", _Trials(how, work, inside, outside).choose)
+        learns = work.decisions.settle(f"{self.name} learns from", lambda: _learns_from(outside, so_far, work))
         reasons = (work.decisions.made[f"{self.name} {what}"]["reason"] for what in ("size", "learns from"))
         work.progress.say(f"{self.name} at {size} px: " + "; ".join(reasons))
         some = train if learns == "all" else inside
         tuner = _tuner(how, work, size)
-        share = trials.share(size, learns)
-        left, answers = work.clock.left(reserve=work.reserve), _answers(work, len(train) - len(some))
-        around = tuner.overhead(some, answers)
-        steps = work.decisions.settle(
-            f"{self.name} steps", lambda: tuner.steps(some, (share * left - around) * _PLANNED)
-        )
-        later = (1 - share) * left if left < math.inf else 0.0  # a repeated run has all the time there is
+        answers = _answers(work, len(train) - len(some))
+        again = 0.0 if learns == "all" else tuner.overhead([], len(work.split.on("val")))
+        seconds = work.clock.left(reserve=work.reserve) - tuner.overhead(some, answers) - again
+        share = 1.0 if learns == "all" else _share_of_first(seconds, tuner.seconds_a_step())
+        steps = work.decisions.settle(f"{self.name} steps", lambda: tuner.steps(some, share * seconds * _PLANNED))
+        later = (1 - share) * seconds + again if seconds < math.inf else 0.0  # a repeated run has all the time
         reserve = work.reserve + later + tuner.overhead([], answers)
         network, settings = tuner.train(self.name, some, steps, reserve=reserve)
-        settings["learns"] = learns
-        if learns == "all":
-            evidence = trials.shown(size, float(settings["outcome"]["loss"]))
-        else:
+        evidence = None
+        if learns != "all":
             evidence = Evidence.of(outside, tuner.answers(network, outside), work.labels(outside))
         return _candidate(self.name, tuner, network, some, evidence, work.clock.spent() - began, settings)
 
 
 @dataclass(frozen=True)
 class TuneAll:
-    """A recipe that has proved itself without the pictures held out, once more with them."""
+    """A training that has proved itself goes on with the pictures that were held out, too."""
 
     how: Tuning
     surely_better: bool = True
@@ -153,33 +136,32 @@ class TuneAll:
         return None
 
     def estimate(self, work: Work, so_far: Sequence[Candidate]) -> float:
-        """As long as the first training took, and what is new in it."""
+        """Of its steps the fewest that are worth it, and what is around them."""
         before = self._before(so_far)
         if before is None:
             return 0.0
-        train = work.split.on("train")
-        whole = float(before.settings["outcome"]["seconds"]) * len(train) / max(1, len(before.seen["train"]))
-        around = _tuner(self.how, work, before.settings["size"]).overhead(train, _answers(work))
-        return whole * _SHORTER + around
+        around = _tuner(self.how, work, before.settings["size"]).overhead([], _answers(work))
+        return float(before.settings["outcome"]["seconds"]) * _REST * _SHORTER + around
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
-        """Train on everything, with the settings of the first training."""
+        """Go on with everything, and with the settings of the first training."""
         before = self._before(so_far)
         assert before is not None
         began, train = work.clock.spent(), work.split.on("train")
         tuner = _tuner(_suited(self.how, work), work, before.settings["size"])
-        first = before.settings["outcome"]["steps"]
-        answers = _answers(work)
-        left = work.clock.left(reserve=work.reserve) - tuner.overhead(train, answers)
+        first = int(before.settings["outcome"]["steps"])
+        around = tuner.overhead([], _answers(work))
 
         def enough() -> tuple[int, str]:
-            wanted = round(first * len(train) / max(1, len(before.seen["train"])))
+            wanted = max(1, round(first * _REST))
+            left = work.clock.left(reserve=work.reserve) - around
             fits, reason = tuner.steps(train, left * _PLANNED)
-            return (wanted, "as many epochs as before") if wanted <= fits else (fits, reason)
+            return (wanted, f"two for every three of the {first} before") if wanted <= fits else (fits, reason)
 
         steps = work.decisions.settle(f"{self.name} steps", enough)
-        reserve = work.reserve + tuner.overhead([], answers)
-        network, settings = tuner.train(self.name, train, steps, reserve=reserve)
+        network, settings = tuner.train(
+            self.name, train, steps, reserve=work.reserve + around, start=(before.learned.tensors, first)
+        )
         seconds = work.clock.spent() - began
         evidence = before.evidence if isinstance(before.evidence, Evidence) else None
         return _candidate(self.name, tuner, network, train, evidence, seconds, settings)
@@ -189,16 +171,13 @@ class TuneAll:
 
 
 class _Trials:
-    """Short trainings that choose the size of the pictures, and may already show that tuning is worth it."""
+    """Short trainings that choose the size of the pictures."""
 
-    def __init__(
-        self, how: Tuning, work: Work, inside: Sequence[Placed], outside: Sequence[Placed], old: Evidence | None
-    ) -> None:
-        self.how, self.work, self.old = how, work, old
+    def __init__(self, how: Tuning, work: Work, inside: Sequence[Placed], outside: Sequence[Placed]) -> None:
+        self.how, self.work = how, work
         self.inside = _some(inside, _TRIAL_PICTURES, work.seed)
         self.outside = _some(outside, _TRIAL_PICTURES // 2, work.seed)
         self.evidence: dict[int, Evidence] = {}
-        self.losses: dict[int, float] = {}
 
     def choose(self) -> tuple[int, str]:
         """The size after which a larger one does not do better, as far as the time goes."""
@@ -221,44 +200,6 @@ class _Trials:
                 best = size
         return best, "after a short trial of each: " + ", ".join(words)
 
-    def enough(self, size: int) -> tuple[str, str]:
-        """Whether to learn from all pictures at once, or to hold some out to be sure."""
-        if not self.outside:
-            return "all", "there are too few pictures to hold some out"
-        if self.old is None:
-            return "all", "there is nothing to compare with"
-        short = not self._time_for_two(size)
-        if short and size not in self.evidence and self._worth_a_trial(size):
-            self.evidence[size] = self._tried(size)
-        if size in self.evidence:
-            found: Comparison = compare(self.evidence[size], self.old)
-            if found.sum_of_z >= _DECISIVE and short:
-                return "all", f"a short trial was better than the rungs before: {found}"
-        return "the pictures inside", f"{len(self.outside)} are held out to see whether it is worth it"
-
-    def shown(self, size: int, loss: float) -> Evidence | None:
-        """What the decisive trial showed, if the training on all pictures came as far by its loss.
-
-        It is made again where another process made it, and this one has to compare.
-        """
-        compared = f"keep {self.how.name}" in self.work.decisions.made
-        if size not in self.evidence and self.old is not None and self.outside and not compared:
-            self.evidence[size] = self._tried(size)
-        if size in self.evidence and not loss <= self.losses[size] + WORSE:
-            self.work.progress.say(
-                f"a loss of {loss:.3g}, after {self.losses[size]:.3g} in the trial: it went wrong"
-            )
-            return None
-        return self.evidence.get(size)
-
-    def _worth_a_trial(self, size: int) -> bool:
-        """Whether it could be decisive, and takes a small part of the time left."""
-        assert self.old is not None
-        asked = [p.record.sha256 for p in self.outside if p.record.sha256 in self.old.logits]
-        wrong = sum(int(self.old.logits[a].argmax()) != self.old.labels[a] for a in asked)
-        room = self.work.clock.left(reserve=self.work.reserve) * _TRIALS
-        return wrong >= _MISTAKES and self._cost(size) <= room
-
     def _cost(self, size: int) -> float:
         """Seconds of a trial."""
         tuner = _tuner(self.how, self.work, size)
@@ -267,16 +208,6 @@ class _Trials:
 
     def _steps(self) -> int:
         return max(_TRIAL_STEPS, round(_TRIAL_EPOCHS * len(self.inside) / self.how.batch))
-
-    def share(self, size: int, learns: str) -> float:
-        """Of the time left, for the training: where a second one would come to little, the first has it all."""
-        return _FIRST_OF_TWO if learns != "all" and self._time_for_two(size, _BOTH) else 1.0
-
-    def _time_for_two(self, size: int, share: float = 1.0) -> bool:
-        """Whether this share of all epochs fits twice: without the pictures held out, and again with them."""
-        train = self.work.split.on("train")
-        whole = _tuner(self.how, self.work, size).seconds_an_epoch(train) * self.how.epochs * share
-        return whole * 2 <= _PLANNED * _PLANNED * self.work.clock.left(reserve=self.work.reserve)
 
     def _affordable(self) -> list[int]:
         """Sizes whose least training takes less than half of the time left; one for a cached trunk."""
@@ -294,12 +225,25 @@ class _Trials:
         return fits[-1:] if side >= _LARGE else fits[:1]
 
     def _tried(self, size: int) -> Evidence:
-        tuner = _tuner(replace(self.how, views=min(_TRIAL_VIEWS, self.how.views)), self.work, size)
-        network, settings = tuner.train(
-            f"{self.how.name}-trial-{size}", self.inside, self._steps(), reserve=self.work.reserve
-        )
-        self.losses[size] = float(settings["outcome"]["loss"])
+        tuner = _tuner(self.how, self.work, size)
+        name = f"{self.how.name}-trial-{size}"
+        network, _ = tuner.train(name, self.inside, self._steps(), reserve=self.work.reserve)
         return Evidence.of(self.outside, tuner.answers(network, self.outside), self.work.labels(self.outside))
+
+
+def _share_of_first(seconds: float, a_step: float) -> float:
+    """Of the seconds for all steps, those for the steps before it is known whether they are worth it."""
+    return _FIRST if (1 - _FIRST) * seconds >= _FEW * a_step else 1.0
+
+
+def _learns_from(outside: Sequence[Placed], so_far: Sequence[Candidate], work: Work) -> tuple[str, str]:
+    """Whether to learn from all pictures at once, or to hold some out to be sure."""
+    best = best_of(so_far, work.decisions)
+    if not outside:
+        return "all", "there are too few pictures to hold some out"
+    if best is None or best.evidence is None:
+        return "all", "there is nothing to compare with"
+    return "the pictures inside", f"{len(outside)} are held out to see whether it is worth it"
 
 
 def _suited(how: Tuning, work: Work) -> Tuning:
@@ -366,7 +310,7 @@ def _candidate(
             "val": work.split.on("val"),
             "test": work.split.on("test"),
         }
-        logits: dict[Side, Array] = {side: tuner.answers(network, seen[side]) for side in ("val", "test")}
+        logits: dict[Side, Array] = {"val": tuner.answers(network, seen["val"])}
     return Candidate(
         strategy=name,
         seconds=seconds,
@@ -375,6 +319,7 @@ def _candidate(
         score_n=n,
         learned=tuner.learned(network),
         logits=logits,
+        answer=lambda placed: tuner.answers(network, placed),
         seen=seen,
         settings=settings,
         evidence=evidence,
