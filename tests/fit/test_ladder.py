@@ -182,14 +182,18 @@ def test_what_an_earlier_process_finished_is_repeated_without_hurry_and_the_rest
     assert left[1:] == [0.0]
 
 
-@pytest.mark.parametrize(("loss", "kept"), [(0.5, True), (0.65, True), (1.4, False), (float("nan"), False)])
-def test_a_training_repeated_on_more_pictures_is_judged_by_its_own_loss(loss, kept):
-    """It shares the evidence of the first one, which says nothing about it."""
+@pytest.mark.parametrize(
+    ("loss", "whole", "kept"),
+    [(0.5, True, True), (0.55, True, True), (0.55, False, False), (0.5, False, True), (1.4, True, False),
+     (float("nan"), True, False)],
+)  # fmt: skip
+def test_a_training_that_went_on_with_more_pictures_is_judged_by_its_own_loss(loss, whole, kept):
+    """It shares the evidence of the first part, which says nothing of it; stopped halfway it must not be worse."""
     from foveal.fit.ladder import _beats
 
     evidence = Evidence({"a": np.zeros(2, dtype=np.float32)}, {"a": 0})
     first, again = (
         SimpleNamespace(strategy="x", evidence=evidence, settings={"outcome": {"loss": v}}) for v in (0.5, loss)
     )
-    keeps, reason = _beats(again, first, surely=True)
+    keeps, reason = _beats(again, first, surely=True, whole=whole)
     assert keeps is kept and "held out" in reason

@@ -26,8 +26,6 @@ Array = NDArray[np.float32]
 Half = NDArray[np.float16]
 Run = Callable[[torch.Tensor], Array]
 
-#: Training sides of more pictures are not looked at as a whole for a trial's sake.
-_MANY = 2000
 #: Views share the room in memory that one array may take, and without a budget that of this many bytes.
 _VIEWS, _PLENTY = 6, 8 << 30
 
@@ -75,14 +73,11 @@ class Beneath:
     def views(self, placed: Sequence[Placed], count: int) -> tuple[list[Half], NDArray[np.int64]]:
         """Maps of augmented views, each `(M, C, H, W)`, and the row of every one of these pictures in them.
 
-        A picture is changed alike whoever asks: views of a training side that is not too large hold all of it.
+        A picture is changed alike whoever asks: views hold the whole training side, since whoever learns from a
+        part of it may go on with all.
         """
-        train = self._work.split.on("train")
-        everybody = train if len(train) <= _MANY else list(placed)
-        key = ("views", self._preprocess.size, self._cut, len(everybody), everybody[0].record.sha256)
-        if len(train) > _MANY and key not in self._work.beneath:  # large, and of no more use to anybody
-            for other in [k for k in self._work.beneath if k[0] == "views"]:
-                del self._work.beneath[other]
+        everybody = self._work.split.on("train")
+        key = ("views", self._preprocess.size, self._cut)
         known: list[Half] = self._work.beneath.setdefault(key, [])
         if len(known) < count:
             pixels = self._work.rendered(everybody, self._preprocess)

@@ -78,7 +78,8 @@ def climb(
 
 def _kept(rung: Strategy, candidate: Candidate, best: Candidate, work: Work, decisions: Decisions) -> bool:
     name = f"keep {rung.name}"
-    better = bool(decisions.settle(name, partial(_beats, candidate, best, surely=rung.surely_better)))
+    whole = f"{candidate.strategy} stopped at" not in decisions.made
+    better = bool(decisions.settle(name, partial(_beats, candidate, best, surely=rung.surely_better, whole=whole)))
     reason = decisions.made[name]["reason"]
     work.progress.say(
         f"{rung.name} {'takes the place of' if better else 'does not replace'} {best.strategy}: {reason}"
@@ -92,17 +93,18 @@ def _finished_before(rung: Strategy, later: Sequence[Strategy], decisions: Decis
     return not marks.isdisjoint(decisions.given)
 
 
-def _beats(candidate: Candidate, best: Candidate, *, surely: bool) -> tuple[bool, str]:
+def _beats(candidate: Candidate, best: Candidate, *, surely: bool, whole: bool = True) -> tuple[bool, str]:
     """Whether to keep it: by answers to the same pictures where both have given them, by the scores otherwise.
 
-    A rung that is known to be better needs only not to be clearly worse.
+    A rung that is known to be better needs only not to be clearly worse; one that is not `whole`, since it was
+    stopped on its way, not to be worse at all.
     """
     if candidate.evidence is not None and candidate.evidence is best.evidence:
         lost, before = _loss(candidate), _loss(best)
         words = (
             f"{best.strategy} with the pictures that were held out; training loss {lost:.3g}, before {before:.3g}"
         )
-        return lost <= before + WORSE, words
+        return lost <= before + (WORSE if whole else 0.0), words
     if candidate.evidence is not None and best.evidence is not None:
         found = candidate.evidence.beside(best.evidence)
         if found.n:

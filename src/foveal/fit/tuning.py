@@ -119,6 +119,14 @@ def temper(network: Tuned, cut: int, inputs: Tensor, targets: Tensor) -> None:
         network.head.bias.div_(best)
 
 
+def _of_all_classes(order: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
+    """The beginning of an order of pictures, as many as a head is fitted on; one of each class is among them."""
+    if len(order) <= _HEAD_PICTURES:
+        return order
+    firsts = np.unique(labels[order], return_index=True)[1]
+    return np.concatenate([order[firsts], np.delete(order, firsts)])[: max(_HEAD_PICTURES, len(firsts))]
+
+
 class Tuner:
     """One way of tuning at one size of picture.
 
@@ -148,6 +156,11 @@ class Tuner:
         key = f"{self.how.name} at {self.size} px, seconds a picture"
         return float(self.work.decisions.settle(key, self._measured))
 
+    def seconds_an_answer(self) -> float:
+        """About one picture, by all of the network in single precision; measured and remembered likewise."""
+        key = f"{self.how.name} at {self.size} px, seconds an answer"
+        return float(self.work.decisions.settle(key, self._measured_answers))
+
     def seconds_a_step(self) -> float:
         """Of one batch."""
         return self.seconds_a_picture() * self.how.batch
@@ -158,18 +171,23 @@ class Tuner:
 
     def steps(self, placed: Sequence[Placed], left: float) -> tuple[int, str]:
         """How many steps fit these seconds, at most all epochs of the recipe."""
-        per_epoch = max(1, len(placed) // self.how.batch)
-        full = max(self.how.least_steps, round(self.how.epochs * per_epoch))
-        step = self.seconds_an_epoch(placed) / per_epoch
+        full = self.all_steps(placed)
+        step = self.seconds_an_epoch(placed) / max(1, len(placed) // self.how.batch)
         if full * step <= left:
             return full, f"all {full} steps fit the time, {1000 * step:.0f} ms each"
         fits = max(1, int(left / step))
         return fits, f"{full} would be all; a step takes {1000 * step:.0f} ms, {left:.0f} s are left"
 
+    def all_steps(self, placed: Sequence[Placed]) -> int:
+        """Of the recipe, with these pictures."""
+        return max(self.how.least_steps, round(self.how.epochs * max(1, len(placed) // self.how.batch)))
+
     def overhead(self, learning: Sequence[Placed], answering: int) -> float:
         """Seconds beside the steps: reading, the head that comes first, and so many answers at the end."""
         forth = self.seconds_a_picture() * (1.0 if self.cut else FORTH)
-        return (_READING + forth) * (min(len(learning), _HEAD_PICTURES) + answering) + _READING * len(learning)
+        looked_at = 0 if self.work.features.preprocess == self.preprocess else min(len(learning), _HEAD_PICTURES)
+        head = (_READING + forth) * looked_at + _READING * len(learning)
+        return head + ((_READING + self.seconds_an_answer()) * answering if answering else 0.0)
 
     def train(
         self,
@@ -193,7 +211,7 @@ class Tuner:
         work, how = self.work, self.how
         pixels, labels = work.rendered(placed, self.preprocess), work.labels(placed)
         torch.manual_seed(work.seed)
-        network = self._fresh() if start else self._with_head(pixels, labels)
+        network = self._fresh() if start else self._with_head(placed, pixels, labels)
         batches = self._batches(network, placed, pixels, labels, steps + (start[1] if start else 0))
         if start:
             network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in start[0].items()})
@@ -217,6 +235,7 @@ class Tuner:
         outcome = run_training(
             name, Upper(network, self.cut), batches, settings, work, seed=work.seed, reserve=reserve
         )
+        network.zero_grad(set_to_none=True)
         return network.eval(), {
             **asdict(how),
             "size": self.size,
@@ -245,21 +264,32 @@ class Tuner:
         network = pretrained(self.work.features.backbone, len(self.work.split.classes))
         return network.to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _with_head(self, pixels: Pixels, labels: Labels) -> Tuned:
+    def _with_head(self, placed: Sequence[Placed], pixels: Pixels, labels: Labels) -> Tuned:
         """The pretrained network with a head fitted on its features at this size."""
         network = self._fresh()
-        some = np.random.default_rng(self.work.seed).permutation(len(pixels))[:_HEAD_PICTURES]
+        some = _of_all_classes(np.random.default_rng(self.work.seed).permutation(len(pixels)), labels)
         if len(np.unique(labels[some])) < len(self.work.split.classes):
             return network
-
         with self.work.clock.lap("features"):
-            rows = self._beneath(network).features(pixels[some])
+            rows = self._known([placed[i] for i in some])
+            if rows is None:
+                rows = self._beneath(network).features(pixels[some])
         with self.work.clock.lap("fit"):
             head = fit_head(rows[None], labels[some], _HEAD_STRENGTH, floor=_HEAD_FLOOR)
         with torch.no_grad():
             network.head.weight.copy_(torch.from_numpy(head.weight))
             network.head.bias.copy_(torch.from_numpy(head.bias))
         return network
+
+    def _known(self, placed: Sequence[Placed]) -> Array | None:
+        """Features of these from the rungs before, where their pictures were of this size."""
+        known, records = self.work.features, [p.record for p in placed]
+        if known.preprocess != self.preprocess:
+            return None
+        table = known.run(records, clock=self.work.clock, reserve=self.work.reserve)
+        if any(r.sha256 not in table.rows for r in records):
+            return None
+        return table.of(records)[:, : known.backbone.dimension]
 
     def _beneath(self, network: Tuned) -> Beneath:
         at_once = self._at_once(network)
@@ -279,6 +309,16 @@ class Tuner:
         count = max(min(2, self.how.views), min(self.how.views, round(epochs * share)))
         views, rows = self._beneath(network).views(placed, count)
         return Maps(views, rows, labels, size=size, seed=seed, device=device)
+
+    def _measured_answers(self) -> tuple[float, str]:
+        network, taken = self._fresh(), []
+        count = self._at_once(network)
+        pixels = np.random.default_rng(0).integers(0, 256, (count, 3, self.size, self.size), dtype=np.uint8)
+        for _ in range(3):
+            began = time.perf_counter()
+            logits_of(network, pixels, self.preprocess, self.device.name, count)
+            taken.append(time.perf_counter() - began)
+        return min(taken) / count, f"measured on {count} pictures"
 
     def _seconds(self, module: nn.Module, batch: Callable[[int], tuple[Tensor, Tensor]]) -> float:
         return seconds_a_step(module, batch, self.device, self.work, optimizer=_OPTIMIZER)

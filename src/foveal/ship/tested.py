@@ -19,7 +19,7 @@ from foveal.values import Placed
 
 
 def tested_labels(bundle: Bundle, candidate: Candidate, work: Work) -> Measurement:
-    """By the answers that the candidate brought along, calibrated."""
+    """By the candidate's answers, calibrated."""
     tested = candidate.seen["test"]
     probabilities = softmax(candidate.logits_on("test"), bundle.manifest.temperature)
     return measure(probabilities, work.labels(tested), [p.record.path for p in tested], work.split.classes)

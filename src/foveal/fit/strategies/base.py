@@ -29,8 +29,8 @@ Array = NDArray[np.float32]
 
 #: A rung is stepped on only when this much more than its estimate is left.
 MARGIN = 1.3
-#: A training repeated on more pictures went wrong when its loss ends so much higher.
-WORSE = 0.2
+#: A training that went on with more pictures went wrong when its loss ends so much higher.
+WORSE = 0.1
 #: Bytes of rendered pictures that are kept between trainings.
 _KEPT = 512 << 20
 
@@ -187,6 +187,7 @@ class Candidate:
             is handed over.
         seen: side → the pictures it had time for.
         settings: what was chosen on the way, for `decisions`.
+        owes: seconds that its `answer` about the test side will take.
         evidence: answers to training pictures that it had not learned from, to compare it by.
     """
 
@@ -201,6 +202,7 @@ class Candidate:
     settings: dict[str, Any]
     evidence: Evidence | MaskEvidence | None = None
     answer: Callable[[Sequence[Placed]], Array] | None = None
+    owes: float = 0.0
 
     def logits_on(self, side: Side) -> Array:
         """`(N, K)` on `seen[side]`, asked for now if need be."""

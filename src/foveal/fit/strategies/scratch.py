@@ -25,7 +25,6 @@ import numpy as np
 
 from foveal.fit.recipes import RECIPES, Recipe
 from foveal.fit.strategies.base import MARGIN, Array, Candidate, Work
-from foveal.fit.strategies.mirror import MIRROR_LOSS
 from foveal.metrics.intervals import wilson
 from foveal.values import Side
 
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 #: A longer recipe must fit with this much to spare before a shorter one steps aside for it: a little more than the
 #: ladder asks of it afterwards.
 _SPARE = 1.05 * MARGIN
+#: Mirrored pictures keep their label when the first network loses less than this share of its right answers.
+_MIRROR_LOSS = 0.05
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _mirror_keeps_label(work: Work, first: Candidate) -> tuple[bool, str]:
     mirrored = answers_of(first.learned, np.ascontiguousarray(work.pixels("val")[:, :, :, ::-1]))
     score = float((mirrored.argmax(axis=1) == labels).mean())
     words = f"{first.strategy} is right on {first.score:.1%} of the validation side, mirrored on {score:.1%}"
-    return score >= first.score * (1 - MIRROR_LOSS), words
+    return score >= first.score * (1 - _MIRROR_LOSS), words
 
 
 def _rough(recipe: Recipe, first: Candidate) -> float:

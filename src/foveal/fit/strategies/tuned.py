@@ -13,12 +13,13 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from foveal.fit.evidence import Evidence, compare, hold_out
-from foveal.fit.strategies.base import Array, Candidate, Work, best_of, untellable
+from foveal.fit.strategies.base import MARGIN, Array, Candidate, Work, best_of, untellable
 from foveal.fit.strategies.mirror import mirror_keeps_label
 from foveal.fit.tunings import CACHED, FULL, Tuning
 from foveal.metrics.intervals import wilson
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 
 #: Sizes that a trial may choose among, from the cheapest.
 SIZES = (96, 128, 160, 224)
-#: Above a cached trunk, for small pictures and for those whose long side is mostly `_LARGE` pixels or more: a
-#: trial would cost as much as it could save.
+#: Above a cached trunk, for small pictures and for those whose long side is mostly `_LARGE` pixels or more.
 CACHED_SIZES, _LARGE = (128, 224), 192
 #: Share of the errors that tuning usually saves: with fewer errors left than can show it, it is not tried.
 USUAL_GAIN = 0.5
@@ -82,9 +82,12 @@ class Tune:
         """Seconds for the least that is worth beginning, at the smallest size, and for finding out."""
         if work.clock.left(reserve=work.reserve) < _LEAST:
             return _LEAST
-        train = work.split.on("train")
-        tuner = _tuner(self.how, work, _sizes(work, self.how)[0])
-        return tuner.seconds_an_epoch(train) * self.how.epochs * self.how.least
+        needed, sizes = 0.0, _sizes(work, self.how)
+        for size in sizes if self.how.cut else sizes[:1]:
+            needed = _least(work, self.how, size) + _owed(work, so_far)
+            if needed * MARGIN <= work.clock.left(reserve=work.reserve):
+                break
+        return needed
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
         """Choose a size, find out whether it is worth it, train."""
@@ -101,7 +104,7 @@ class Tune:
         some = train if learns == "all" else inside
         tuner = _tuner(how, work, size)
         answers = _answers(work, len(train) - len(some))
-        again = 0.0 if learns == "all" else tuner.overhead([], len(work.split.on("val")))
+        again = _owed(work, so_far) + (0.0 if learns == "all" else tuner.overhead([], len(work.split.on("val"))))
         seconds = work.clock.left(reserve=work.reserve) - tuner.overhead(some, answers) - again
         share = 1.0 if learns == "all" else _share_of_first(seconds, tuner.seconds_a_step())
         steps = work.decisions.settle(f"{self.name} steps", lambda: tuner.steps(some, share * seconds * _PLANNED))
@@ -140,8 +143,9 @@ class TuneAll:
         before = self._before(so_far)
         if before is None:
             return 0.0
-        around = _tuner(self.how, work, before.settings["size"]).overhead([], _answers(work))
-        return float(before.settings["outcome"]["seconds"]) * _REST * _SHORTER + around
+        tuner = _tuner(self.how, work, before.settings["size"])
+        steps = float(before.settings["outcome"]["steps"]) * _REST * _SHORTER
+        return steps * tuner.seconds_a_step() + tuner.overhead([], _answers(work))
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
         """Go on with everything, and with the settings of the first training."""
@@ -153,10 +157,11 @@ class TuneAll:
         around = tuner.overhead([], _answers(work))
 
         def enough() -> tuple[int, str]:
-            wanted = max(1, round(first * _REST))
+            # What the first part had no time for may still be made.
+            wanted = max(1, round(first * _REST), tuner.all_steps(train) - first)
             left = work.clock.left(reserve=work.reserve) - around
             fits, reason = tuner.steps(train, left * _PLANNED)
-            return (wanted, f"two for every three of the {first} before") if wanted <= fits else (fits, reason)
+            return (wanted, f"after {first} steps before") if wanted <= fits else (fits, reason)
 
         steps = work.decisions.settle(f"{self.name} steps", enough)
         network, settings = tuner.train(
@@ -210,25 +215,24 @@ class _Trials:
         return max(_TRIAL_STEPS, round(_TRIAL_EPOCHS * len(self.inside) / self.how.batch))
 
     def _affordable(self) -> list[int]:
-        """Sizes whose least training takes less than half of the time left; one for a cached trunk."""
-        train = self.work.split.on("train")
-        left = self.work.clock.left(reserve=self.work.reserve)
-        fits: list[int] = []
-        for size in _sizes(self.work, self.how):
-            least = _tuner(self.how, self.work, size).seconds_an_epoch(train) * self.how.epochs * self.how.least
-            if fits and least > left * 0.5:
-                break
-            fits.append(size)
-        if not self.how.cut:
-            return fits
-        side = statistics.median(max(p.record.width, p.record.height) for p in train)
-        return fits[-1:] if side >= _LARGE else fits[:1]
+        """Sizes whose least training takes less than half of the time left, or the last resort; of a cached trunk
+        the first of them: a trial would cost as much as it could save."""
+        sizes, room = _sizes(self.work, self.how), 0.5 * self.work.clock.left(reserve=self.work.reserve)
+        if self.how.cut:
+            return [next((s for s in sizes[:-1] if _least(self.work, self.how, s) <= room), sizes[-1])]
+        return [sizes[0], *takewhile(lambda s: _least(self.work, self.how, s) <= room, sizes[1:])]
 
     def _tried(self, size: int) -> Evidence:
         tuner = _tuner(self.how, self.work, size)
         name = f"{self.how.name}-trial-{size}"
         network, _ = tuner.train(name, self.inside, self._steps(), reserve=self.work.reserve)
         return Evidence.of(self.outside, tuner.answers(network, self.outside), self.work.labels(self.outside))
+
+
+def _owed(work: Work, so_far: Sequence[Candidate]) -> float:
+    """Seconds that the best so far still has to be asked for, should it stay the best."""
+    best = best_of(so_far, work.decisions)
+    return 0.0 if best is None else best.owes
 
 
 def _share_of_first(seconds: float, a_step: float) -> float:
@@ -283,9 +287,23 @@ def _augment(work: Work) -> Augment:
 
 
 def _sizes(work: Work, how: Tuning) -> tuple[int, ...]:
-    """What the backbone takes: any where its segments are known; its own where it may be no convolutional one."""
+    """What the backbone takes: any where its segments are known; its own where it may be no convolutional one.
+
+    From the cheapest on; above a cached trunk first the one that suits the pictures, then a smaller one, should
+    there be too little time.
+    """
     backbone = work.features.backbone
-    return (CACHED_SIZES if how.cut else SIZES) if backbone.stage_dimension else (backbone.preprocess.size,)
+    if not backbone.stage_dimension:
+        return (backbone.preprocess.size,)
+    if not how.cut:
+        return SIZES
+    side = statistics.median(max(p.record.width, p.record.height) for p in work.split.on("train"))
+    return CACHED_SIZES[::-1] if side >= _LARGE else CACHED_SIZES[:1]
+
+
+def _least(work: Work, how: Tuning, size: int) -> float:
+    """Seconds of the least training that is worth beginning."""
+    return _tuner(how, work, size).seconds_an_epoch(work.split.on("train")) * how.epochs * how.least
 
 
 def _some(placed: Sequence[Placed], most: int, seed: int) -> list[Placed]:
@@ -320,6 +338,7 @@ def _candidate(
         learned=tuner.learned(network),
         logits=logits,
         answer=lambda placed: tuner.answers(network, placed),
+        owes=tuner.overhead([], len(seen["test"])),
         seen=seen,
         settings=settings,
         evidence=evidence,
