@@ -197,3 +197,16 @@ def test_a_training_that_went_on_with_more_pictures_is_judged_by_its_own_loss(lo
     )
     keeps, reason = _beats(again, first, surely=True, whole=whole)
     assert keeps is kept and "held out" in reason
+
+
+@pytest.mark.parametrize(("handicap", "kept"), [(0.0, False), (3.0, True)])
+def test_a_first_part_that_goes_on_may_be_a_little_behind(handicap, kept):
+    """By one picture of forty: a sum of z-values of about -1, since neither is surer than the other."""
+    from foveal.fit.ladder import _beats
+
+    labels = {str(i): i % 2 for i in range(40)}
+    sure = {name: np.eye(2, dtype=np.float32)[label] for name, label in labels.items()}
+    old = SimpleNamespace(strategy="old", evidence=Evidence({**sure, "0": sure["1"]}, labels))
+    new = Evidence({**sure, "0": sure["1"], "1": sure["0"]}, labels)
+    candidate = SimpleNamespace(strategy="new", evidence=new, handicap=handicap)
+    assert _beats(candidate, old, surely=False)[0] is kept

@@ -108,7 +108,7 @@ def _beats(candidate: Candidate, best: Candidate, *, surely: bool, whole: bool =
     if candidate.evidence is not None and best.evidence is not None:
         found = candidate.evidence.beside(best.evidence)
         if found.n:
-            return found.sum_of_z > (-2.0 if surely else 0.0), f"beside {best.strategy} {found}"
+            return found.sum_of_z > -(2.0 if surely else candidate.handicap), f"beside {best.strategy} {found}"
     slack = candidate.error_and_doubt[1] if surely else 0.0
     better = (candidate.score or 0.0) + slack > (best.score or 0.0)
     return better, f"its score is {_score(candidate)}, that of {best.strategy} {_score(best)}"

@@ -187,6 +187,7 @@ class Candidate:
             is handed over.
         seen: side → the pictures it had time for.
         settings: what was chosen on the way, for `decisions`.
+        handicap: sum of z-values by which it may be behind and is kept: its training goes on.
         owes: seconds that its `answer` about the test side will take.
         evidence: answers to training pictures that it had not learned from, to compare it by.
     """
@@ -203,6 +204,7 @@ class Candidate:
     evidence: Evidence | MaskEvidence | None = None
     answer: Callable[[Sequence[Placed]], Array] | None = None
     owes: float = 0.0
+    handicap: float = 0.0
 
     def logits_on(self, side: Side) -> Array:
         """`(N, K)` on `seen[side]`, asked for now if need be."""
