@@ -10,6 +10,7 @@ from foveal.errors import MemoryShort, UnknownName
 from foveal.fit import climb
 from foveal.fit.evidence import Evidence
 from foveal.fit.ladder import MARGIN
+from foveal.fit.strategies.base import Candidate
 from foveal.progress import Progress
 from foveal.values import Decisions
 
@@ -34,6 +35,7 @@ class Rung:
             settings={"strength": 4.0},
             error_and_doubt=(0.1, 0.02),
             evidence=None,
+            handicap=0.0,
         )
 
 
@@ -210,3 +212,34 @@ def test_a_first_part_that_goes_on_may_be_a_little_behind(handicap, kept):
     new = Evidence({**sure, "0": sure["1"], "1": sure["0"]}, labels)
     candidate = SimpleNamespace(strategy="new", evidence=new, handicap=handicap)
     assert _beats(candidate, old, surely=False)[0] is kept
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_first_part_that_is_behind_is_handed_over_only_when_it_has_gone_on(goes_on):
+    labels = {str(i): i % 2 for i in range(40)}
+    sure = {name: np.eye(2, dtype=np.float32)[label] for name, label in labels.items()}
+    old = Evidence({**sure, "0": sure["1"]}, labels)
+    behind = Evidence({**sure, "0": sure["1"], "1": sure["0"]}, labels)
+
+    class Known(Rung):
+        def fit(self, work, so_far):
+            evidence, handicap = {"old": (old, 0.0), "first": (behind, 3.0), "first-all": (behind, 0.0)}[self.name]
+            return Candidate(
+                self.name,
+                1.0,
+                0.9,
+                None,
+                40,
+                None,
+                {},
+                {},
+                {"outcome": {"loss": 0.5}},
+                evidence,
+                handicap=handicap,
+            )
+
+    better = []
+    rungs = [Known("old", 0), Known("first", 0), Known("first-all", 0, refusal=None if goes_on else "no time")]
+    found = climb(rungs, job(), Decisions(), on_better=better.append)
+    assert found.best.strategy == ("first-all" if goes_on else "old")
+    assert names(better) == (["old", "first-all"] if goes_on else ["old"])

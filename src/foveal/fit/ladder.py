@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from foveal.clock import format_duration
@@ -48,6 +48,7 @@ def climb(
         rungs = [r for r in rungs if r.name == only] or _unknown(only, rungs)
     tried: list[Candidate] = []
     best: Candidate | None = None
+    ahead: Candidate | None = None  # of a best one that is behind, and only promises to go on
     reason = _ALL
     for place, rung in enumerate(rungs):
         if tried and (stop := decisions.settle(f"climb {rung.name}", partial(_weighed, rung, work, tried))):
@@ -66,9 +67,12 @@ def climb(
             continue
         tried.append(candidate)
         if best is None or _kept(rung, candidate, best, work, decisions):
+            ahead = best if best is not None and _promises(candidate, best) else None
             best = candidate
-            on_better(candidate)
+            if ahead is None:
+                on_better(candidate)
         work.clock.check()
+    best = ahead or best  # it did not go on
     assert best is not None
     reason = "it was pinned" if only else reason
     decisions.record("strategy", best.strategy, reason)
@@ -85,6 +89,11 @@ def _kept(rung: Strategy, candidate: Candidate, best: Candidate, work: Work, dec
         f"{rung.name} {'takes the place of' if better else 'does not replace'} {best.strategy}: {reason}"
     )
     return better
+
+
+def _promises(candidate: Candidate, best: Candidate) -> bool:
+    """Whether it was kept by its handicap alone: until it has gone on, the better one is what is handed over."""
+    return candidate.handicap > 0 and not _beats(replace(candidate, handicap=0.0), best, surely=False)[0]
 
 
 def _finished_before(rung: Strategy, later: Sequence[Strategy], decisions: Decisions) -> bool:
