@@ -55,17 +55,31 @@ def test_a_disturbance_that_is_over_gives_the_steps_back_but_no_more_than_were_p
     assert schedule.share(99) < 0.02
 
 
+def test_a_machine_quicker_than_it_was_measured_makes_more_steps_up_to_all():
+    schedule = Schedule(100, 0.1, most=150)
+    before = schedule.share(40)
+    assert not schedule.fit_into(65.0, 40, 1.0)  # nearly what is needed
+    assert schedule.fit_into(80.0, 40, 1.0) and schedule.end == 114
+    assert schedule.share(40) == pytest.approx(before, abs=0.02)
+    assert schedule.fit_into(1000.0, 60, 1.0) and schedule.end == 150
+    assert schedule.share(149) < 0.02
+    assert not schedule.fit_into(1000.0, 150, 1.0)  # it is over, and its rate is zero
+    assert not Schedule(100, 0.1).fit_into(1000.0, 40, 1.0)
+
+
 @given(
+    most=st.integers(0, 3000),
     steps=st.integers(20, 2000),
     warmup=st.floats(0, 0.5),
     cosine=st.booleans(),
     stalls=st.lists(st.tuples(st.floats(0.05, 0.9), st.floats(0.1, 3.0)), max_size=6),
 )
-def test_any_stalls_leave_a_rate_that_rises_once_and_falls_to_zero(steps, warmup, cosine, stalls):
-    schedule, at = Schedule(steps, warmup, cosine), 0
+def test_any_stalls_leave_a_rate_that_rises_once_and_falls_to_zero(most, steps, warmup, cosine, stalls):
+    schedule, at = Schedule(steps, warmup, cosine, most=most), 0
     for where, left in stalls:
         at += int((schedule.end - at) * where)
         schedule.fit_into(left * (schedule.end - at), at, 1.0)
+    assert schedule.end <= max(steps, most)
     shares = [schedule.share(s) for s in range(schedule.end)]
     peak = shares.index(max(shares))
     assert all(a <= b + 1e-9 for a, b in pairwise(shares[: peak + 1]))

@@ -14,6 +14,7 @@ class Settings:
 
     Attributes:
         steps: how many.
+        most: to how many they may grow, where they turn out quicker than planned; fewer than `steps` are those.
         rate: the peak of the learning rate.
         relative: the rate is a share of each tensor's own size, its root mean square before the first step
             (Shazeer and Stern 2018, "Adafactor"): for networks whose tensors differ in size a hundredfold,
@@ -37,6 +38,7 @@ class Settings:
 
     steps: int
     rate: float
+    most: int = 0
     relative: bool = False
     cosine: bool = False
     trunk: str = ""

@@ -206,8 +206,8 @@ class _State:
         return {"loss": mean, **({"score": self.scores[-1]} if self.scores else {})}
 
     def keep_to(self, left: float, progress: Progress) -> None:
-        """Shorten the schedule when the steps of late say that it will not fit these seconds; make it longer again
-        when they say that it was a moment's disturbance."""
+        """Shorten the schedule when the steps of late say that it will not fit these seconds; make it longer when
+        they say that there is time for more."""
         now, planned = time.monotonic(), self.schedule.end
         window = max(_SLOW, _OF_LATE * left)
         before = [look for look in self._looked if look[0] < self.step]
@@ -217,7 +217,7 @@ class _State:
             return
         if self.schedule.fit_into(left, self.step, (now - first) / (self.step - first_step)):
             end = self.schedule.end
-            words = "slower than planned" if end < planned else "as quick as before again"
+            words = "slower than planned" if end < planned else "quicker than planned"
             progress.say(f"{words}: {self.job.name} ends at step {end}, not {planned}")
 
     def _back(self, progress: Progress) -> None:

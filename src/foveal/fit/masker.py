@@ -69,8 +69,7 @@ class Masker:
 
     def affordable_steps(self) -> tuple[int, str]:
         """How many steps fit: all pieces of the recipe, or what the time left allows."""
-        per_epoch = self._batches(mirror=False).per_epoch
-        full = max(self.how.least_steps, round(self.how.epochs * per_epoch))
+        full = self._all_steps()
         step, left = self.seconds_a_step(), self._seconds()
         if full * step <= left:
             return full, f"all {full} steps fit the time, {1000 * step:.0f} ms each"
@@ -89,12 +88,13 @@ class Masker:
         """Train; returns the network and how it went."""
         how, work = self.how, self.work
         module, precision = self._fresh(), str(self._speed()["precision"])
+        most = self._all_steps() if how.most_share == 1 else 0  # others wait for the rest of the time
         batches = self._batches(mirror=mirror)
         outcome = run_training(
             how.name,
             AtItsScale(module),
             batches,
-            settings_for(how, steps, precision),
+            settings_for(how, steps, precision, most),
             work,
             seed=work.seed,
             reserve=work.reserve + self.overhead(),
@@ -114,6 +114,9 @@ class Masker:
         """The network as numbers."""
         tensors = {k: v.detach().cpu().contiguous().numpy() for k, v in module.state_dict().items()}
         return Learned(tensors, self.preprocess, network=self.network)
+
+    def _all_steps(self) -> int:
+        return max(self.how.least_steps, round(self.how.epochs * self._batches(mirror=False).per_epoch))
 
     def _seconds(self) -> float:
         left = self.work.clock.left(reserve=self.work.reserve) - self.overhead()

@@ -1,4 +1,5 @@
-"""The learning rate over the steps of a training, and how many there are: fewer when the machine stalls."""
+"""The learning rate over the steps of a training, and how many there are: fewer when the machine stalls, more when
+it turns out quicker."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from dataclasses import dataclass, field
 
 #: A schedule is shortened when the rest of it would take this much longer than what is left ...
 _LATE = 1.05
-#: ... to what fits into this share of it, and made longer again when the rest would take only this share.
-_FITS, _EARLY = 0.93, 0.8
+#: ... to what fits into this share of it, and made longer when the rest would take only this share.
+_FITS, _EARLY = 0.93, 0.85
 
 #: In which attempt, at which step, to what end.
 Cut = tuple[int, int, int]
@@ -19,15 +20,16 @@ Cut = tuple[int, int, int]
 class Schedule:
     """Up along a line to the peak, then down to zero; a shortened one goes down faster, and still to zero.
 
-    When the machine is quick again, the rate goes down more slowly from where it is.
+    When there is time for more, the rate goes down more slowly from where it is.
 
     Attributes:
         steps: how many were planned.
         warmup: share of them in which the rate rises.
         cosine: whether it falls along a cosine instead of a line.
-        cuts: where the rest was shortened; each counts in its own attempt only.
+        cuts: where the rest was shortened, or grew; each counts in its own attempt only.
         on_cut: told before a cut takes effect, so that a repeated run can make it, too.
         attempt: how often training has begun again from its first step.
+        most: to how many steps it may grow; fewer than `steps` are those.
     """
 
     steps: int
@@ -36,6 +38,7 @@ class Schedule:
     cuts: list[Cut] = field(default_factory=list)
     on_cut: Callable[[Sequence[Cut]], None] = lambda _: None
     attempt: int = 0
+    most: int = 0
 
     @property
     def end(self) -> int:
@@ -55,12 +58,12 @@ class Schedule:
         return (1 - math.cos(math.pi * rest)) / 2 if self.cosine else rest
 
     def fit_into(self, seconds: float, step: int, seconds_a_step: float) -> bool:
-        """Shorten what is left after `step`, if it would take clearly longer than these seconds; a schedule that
-        was shortened, and would now end clearly sooner, takes up steps that were planned."""
+        """Shorten what is left after `step`, if it would take clearly longer than these seconds; one that would
+        end clearly sooner takes up steps, as many as there may be."""
         rest, needed = self.end - step, (self.end - step) * seconds_a_step
-        late, early = rest > 1 and needed > seconds * _LATE, needed < seconds * _EARLY
-        end = min(self.steps, step + max(1, int(seconds * _FITS / seconds_a_step)))
-        if not (late or early) or end == self.end:
+        end = min(max(self.steps, self.most), step + max(1, int(seconds * _FITS / seconds_a_step)))
+        late, early = needed > seconds * _LATE and end < self.end, needed < seconds * _EARLY and end > self.end
+        if rest <= 1 or not (late or early):
             return False
         self.cuts.append((self.attempt, step, end))
         self.on_cut(self.cuts)

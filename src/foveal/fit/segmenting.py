@@ -103,11 +103,12 @@ def crops_for(
     return Crops(pixels, masks, preprocess, size=how.batch, cut=cut, classes=classes, seed=seed, device=device)
 
 
-def settings_for(how: Segmenting, steps: int, precision: str = "f32") -> Settings:
+def settings_for(how: Segmenting, steps: int, precision: str = "f32", most: int = 0) -> Settings:
     """The recipe as the loop takes it."""
     return Settings(
         steps,
         how.rate,
+        most,
         relative=True,
         cosine=True,
         trunk="encoder.",

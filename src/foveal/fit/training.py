@@ -232,7 +232,10 @@ def run_training(
         settings.warmup,
         settings.cosine,
         [(attempt, at, end) for attempt, at, end in cuts["value"]] if cuts else [],
-        lambda made: decisions.record(f"{name} shortened", [list(c) for c in made], "slower than measured before"),
+        lambda made: decisions.record(
+            f"{name} shortened", [list(c) for c in made], "not as quick as measured before"
+        ),
+        most=settings.most,
     )
     pieces = economical(name, module, batches, settings, work)
     if halved := settings.precision == "bf16" and next(module.parameters()).device.type == "cpu":

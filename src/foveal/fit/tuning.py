@@ -196,6 +196,7 @@ class Tuner:
         steps: int,
         *,
         reserve: float,
+        most: int = 0,
         start: tuple[Mapping[str, Array], int] | None = None,
     ) -> tuple[Tuned, dict[str, Any]]:
         """Tune on these pictures; returns the network and how it went.
@@ -205,6 +206,7 @@ class Tuner:
             placed: what to learn from.
             steps: how many.
             reserve: seconds that are left when it ends.
+            most: to how many steps it may grow, when they turn out quicker than planned.
             start: weights to go on from, and the steps that were made to them; by default those of the
                 pretraining, and a head that is fitted on their features.
         """
@@ -220,6 +222,7 @@ class Tuner:
         settings = Settings(
             steps,
             how.rate,
+            most,
             relative=True,
             head_share=how.head_share,
             cosine=True,
