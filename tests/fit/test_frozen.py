@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,9 +83,49 @@ def test_a_rung_learns(split, rung):
     assert found.unreached(split) == set()
     for side in ("val", "test"):
         labels = work.labels(split.on(side))
-        assert found.logits[side].shape == (len(labels), 3)
-        assert (found.logits[side].argmax(axis=1) == labels).mean() > 0.8
+        assert found.logits_on(side).shape == (len(labels), 3)
+        assert (found.logits_on(side).argmax(axis=1) == labels).mean() > 0.8
     assert found.settings["strength"] in [t[0] for t in found.settings["tried"]]
+
+
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda r: r.name)
+def test_the_test_side_is_looked_at_when_it_is_asked_about(split, rung, monkeypatch):
+    monkeypatch.setattr(frozen, "_TOLD", 20)
+    work, asked = work_on(split), []
+    plain = ColourEngine.submit
+
+    def counted(engine, pixels):
+        asked.append(len(pixels))
+        return plain(engine, pixels)
+
+    monkeypatch.setattr(ColourEngine, "submit", counted)
+    found = rung.fit(work, [])
+    early = sum(asked)
+    assert set(found.logits) == {"val"} and found.owes > 0 and len(found.seen["test"]) == len(split.on("test"))
+    later = found.logits_on("test")
+    assert sum(asked) - early == len(split.on("test")) * len(rung.views)
+    monkeypatch.setattr(frozen, "_AMPLE", 0.0)
+    at_once = rung.fit(work_on(split, Clock(1000.0)), [])
+    assert at_once.owes == 0 and (at_once.logits["test"] == later).all()
+    assert (at_once.logits["val"] == found.logits["val"]).all()
+
+
+def test_someone_who_says_stop_still_learns_how_good_it_is(split, monkeypatch):
+    monkeypatch.setattr(frozen, "_TOLD", 20)
+    work = work_on(split)
+    found = Frozen().fit(work, [])
+    work.clock.stop()
+    assert found.logits_on("test").shape == (len(split.on("test")), 3)
+
+
+def test_a_test_picture_that_changed_meanwhile_is_named(split, monkeypatch):
+    monkeypatch.setattr(frozen, "_TOLD", 20)
+    found = Frozen().fit(work_on(split), [])
+    changed = split.on("test")[3].record.path
+    Path(changed).write_bytes(b"no picture")
+    with pytest.raises(DataError) as caught:
+        found.logits_on("test")
+    assert changed in str(caught.value) and caught.value.hint
 
 
 def test_held_out_pictures_are_not_learned_from(split):
@@ -149,7 +190,7 @@ def test_doubt_is_the_binomial_standard_error():
 
 
 class Short(Clock):
-    """Time that is up when it was asked for so many times: once for the head, then by the features."""
+    """Time that is up from when it was asked for so many times: once for the head, then by the features."""
 
     def __init__(self, asks):
         super().__init__()
@@ -157,7 +198,7 @@ class Short(Clock):
 
     def left(self, *, reserve=0.0):
         self.asks -= 1
-        return 0.0 if self.asks == 0 else 100.0
+        return 0.0 if self.asks <= 0 else 100.0
 
 
 def test_stopped_before_every_class_was_reached(split, monkeypatch):

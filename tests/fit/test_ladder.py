@@ -16,9 +16,9 @@ from foveal.values import Decisions
 
 
 class Rung:
-    def __init__(self, name, score, *, seconds=1.0, refusal=None, then=lambda: None):
+    def __init__(self, name, score, *, seconds=1.0, refusal=None, then=lambda: None, owes=0.0):
         self.name, self.score, self.seconds, self.refusal, self.then = name, score, seconds, refusal, then
-        self.saw, self.surely_better = None, False
+        self.saw, self.surely_better, self.owes = None, False, owes
 
     def estimate(self, work, so_far):
         return self.seconds
@@ -36,6 +36,7 @@ class Rung:
             error_and_doubt=(0.1, 0.02),
             evidence=None,
             handicap=0.0,
+            owes=self.owes,
         )
 
 
@@ -85,6 +86,12 @@ def test_a_rung_that_takes_longer_than_what_is_left_is_not_begun():
 def test_the_same_rung_is_begun_when_the_time_suffices():
     found = climb([Rung("a", 0.5), Rung("b", 0.9, seconds=590 / MARGIN)], job(1000.0, 400.0), Decisions())
     assert names(found.candidates) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("owes", "climbed"), [(0.0, ["a", "b"]), (300.0, ["a"])])
+def test_what_the_best_still_has_to_be_asked_is_left_time_for(owes, climbed):
+    rungs = [Rung("a", 0.5, owes=owes), Rung("b", 0.9, seconds=500 / MARGIN)]
+    assert names(climb(rungs, job(budget=700.0), Decisions()).candidates) == climbed
 
 
 def test_a_rung_that_would_just_fit_by_its_estimate_is_not_trusted():

@@ -105,6 +105,22 @@ def test_the_first_training_has_all_the_time_where_too_few_steps_would_be_left(s
     assert tuned._share_of_first(seconds, 0.1) == share
 
 
+def test_answers_to_the_test_side_are_planned_for_once(monkeypatch):
+    """The first training owes them already, and they are the dearest: 500 of 560 seconds here."""
+    sides = {"train": range(40), "val": range(60), "test": range(500)}
+    fake = SimpleNamespace(seconds_a_step=lambda: 0.5, overhead=lambda _, answering: float(answering))
+    monkeypatch.setattr(tuned, "_tuner", lambda *_: fake)
+    first = SimpleNamespace(
+        strategy="cached-trunk",
+        owes=500.0,
+        settings={"size": 96, "outcome": {"steps": 30}},
+        seen={"train": range(30)},
+    )
+    work = SimpleNamespace(split=SimpleNamespace(on=sides.get))
+    steps = 30 * tuned._REST * tuned._SHORTER
+    assert tuned.TuneAll(CACHED).estimate(work, [first]) == pytest.approx(60 + 0.5 * steps)
+
+
 @pytest.mark.parametrize("count", [50, 3000, 3001, 9000])
 def test_the_head_that_comes_first_sees_every_class(count):
     """Also one of which there is a single picture, in any order."""

@@ -51,7 +51,8 @@ def climb(
     ahead: Candidate | None = None  # of a best one that is behind, and only promises to go on
     reason = _ALL
     for place, rung in enumerate(rungs):
-        if tried and (stop := decisions.settle(f"climb {rung.name}", partial(_weighed, rung, work, tried))):
+        weighed = partial(_weighed, rung, work, tried, best.owes if best else 0.0)
+        if tried and (stop := decisions.settle(f"climb {rung.name}", weighed)):
             work.progress.say(f"without {rung.name}: {stop}")
             reason = f"without {rung.name}: {stop}" if reason == _ALL else reason
             continue
@@ -131,18 +132,19 @@ def _score(candidate: Candidate) -> str:
     return "unknown" if candidate.score is None else f"{candidate.score:.1%}"
 
 
-def _weighed(rung: Strategy, work: Work, so_far: Sequence[Candidate]) -> tuple[str, str]:
-    """Why not (empty: it is climbed), as a decision."""
-    reason = _why_not(rung, work, so_far)
+def _weighed(rung: Strategy, work: Work, so_far: Sequence[Candidate], owed: float) -> tuple[str, str]:
+    """Why not (empty: it is climbed), as a decision; the best so far still takes the seconds `owed`."""
+    reason = _why_not(rung, work, so_far, owed)
     return reason or "", reason or "there is time for it"
 
 
-def _why_not(rung: Strategy, work: Work, so_far: Sequence[Candidate]) -> str | None:
+def _why_not(rung: Strategy, work: Work, so_far: Sequence[Candidate], owed: float) -> str | None:
     if work.clock.stopped:
         return "asked to stop"
     if reason := rung.refuse(work, so_far):  # costs nothing; an estimate may have to import torch
         return reason
-    needed, left = rung.estimate(work, so_far) * MARGIN, work.clock.left(reserve=work.reserve)
+    left = work.clock.left(reserve=work.reserve + owed)
+    needed = rung.estimate(work, so_far) * MARGIN
     if needed > left:
         return f"it would take about {format_duration(needed)}, {format_duration(left)} are left"
     return None

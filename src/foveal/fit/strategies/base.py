@@ -239,6 +239,12 @@ def best_of(so_far: Sequence[Candidate], decisions: Decisions) -> Candidate | No
     return kept[-1] if kept else None
 
 
+def owed(so_far: Sequence[Candidate], decisions: Decisions) -> float:
+    """Seconds that the best so far still has to be asked for, should it stay the best."""
+    best = best_of(so_far, decisions)
+    return 0.0 if best is None else best.owes
+
+
 class Strategy(Protocol):
     """One rung."""
 

@@ -10,12 +10,14 @@ Cost and gain, with n and sd: `bench/results/transfer-*.json` and the README.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 import numpy as np
 
+from foveal.clock import Clock
+from foveal.data.pixels import refuse_changed
 from foveal.errors import DataError, Interrupted
 from foveal.fit.evidence import Evidence
 from foveal.fit.head import DEFAULT_STRENGTH, CrossValidation, cross_validate, fit_head, import_solvers
@@ -35,6 +37,12 @@ _HEAD, _HEAD_OF_CLASS = 250e-6, 4.5e-6
 _HEAD_SHARE = 0.3
 #: A head on the stages takes this many times as long as one on the last features.
 _STAGES_TIME = 4.0
+#: So many pictures of all sides tell how long all will take. Where that is under this share of the time left, the
+#: test side is looked at in the end, and only if a frozen head is handed over.
+_TOLD, _AMPLE = 128, 0.25
+
+
+Rows = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -71,15 +79,15 @@ class Frozen:
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
         """Features of all sides, strength by cross-validation, head on all of the training side."""
         began = work.clock.spent()
-        seen, features = self._features(work)
-        labels = work.labels(seen["train"])
+        seen, features, owes = self._features(work)
+        labels, reserve = work.labels(seen["train"]), work.reserve + owes
         if len(set(labels.tolist())) < len(work.split.classes):
             self._give_up(work, len(seen["train"]))
         import_solvers()
         with work.clock.lap("fit"), work.progress.stage("fit", 1) as bar:
             groups = [p.group for p in seen["train"]]
             chosen = cross_validate(
-                features["train"], labels, groups, seed=work.seed, clock=work.clock, reserve=work.reserve
+                features["train"], labels, groups, seed=work.seed, clock=work.clock, reserve=reserve
             )
             strength = float(work.decisions.settle(f"{self.name} strength", lambda: _strength(chosen)))
             head = fit_head(features["train"], labels, strength)
@@ -95,38 +103,76 @@ class Frozen:
             score_ci95=wilson(evidence.right, n) if evidence else None,
             score_n=n,
             learned=Learned.of_head(head, work.features.preprocess, work.features.backbone, self.views),
-            logits={side: head.logits(features[side]) for side in ("val", "test")},
+            logits={side: head.logits(features[side]) for side in ("val", "test") if side in features},
+            answer=lambda placed: head.logits(self._views_of(work, placed)),
+            owes=owes,
             seen=seen,
             evidence=evidence,
             settings={"strength": strength, "tried": chosen.tried if chosen else [], "views": self.views},
         )
 
-    def _features(self, work: Work) -> tuple[dict[Side, list[Placed]], dict[Side, Array]]:
-        """In fair order: what the time does not reach is missing from all sides and classes alike."""
-        records = [p.record for p in fair_order(work.split.placed)]
+    def _features(self, work: Work) -> tuple[dict[Side, list[Placed]], dict[Side, Array], float]:
+        """Pictures and features by side, and the seconds that a test side not yet looked at will take.
+
+        In fair order: what the time does not reach is missing from all sides and classes alike.
+        """
+        placed = fair_order(work.split.placed)
         head = len(work.split.on("train")) * (_HEAD + _HEAD_OF_CLASS * len(work.split.classes))
         reserve = work.reserve + min(head, _HEAD_SHARE * max(0.0, work.clock.left(reserve=work.reserve)))
+        began = work.clock.spent()
+        tables = self._looked_at(work, placed[:_TOLD], reserve)
+
+        def told() -> tuple[float, str]:
+            seconds = (work.clock.spent() - began) / max(1, len(placed[:_TOLD])) / len(self.views)
+            return seconds, f"of the first {len(placed[:_TOLD])}"
+
+        a_picture = float(work.decisions.settle("features, seconds a picture", told)) * len(self.views)
+        left = work.clock.left(reserve=reserve)
+        ample = a_picture * len(placed) <= _AMPLE * left
+        later: set[Side] = {p.side for p in placed[_TOLD:] if ample and p.side == "test"}
+        rest = [p for p in placed[_TOLD:] if p.side not in later] if left > 0 else []
+        tables = [one | more for one, more in zip(tables, self._looked_at(work, rest, reserve), strict=True)]
+        complete = set.intersection(*map(set, tables))
+        seen: dict[Side, list[Placed]] = {
+            side: [p for p in work.split.on(side) if side in later or p.record.sha256 in complete]
+            for side in SIDES
+        }
+        features = {s: self._stacked(work, tables, seen[s]) for s in SIDES if s not in later}
+        return seen, features, a_picture * len(seen["test"]) if later else 0.0
+
+    def _looked_at(
+        self, work: Work, placed: Sequence[Placed], reserve: float, clock: Clock | None = None
+    ) -> list[dict[str, Array]]:
+        """Features of each view, by content, as far as the time goes."""
         tables = []
         for view in self.views:
             name = "features" if view == "plain" else f"features ({view})"
-            with work.clock.lap("features"), work.progress.stage(name, len(records)) as bar:
-                tables.append(
-                    work.features.run(records, view=view, clock=work.clock, reserve=reserve, on_each=bar)
+            with work.clock.lap("features"), work.progress.stage(name, len(placed)) as bar:
+                found = work.features.run(
+                    [p.record for p in placed], view=view, clock=clock or work.clock, reserve=reserve, on_each=bar
                 )
-        complete = set.intersection(*(set(t.rows) for t in tables))
-        seen: dict[Side, list[Placed]] = {
-            side: [p for p in work.split.on(side) if p.record.sha256 in complete] for side in SIDES
-        }
-        dimension = work.features.backbone.dimension + (
-            work.features.backbone.stage_dimension if self.stages else 0
-        )
-        features: dict[Side, Array] = {
-            side: np.stack([t.of([p.record for p in members])[:, :dimension] for t in tables])
-            if members
-            else np.zeros((len(tables), 0, dimension), dtype=np.float32)
-            for side, members in seen.items()
-        }
-        return seen, features
+                tables.append(found.rows)
+        return tables
+
+    def _views_of(self, work: Work, placed: Sequence[Placed]) -> Array:
+        """Of pictures that have to be answered about, whatever the time.
+
+        Raises:
+            DataError: when one changed since it was first read.
+        """
+        tables = self._looked_at(work, placed, 0.0, Clock())
+        refuse_changed([p.record.path for p in placed if any(p.record.sha256 not in rows for rows in tables)])
+        return self._stacked(work, tables, placed)
+
+    def _stacked(self, work: Work, tables: Sequence[Rows], placed: Sequence[Placed]) -> Array:
+        """`(views, N, D)`."""
+        backbone = work.features.backbone
+        dimension = backbone.dimension + (backbone.stage_dimension if self.stages else 0)
+        found = np.zeros((len(tables), len(placed), dimension), dtype=np.float32)
+        for view, rows in enumerate(tables):
+            for i, p in enumerate(placed):
+                found[view, i] = rows[p.record.sha256][:dimension]
+        return found
 
     def _give_up(self, work: Work, reached: int) -> None:
         if work.clock.stopped:

@@ -16,8 +16,6 @@ from foveal.values import Placed
 _MOST, _EACH, _ALL = 400, 10, 2000
 #: Of the time left, for the question.
 _SHARE = 0.25
-#: Under this sum of two z-values a head does worse for having seen mirrored pictures.
-_WORSE = -1.0
 
 
 def mirror_keeps_label(work: Work) -> tuple[bool, str]:
@@ -41,7 +39,7 @@ def mirror_keeps_label(work: Work) -> tuple[bool, str]:
     if one is None or both is None:
         return False, "too few pictures, or no time, to ask about it"
     found = compare(both, one)
-    return found.sum_of_z > _WORSE, f"a head that has seen them mirrored, too, beside one that has not: {found}"
+    return found.sum_of_z > 0, f"a head that has seen them mirrored, too, beside one that has not: {found}"
 
 
 def _evidence(work: Work, some: list[Placed], views: Array, reserve: float) -> Evidence | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveal.fit.evidence import Evidence, compare, hold_out
-from foveal.fit.strategies.base import MARGIN, Array, Candidate, Work, best_of, untellable
+from foveal.fit.strategies.base import MARGIN, Array, Candidate, Work, best_of, owed, untellable
 from foveal.fit.strategies.mirror import mirror_keeps_label
 from foveal.fit.tunings import CACHED, FULL, Tuning
 from foveal.metrics.intervals import wilson
@@ -57,6 +57,8 @@ _HANDICAP = 3.0
 _SHORTER = 0.3
 #: Share of the time left that a training may plan for; the rest is for noise in the speed.
 _PLANNED = 0.93
+#: Of the time kept for measuring and report: answers, which take most of it, are measured and planned for here.
+_AFTER = 0.5
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,12 @@ class Tune:
 
     def estimate(self, work: Work, so_far: Sequence[Candidate]) -> float:
         """Seconds for the least that is worth beginning, at the smallest size, and for finding out."""
-        if work.clock.left(reserve=work.reserve) < _LEAST:
+        if _left(work) < _LEAST:
             return _LEAST
         needed, sizes = 0.0, _sizes(work, self.how)
         for size in sizes if self.how.cut else sizes[:1]:
-            needed = _least(work, self.how, size) + _owed(work, so_far)
-            if needed * MARGIN <= work.clock.left(reserve=work.reserve):
+            needed = _least(work, self.how, size)
+            if needed * MARGIN <= _left(work) - owed(so_far, work.decisions):
                 break
         return needed
 
@@ -107,14 +109,16 @@ class Tune:
         work.progress.say(f"{self.name} at {size} px: " + "; ".join(reasons))
         some = train if learns == "all" else inside
         tuner = _tuner(how, work, size)
-        answers = _answers(work, len(train) - len(some))
-        again = _owed(work, so_far) + (0.0 if learns == "all" else tuner.overhead([], len(work.split.on("val"))))
-        seconds = work.clock.left(reserve=work.reserve) - tuner.overhead(some, answers) - again
+        val, test = (len(work.split.on(side)) for side in ("val", "test"))
+        asked = val + len(train) - len(some)
+        after = max(owed(so_far, work.decisions), tuner.overhead([], test))  # of the one that is handed over
+        after += 0.0 if learns == "all" else tuner.overhead([], val)
+        seconds = _left(work) - tuner.overhead(some, asked) - after
         share = 1.0 if learns == "all" else _share_of_first(seconds, tuner.seconds_a_step())
         steps = work.decisions.settle(f"{self.name} steps", lambda: tuner.steps(some, share * seconds * _PLANNED))
-        later = (1 - share) * seconds + again if seconds < math.inf else 0.0  # a repeated run has all the time
-        reserve = work.reserve + later + tuner.overhead([], answers)
-        network, settings = tuner.train(self.name, some, steps, reserve=reserve)
+        later = (1 - share) * seconds if seconds < math.inf else 0.0  # a repeated run has all the time
+        reserve = _after(work) + later + after + tuner.overhead([], asked)
+        network, settings = tuner.train(self.name, some, steps, reserve=reserve, most=tuner.all_steps(some))
         evidence = None
         if learns != "all":
             evidence = Evidence.of(outside, tuner.answers(network, outside), work.labels(outside))
@@ -145,13 +149,13 @@ class TuneAll:
         return None
 
     def estimate(self, work: Work, so_far: Sequence[Candidate]) -> float:
-        """Of its steps the fewest that are worth it, and what is around them."""
+        """Of its steps the fewest that are worth it, and answers, but for those that the first training owes."""
         before = self._before(so_far)
         if before is None:
             return 0.0
         tuner = _tuner(self.how, work, before.settings["size"])
         steps = float(before.settings["outcome"]["steps"]) * _REST * _SHORTER
-        return steps * tuner.seconds_a_step() + tuner.overhead([], _answers(work))
+        return steps * tuner.seconds_a_step() + tuner.overhead([], len(work.split.on("val")))
 
     def fit(self, work: Work, so_far: Sequence[Candidate]) -> Candidate:
         """Go on with everything, and with the settings of the first training."""
@@ -160,18 +164,18 @@ class TuneAll:
         began, train = work.clock.spent(), work.split.on("train")
         tuner = _tuner(_suited(self.how, work), work, before.settings["size"])
         first = int(before.settings["outcome"]["steps"])
-        around = tuner.overhead([], _answers(work))
+        around = tuner.overhead([], len(work.split.on("val")) + len(work.split.on("test")))
+
+        # What the first part had no time for may still be made.
+        wanted = max(1, round(first * _REST), tuner.all_steps(train) - first)
 
         def enough() -> tuple[int, str]:
-            # What the first part had no time for may still be made.
-            wanted = max(1, round(first * _REST), tuner.all_steps(train) - first)
-            left = work.clock.left(reserve=work.reserve) - around
-            fits, reason = tuner.steps(train, left * _PLANNED)
+            fits, reason = tuner.steps(train, (_left(work) - around) * _PLANNED)
             return (wanted, f"after {first} steps before") if wanted <= fits else (fits, reason)
 
-        steps = work.decisions.settle(f"{self.name} steps", enough)
+        steps, start = work.decisions.settle(f"{self.name} steps", enough), (before.learned.tensors, first)
         network, settings = tuner.train(
-            self.name, train, steps, reserve=work.reserve + around, start=(before.learned.tensors, first)
+            self.name, train, steps, reserve=_after(work) + around, most=wanted, start=start
         )
         seconds = work.clock.spent() - began
         evidence = before.evidence if isinstance(before.evidence, Evidence) else None
@@ -194,8 +198,9 @@ class _Trials:
         """The size after which a larger one does not do better, as far as the time goes."""
         sizes = self._affordable()
         if len(sizes) == 1 or not self.outside:
-            return sizes[0], "the only size that the time suffices for"
-        room = self.work.clock.left(reserve=self.work.reserve) * _TRIALS
+            suits = self.how.cut and sizes[0] == _sizes(self.work, self.how)[0]
+            return sizes[0], "it suits the pictures" if suits else "the only size that the time suffices for"
+        room = _left(self.work) * _TRIALS
         began, best = self.work.clock.spent(), sizes[0]
         words: list[str] = []
         for size in sizes:
@@ -223,7 +228,7 @@ class _Trials:
     def _affordable(self) -> list[int]:
         """Sizes whose least training takes less than half of the time left, or the last resort; of a cached trunk
         the first of them: a trial would cost as much as it could save."""
-        sizes, room = _sizes(self.work, self.how), 0.5 * self.work.clock.left(reserve=self.work.reserve)
+        sizes, room = _sizes(self.work, self.how), 0.5 * _left(self.work)
         if self.how.cut:
             return [next((s for s in sizes[:-1] if _least(self.work, self.how, s) <= room), sizes[-1])]
         return [sizes[0], *takewhile(lambda s: _least(self.work, self.how, s) <= room, sizes[1:])]
@@ -231,14 +236,17 @@ class _Trials:
     def _tried(self, size: int) -> Evidence:
         tuner = _tuner(self.how, self.work, size)
         name = f"{self.how.name}-trial-{size}"
-        network, _ = tuner.train(name, self.inside, self._steps(), reserve=self.work.reserve)
+        network, _ = tuner.train(name, self.inside, self._steps(), reserve=_after(self.work))
         return Evidence.of(self.outside, tuner.answers(network, self.outside), self.work.labels(self.outside))
 
 
-def _owed(work: Work, so_far: Sequence[Candidate]) -> float:
-    """Seconds that the best so far still has to be asked for, should it stay the best."""
-    best = best_of(so_far, work.decisions)
-    return 0.0 if best is None else best.owes
+def _after(work: Work) -> float:
+    """Seconds that are kept for what comes after a training and its answers."""
+    return _AFTER * work.reserve
+
+
+def _left(work: Work) -> float:
+    return work.clock.left(reserve=_after(work))
 
 
 def _share_of_first(seconds: float, a_step: float) -> float:
@@ -269,11 +277,6 @@ def _suited(how: Tuning, work: Work) -> Tuning:
         )
 
     return replace(how, rate=float(work.decisions.settle(f"{how.name} rate", rate)))
-
-
-def _answers(work: Work, more: int = 0) -> int:
-    """How many pictures a trained network is asked about."""
-    return len(work.split.on("val")) + len(work.split.on("test")) + more
 
 
 def _tuner(how: Tuning, work: Work, size: int) -> Tuner:
