@@ -49,6 +49,18 @@ def test_fast_and_like(monkeypatch, fresh_cache, pixels, noise, taken):
     assert len(asked) == 1 and "earlier" in other.made["engine"]["reason"]
 
 
+@pytest.mark.parametrize(("pause", "taken"), [(0.9, "slow-f32"), (1.0 / 1.1, "slow-f32"), (0.8, "fast-bf16")])
+def test_a_little_faster_is_no_reason_to_give_up_precision(monkeypatch, fresh_cache, pixels, pause, taken):
+    now = [0.0]
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    makers = {"slow-f32": lambda: Fake("slow-f32", 1.0, 0), "fast-bf16": lambda: Fake("fast-bf16", pause, 0.01)}
+    monkeypatch.setattr(probe, "_candidates", lambda *_, **__: makers)
+    decisions = Decisions()
+    choose_engine(find_backbone(), Preprocess(), lambda: pixels, decisions)
+    assert decisions.made["engine"]["value"] == taken
+
+
 def test_what_the_run_decided_earlier_is_obeyed_without_measuring():
     earlier = Decisions({"engine": {"value": "openvino-f32", "reason": "it was"}})
     assert choose_engine(find_backbone(), Preprocess(), pytest.fail, earlier).precision == "f32"
