@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,18 @@ def test_a_second_view_is_refused_when_its_gain_can_not_be_told_from_chance(spli
     assert views.refuse(work, [candidate(0.6, 4000)]) is None
     assert views.refuse(work, []) is None
     assert views.refuse(work, [candidate(None, 10)]) is None
+
+
+@pytest.mark.parametrize(
+    ("score", "seconds", "refused"),
+    [(0.99, 1.0, False), (0.99, 100.0, True), (0.6, 100.0, False), (1.0, 1.0, True)],
+)
+def test_stages_that_cost_little_are_asked_about_few_errors_too(split, score, seconds, refused):
+    """One error of 100 can't show a gain in accuracy; log-loss can, and a tenth of 200 s is left for it."""
+    work = work_on(split, Clock(200.0))
+    object.__setattr__(work, "extractor", replace(work.extractor, stages=True))
+    work.clock.laps["fit"] = seconds
+    assert (STAGES.refuse(work, [candidate(score, 100)]) is not None) is refused
 
 
 def test_the_estimate_grows_with_the_views(split):

@@ -35,8 +35,9 @@ STAGES_GAIN = 0.5
 _HEAD, _HEAD_OF_CLASS = 250e-6, 4.5e-6
 #: Of the time left before the first feature, a head is kept this share at most.
 _HEAD_SHARE = 0.3
-#: A head on the stages takes this many times as long as one on the last features.
-_STAGES_TIME = 4.0
+#: A head on the stages takes this many times as long as one on the last features. Under this share of the time
+#: left it is fitted wherever there are errors, however few: log-loss tells it from the other, too.
+_STAGES_TIME, _CHEAP = 4.0, 0.1
 #: So many pictures of all sides tell how long all will take. Where that is under this share of the time left, the
 #: test side is looked at in the end, and only if a frozen head is handed over.
 _TOLD, _AMPLE = 128, 0.25
@@ -60,11 +61,14 @@ class Frozen:
     surely_better: bool = False
 
     def refuse(self, work: Work, so_far: Sequence[Candidate]) -> str | None:
-        """More views, or stages, are not worth it when nobody could tell their gain from chance."""
+        """More views, or dear stages, are not worth it when nobody could tell their gain from chance."""
         if self.stages and not work.features.stages:
             return "the stages of this backbone are not known, or there are too many pictures to keep them"
         best = best_of(so_far, work.decisions)
         if best is None or best.score is None:
+            return None
+        dear = self.estimate(work, so_far) > _CHEAP * work.clock.left(reserve=work.reserve)
+        if self.stages and best.score < 1 and not dear:
             return None
         return untellable(STAGES_GAIN if self.stages else USUAL_GAIN * (len(self.views) - 1), best)
 
