@@ -50,10 +50,10 @@ _FIRST = 0.45
 _REST = (1 - _FIRST) / _FIRST
 #: Fewer steps with all pictures are not worth what is around them: then the first training has all the time.
 _FEW = 20
-#: A first part without time for all of its steps is not what the training comes to: on pictures unlike those of
-#: the pretraining it is kept while its sum of z-values is not so much behind. On five such tasks the whole
-#: training, pinned, came out ahead of the stages or level (`bench/ladder.py`).
-_HANDICAP = 3.0
+#: A first part without time for all of its steps is not what the training comes to: it is kept while its sum of
+#: z-values is not so much behind, less on pictures like those of the pretraining. On five tasks unlike them the
+#: whole training, pinned, came out ahead of the stages or level (`bench/ladder.py`).
+_HANDICAP, _NEAR = 3.0, 1.0
 #: Share of its steps with which going on is still worth it.
 _SHORTER = 0.3
 #: Share of the time left that a training may plan for; the rest is for noise in the speed.
@@ -124,8 +124,9 @@ class Tune:
         if learns != "all":
             evidence = Evidence.of(outside, tuner.answers(network, outside), work.labels(outside))
         found = _candidate(self.name, tuner, network, some, evidence, work.clock.spent() - began, settings)
-        goes_on = share < 1.0 and steps < tuner.all_steps(some) and how.rate == self.how.rate
-        return replace(found, handicap=_HANDICAP if goes_on else 0.0)
+        behind = _HANDICAP if how.rate == self.how.rate else _NEAR
+        goes_on = share < 1.0 and steps < tuner.all_steps(some)
+        return replace(found, handicap=behind if goes_on else 0.0)
 
 
 @dataclass(frozen=True)
