@@ -28,7 +28,8 @@ Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 #: Strengths tried, as C × n of scikit-learn's C: from strong to weak, until the log-loss is not under a share of
-#: the best before. On scenes8 heads of 16 were right about 98.25 % of 800 pictures, of 64 98.38, of 1024 98.62 %.
+#: the best before. Photographs choose 256; calibrated, all from 16 on do alike there (16 splits of scenes8, 2,560
+#: pictures: 98.5 to 98.6 % right, log-loss 0.042 to 0.043).
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 _FALLS = 0.99
 DEFAULT_STRENGTH = 4.0
