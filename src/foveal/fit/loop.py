@@ -62,11 +62,9 @@ def train_network(
     Args:
         job: what learns what.
         settings: how.
-        clock: when `reserve` seconds are all that is left, training ends where it is.
-        reserve: seconds.
+        clock, reserve: when `reserve` seconds are all that is left, training ends where it is.
         progress: a bar with loss, pictures/s and time left.
-        checkpoints: where to go on from, and to save to.
-        checkpoint_every: seconds.
+        checkpoints, checkpoint_every: where to go on from, and to save to, and after how many seconds.
         stop_at: attempt and step to end at, as an earlier run did; the rate still aims at the schedule's end.
         schedule: of the rate, which a stalling machine may shorten; by default a plain one that nothing shortens.
         pieces: how batches are cut for memory; by default they are not, until memory runs out.
