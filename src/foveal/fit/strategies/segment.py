@@ -1,10 +1,10 @@
 """Segmentation as a ladder: a quick FCN that is usable in a minute, then a U-Net for as long as there is time.
 
-On street scenes of CamVid, of a street that was not learned from (`bench/camvid.py`):
+On street scenes of CamVid that were not learned from (`bench/camvid.py`):
 
 .. bench camvid
 
-    foveal train DATA --time 30m   unet      1768 s    mIoU 50.5 % (43.8 to 52.4; n 1)
+    foveal train DATA --time 30m   unet      1768 s    mIoU 50.5 % (43.8 to 52.4; n 1), another place
 
 .. end
 
