@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from foveal.clock import Clock
+from foveal.fit import crops as cropping
 from foveal.fit.crops import Crops, Cut
 from foveal.fit.depthwise import plain, quicken
 from foveal.fit.ladder import climb
@@ -93,6 +94,16 @@ def test_pieces_are_cut_around_rare_things():
         batches = crops(Cut(64, 64, around=around), pixels, masks, size=2)
         shares.append(np.mean([bool((batches(s)[1] == 1).any()) for s in range(40)]))
     assert shares[1] > shares[0] + 0.2
+
+
+def test_things_to_cut_around_are_looked_for_in_masks_that_are_cut_alone(monkeypatch):
+    looked, places = [], cropping._places
+    monkeypatch.setattr(cropping, "_places", lambda *a: looked.append(a[2]) or places(*a))
+    pixels, masks = scenes(6)
+    batches = crops(Cut(64, 64, around=1.0), pixels, masks, size=2)
+    assert looked == [] and batches(0) and len(looked) == 2
+    assert batches(0) and len(looked) == 2
+    assert batches(1) and batches(2) and len(looked) == len(set(looked)) == 6
 
 
 def test_pieces_have_the_pictures_shape_and_are_no_larger():

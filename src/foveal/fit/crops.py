@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -86,11 +85,7 @@ class Crops:
         self._mean, self._std = statistics_of(preprocess, "cpu")
         self._seed, self._device = seed, device
         self._classes = classes
-
-    @cached_property
-    def _places(self) -> list[list[NDArray[np.int64]]]:
-        """Of each picture; found when the first piece is cut, since many ask for no more than the pieces' size."""
-        return [_places(m, self._classes, self._seed + i) for i, m in enumerate(self._masks)]
+        self._found: dict[int, list[NDArray[np.int64]]] = {}
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step."""
@@ -140,14 +135,20 @@ class Crops:
     ) -> list[float]:
         """Where to cut, (y, x): evenly, or near a place of some class; inside the picture where the piece fits."""
         aim = [chance.uniform(0, side) for side in sides]
-        if self.cut.around and self._places[i] and chance.random() < self.cut.around:
-            places = self._places[i][chance.integers(len(self._places[i]))]
+        if self.cut.around and (known := self._places_in(i)) and chance.random() < self.cut.around:
+            places = known[chance.integers(len(known))]
             found = places[chance.integers(len(places))]
             aim = [float(y) + chance.uniform(-0.25, 0.25) * p for y, p in zip(found, piece, strict=True)]
         return [
             min(max(a, p / 2), s - p / 2) if p <= s else s / 2 + (chance.random() - 0.5) * (p - s)
             for a, p, s in zip(aim, piece, sides, strict=True)
         ]
+
+    def _places_in(self, i: int) -> list[NDArray[np.int64]]:
+        """Of one picture, found when a piece of it is first cut: a speed is measured on pieces of a few."""
+        if i not in self._found:
+            self._found[i] = _places(self._masks[i], self._classes, self._seed + i)
+        return self._found[i]
 
 
 def _places(mask: Pixels, classes: int, seed: int) -> list[NDArray[np.int64]]:
