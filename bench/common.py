@@ -1,4 +1,4 @@
-"""What every bench does: name the machine, repeat, and keep raw results so that a bench can go on later."""
+"""What all benchmarks share: they record the machine, repeat, and keep raw results so that they can be continued."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine that the figures are measured on."""
     return {"cpu": cpu_name(), "cores": cores(), "instruction_sets": instruction_sets(), "versions": versions()}
 
 
 def _kind(described: dict[str, Any]) -> dict[str, Any]:
-    """The machine and its libraries, but for the build of its kernel."""
+    """The machine and its libraries, without the build of its kernel."""
     return {**described, "versions": {k: v for k, v in described["versions"].items() if k != "system"}}
 
 
 class Results:
-    """One result file: a list of raw rows, saved after each, under the machine it was measured on.
+    """One result file: a list of raw rows with the machine they were measured on, saved after each row.
 
-    Rows of another machine make way for new ones. A row measured under another kernel than the first says so.
+    Rows of another machine are replaced. A row that was measured under another kernel than the first names it.
 
     Args:
         name: of the file.
-        for_good: rows of other machines are kept beside: each was an opening of a test set.
+        keep_earlier: rows of other machines are kept as well: each was an evaluation on a test set.
     """
 
-    def __init__(self, name: str, *, for_good: bool = False) -> None:
+    def __init__(self, name: str, *, keep_earlier: bool = False) -> None:
         self.path = RESULTS / f"{name}.json"
         known = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.machine = machine()
@@ -48,7 +48,7 @@ class Results:
             self.machine = known["machine"]
         self.rows: list[dict[str, Any]] = known.get("rows", []) if same else []
         self.earlier: list[dict[str, Any]] = known.get("earlier", [])
-        if for_good and known and not same:
+        if keep_earlier and known and not same:
             self.earlier.append({"machine": known["machine"], "rows": known.get("rows", [])})
 
     def add(self, **row: Any) -> None:
@@ -76,7 +76,7 @@ def timed(command: Sequence[str], **kwargs: Any) -> tuple[float, str]:
     """Seconds of a whole fresh process, and what it printed.
 
     Raises:
-        SystemExit: with what it said, when it failed.
+        SystemExit: with its stderr, when it failed.
     """
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
@@ -93,7 +93,7 @@ def spread(values: Iterable[float]) -> dict[str, float | int | None]:
 
 
 def pooled(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Accuracy over several test sides together, with Wilson's interval."""
+    """Accuracy over several test subsets together, with Wilson's interval."""
     right, total = sum(round(r["accuracy"] * r["n"]) for r in rows), sum(r["n"] for r in rows)
     return {
         "splits": len({r.get("split", r.get("seed")) for r in rows}),

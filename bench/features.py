@@ -1,9 +1,9 @@
-"""How near do features come to the ceiling that decoding and computing set together?
+"""How close does feature extraction come to the limit that decoding and the engine set together?
 
     uv run python bench/features.py --data ../shared/data/scenes8 [--repeats 5]
 
-Decoder and engine share the cores, so no more pictures a second can be had than
-1 / (decode core-seconds / cores + engine seconds). Both are measured alone, then the real thing.
+Decoder and engine share the cores, so that the most images per second are
+1 / (decode core-seconds / cores + engine seconds). Both are measured alone, then the whole pipeline.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from common import Results, spread
-from foveal.clock import Clock
-from foveal.data import audit
-from foveal.data.pixels import render_file
+from foveal.clock import Clock, Deadline
+from foveal.data.audit import audit
+from foveal.data.images.pixels import render_file
+from foveal.decisions import Decisions
 from foveal.engines import choose_engine
 from foveal.engines.base import batch_for
 from foveal.features import Extractor
 from foveal.machine import cores
 from foveal.models.backbones import find_backbone
-from foveal.values import Decisions
 
-PROBED, PICTURES = 32, 480
+PROBED, IMAGES = 32, 480
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    records = audit(arguments.data).records[::2][:PICTURES]
+    records = audit(arguments.data).records[::2][:IMAGES]
     backbone = find_backbone()
     ready = [render_file(Path(r.path).read_bytes(), r.path, backbone.preprocess) for r in records[:PROBED]]
     pixels = np.stack(ready)
@@ -54,7 +54,7 @@ def main() -> None:
             render_file(Path(r.path).read_bytes(), r.path, backbone.preprocess)
         decode_s = (time.process_time() - began) / 96
         began = time.perf_counter()
-        extractor.run(records, clock=Clock())
+        extractor.run(records, deadline=Deadline(Clock()))
         real = len(records) / (time.perf_counter() - began)
         ceiling = 1 / (decode_s / cores() + engine_s)
         results.add(
@@ -70,7 +70,7 @@ def main() -> None:
         lines={
             "features from JPEG files, share of the ceiling": f"{100 * (share['mean'] or 0):.0f} % "
             f"(n {share['n']}, sd {100 * (share['sd'] or 0):.1f})",
-            "features from JPEG files": f"{rate['mean']:.0f} pictures/s (n {rate['n']}, sd {rate['sd'] or 0:.1f})",
+            "features from JPEG files": f"{rate['mean']:.0f} images/s (n {rate['n']}, sd {rate['sd'] or 0:.1f})",
         }
     )
 

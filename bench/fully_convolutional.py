@@ -1,12 +1,11 @@
-"""One pass of a fully convolutional network against cutting crops, on a picture of ten times the training side.
+"""One pass of a fully convolutional network against separate crops, on an image ten times as wide as those trained on.
 
 uv run python bench/fully_convolutional.py [--runs 3]
 
-Both give the same number of answers, one each `stride` pixels. Crops go through the classifier in batches of 32,
-already cut and normalised; the pass is by the network that `foveal.to_fully_convolutional` makes of it. Torch in
-fp32, channels_last. Crops are timed on evenly spread rows of the map (`--rows`), and their time for the whole map
-is in proportion; the raw rows say how many were timed. Beside the clock's seconds stand the processor's, of all
-threads, which other programs on the machine disturb less.
+Both compute the same number of predictions, one every `stride` pixels. Crops go through the classifier in batches of
+32; the pass uses the network that `foveal.to_fully_convolutional` makes of it. Torch in fp32, channels_last. Crops are
+timed on evenly spaced rows of the map (`--rows`), and scaled up to the whole map; the raw rows say how many were timed.
+Besides wall time, the CPU time of all threads is recorded, which depends less on other programs on the machine.
 """
 
 from __future__ import annotations
@@ -38,26 +37,26 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {"lite0": lite0, "resnet18": lamb
 
 
 def measure(name: str, rows: int) -> dict[str, Any]:
-    """Seconds (clock, processor) of one pass and of all crops, one after the other."""
+    """Seconds (wall, CPU) of one pass and of all crops, one after the other."""
     torch.manual_seed(0)
     classifier = NETWORKS[name]().eval().to(memory_format=torch.channels_last)
     network = foveal.to_fully_convolutional(classifier, size=SIDE)
-    picture = torch.randn(1, 3, TIMES * SIDE, TIMES * SIDE).contiguous(memory_format=torch.channels_last)
+    image = torch.randn(1, 3, TIMES * SIDE, TIMES * SIDE).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        network(picture[:, :, : 2 * SIDE, : 2 * SIDE])  # warm
+        network(image[:, :, : 2 * SIDE, : 2 * SIDE])  # warm
         began = clocks()
-        answers = network(picture)
+        logits = network(image)
         one_pass = clocks() - began
-        height, width = answers.shape[2:]
+        height, width = logits.shape[2:]
         chosen = torch.linspace(0, height - 1, min(rows, height)).round().long().tolist()
-        classifier(picture[:, :, :SIDE, :SIDE])
+        classifier(image[:, :, :SIDE, :SIDE])
         cutting = np.zeros(2)
         for i in chosen:
             y = network.stride * i
             for j in range(0, width, 32):
                 places = [network.stride * k for k in range(j, min(j + 32, width))]
                 began = clocks()
-                crops = torch.cat([picture[:, :, y : y + SIDE, x : x + SIDE] for x in places])
+                crops = torch.cat([image[:, :, y : y + SIDE, x : x + SIDE] for x in places])
                 classifier(crops)
                 cutting += clocks() - began
     cutting *= height / len(chosen)
@@ -77,12 +76,12 @@ def measure(name: str, rows: int) -> dict[str, Any]:
 
 
 def clocks() -> NDArray[np.float64]:
-    """Now, on the clock and on this process's processors, seconds."""
+    """Wall time and CPU time of this process, in seconds."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
 def main() -> None:
-    """Measure what is missing, keep raw rows, sum up."""
+    """Measure what is missing, keep raw rows, summarize."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rows", type=int, default=8, help="rows of the map whose crops are timed")
@@ -96,9 +95,9 @@ def main() -> None:
         rows = results.of(network=name)
         times, seconds = spread(r["times"] for r in rows), spread(r["pass_s"] for r in rows)
         sd = f"{times['sd']:.1f}" if times["sd"] is not None else "–"
-        lines[f"one pass against crops, {name}, {TIMES * SIDE} px, {rows[0]['answers']} answers"] = (
+        lines[f"one pass against crops, {name}, {TIMES * SIDE} px, {rows[0]['answers']} predictions"] = (
             f"{times['mean']:.0f} times faster (n {times['n']}, sd {sd}), {seconds['mean']:.1f} s; "
-            f"{spread(r['cpu_times'] for r in rows)['mean']:.0f} times less of the processor"
+            f"{spread(r['cpu_times'] for r in rows)['mean']:.0f} times less CPU time"
         )
     results.save(lines=lines)
 

@@ -1,9 +1,9 @@
-"""All of Pillow's own test pictures, broken ones and bombs among them, as two classes.
+"""All of Pillow's own test images, including damaged files and decompression bombs, as two classes.
 
     pip download --no-deps --no-binary :all: pillow==12.0.0 && tar xf pillow-12.0.0.tar.gz
     uv run python bench/hostile.py --images pillow-12.0.0/Tests/images
 
-`audit` and `train` must end properly, and every file must be used or named with a reason.
+`train` must finish normally, and every file must be used or listed with a reason.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def main() -> None:
     )
     if len(named) != len(files) or unnamed:
         raise SystemExit(f"{len(files)} files, {len(named)} accounted for, {len(unnamed)} without a reason")
-    words = f"{used} of {len(files)} used, every other named with its reason; peak memory {rss / 2**30:.2f} GiB"
-    results.save(lines={"Pillow's own test pictures, trained on": words})
+    words = f"{used} of {len(files)} used, every other listed with its reason; peak memory {rss / 2**30:.2f} GiB"
+    results.save(lines={"Pillow's own test images, trained on": words})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""`train --memory`: does the process stay within what it was given, and what does that cost in accuracy and time?
+"""`train --memory`: does the process keep to the limit, and what does that cost in accuracy and time?
 
     uv run --group bench python bench/memory.py ../shared/data/scenes8
 
-Full fine-tuning of the same pictures without a limit and within 4, 2 and 1.5 GiB, each in a fresh process with the
-same time; and once in a cgroup of 2 GiB without being told, where this user may make one: the kernel ends what
+Full fine-tuning on the same images without a limit and within 4, 2 and 1.5 GiB, each in a fresh process with the same
+time; and once in a cgroup of 2 GiB without the option, where this user may create one: the kernel kills a process that
 needs more. Rows are kept in `bench/results/memory.json`. Nothing else should run meanwhile.
 """
 
@@ -23,16 +23,16 @@ from common import Results, timed
 from foveal.machine import bytes_of
 
 LIMITS = ("", "4GiB", "2GiB", "1536MiB", "cgroup 2GiB")
-#: Where a cgroup may be made, and the file of its limit, in version 2 and 1.
+#: Where a cgroup can be created, and the file of its limit, for versions 2 and 1.
 CGROUPS = (("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"))
 
 
 @contextmanager
 def cgroup(size: int) -> Iterator[Path]:
-    """A cgroup of so many bytes.
+    """A cgroup with a limit of `size` bytes.
 
     Raises:
-        SystemExit: when this user may not make one.
+        SystemExit: when this user may not create one.
     """
     for root, name in CGROUPS:
         group = Path(root) / "foveal-bench"
@@ -47,7 +47,7 @@ def cgroup(size: int) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 group.rmdir()
-    raise SystemExit("no cgroup can be made here")
+    raise SystemExit("a cgroup can't be created here")
 
 
 def within(group: Path, command: list[str]) -> list[str]:
@@ -56,7 +56,7 @@ def within(group: Path, command: list[str]) -> list[str]:
 
 
 def run(data: Path, limit: str, time: str) -> dict[str, Any]:
-    """One training; what it planned, how it went, and the most it had resident."""
+    """One training run: planned memory, peak resident memory, and accuracy."""
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         environment = {**os.environ, "FOVEAL_CACHE": str(base / "cache"), "FOVEAL_STATE": str(base / "state")}
@@ -67,20 +67,22 @@ def run(data: Path, limit: str, time: str) -> dict[str, Any]:
                 seconds, printed = timed(within(group, command), env=environment)
         else:
             seconds, printed = timed([*command, *(["--memory", limit] if limit else [])], env=environment)
-        found = json.loads(printed)
+        summary = json.loads(printed)
         decisions = json.loads((base / "run" / "config.json").read_text())["decisions"]
     return {
         "limit": limit or "none",
-        "budget_bytes": found["memory"]["budget_bytes"],
-        "planned_bytes": found["memory"]["planned_bytes"],
-        "peak_rss_bytes": found["memory"]["peak_rss_bytes"],
-        "within": found["memory"]["peak_rss_bytes"] <= found["memory"]["budget_bytes"],
-        "accuracy": found["test"]["accuracy"],
-        "accuracy_ci95": found["test"]["accuracy_ci95"],
-        "n": found["test"]["n"],
+        "budget_bytes": summary["memory"]["budget_bytes"],
+        "planned_bytes": summary["memory"]["planned_bytes"],
+        "peak_rss_bytes": summary["memory"]["peak_rss_bytes"],
+        "within": summary["memory"]["peak_rss_bytes"] <= summary["memory"]["budget_bytes"],
+        "accuracy": summary["test"]["accuracy"],
+        "accuracy_ci95": summary["test"]["accuracy_ci95"],
+        "n": summary["test"]["n"],
         "time": time,
         "seconds": seconds,
-        "choices": {k: v["value"] for k, v in decisions.items() if k.endswith((" memory", " size", " steps"))},
+        "choices": {
+            k: v["value"] for k, v in decisions.items() if k.endswith(("/memory", "/image_size", "/steps"))
+        },
     }
 
 
@@ -89,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--time", default="5m")
-    parser.add_argument("--only", help="one of the limits, in words: none, 4GiB, 2GiB, 1536MiB, 'cgroup 2GiB'")
+    parser.add_argument("--only", help="one of the limits: none, 4GiB, 2GiB, 1536MiB, 'cgroup 2GiB'")
     arguments = parser.parse_args()
     results = Results("memory")
     for limit in LIMITS:

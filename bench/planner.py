@@ -1,14 +1,14 @@
-"""The planner against the profiler: predicted and true peaks of training steps, and what other tools predict.
+"""The planner compared with the profiler: predicted and true peaks of training steps, and what other tools predict.
 
-uv run --group bench python bench/planner.py                    every case that is not yet measured
+uv run --group bench python bench/planner.py                    every case that is not measured yet
 uv run --group bench python bench/planner.py --only resnet50    some networks; --forms fp32,checkpointed some forms
-uv run --group bench python bench/planner.py --held-out         the same for networks that no rule was read off
-uv run --group bench python bench/planner.py --again            plans all measured cases once more; truths are kept
-uv run --group bench python bench/planner.py --remedies         what remedies were predicted to save, and save
+uv run --group bench python bench/planner.py --held-out         the same for networks that no rule was derived from
+uv run --group bench python bench/planner.py --again            plan all measured cases again; measurements are kept
+uv run --group bench python bench/planner.py --remedies         what remedies save, predicted and measured
 uv run --group bench python bench/planner.py --speed            seconds of planning a ResNet-50
 
-The truth is the running sum of the signed bytes of the profiler's `[memory]` events plus the tensors that were
-alive at its start, at its highest. It goes on where it was stopped; `--seconds N` stops it after the case in hand.
+The true peak is the maximum of the running sum of the profiler's `[memory]` events, in signed bytes, plus the tensors
+that were alive at its start. It continues where it stopped; `--seconds N` stops it after the current case.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from foveal.planner.steps import make_optimizer, prepared, train_step
 from peers.planners import PEERS
 
 INPUT = (3, 224, 224)
-#: Family → networks: functions of torchvision, or names of timm.
+#: Family → networks: functions of torchvision, or timm names.
 NETWORKS = {
     "ResNet": ("torchvision.models:resnet18", "torchvision.models:resnet50", "torchvision.models:resnext50_32x4d"),
     "VGG": ("torchvision.models:vgg11", "torchvision.models:vgg16_bn"),
@@ -49,7 +49,7 @@ NETWORKS = {
     "ShuffleNet": ("torchvision.models:shufflenet_v2_x0_5", "torchvision.models:shufflenet_v2_x1_0"),
     "GoogLeNet": ("torchvision.models:googlenet", "torchvision.models:inception_v3"),
 }
-#: No rule was read off these.
+#: No rule was derived from these.
 HELD_OUT = (
     "torchvision.models:squeezenet1_1",
     "torchvision.models:mnasnet1_0",
@@ -65,7 +65,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "checkpointed": {"checkpoint": "blocks"},
     "bf16": {"precision": "bf16"},
 }
-#: Networks on which remedies are measured, at a batch of 8.
+#: Networks on which remedies are measured, with batch size 8.
 REMEDIED = (
     "torchvision.models:resnet18",
     "torchvision.models:mobilenet_v2",
@@ -87,7 +87,7 @@ REMEDIES: dict[str, dict[str, Any]] = {
 
 
 def build_of(name: str, scenario: Scenario) -> Callable[[], nn.Module]:
-    """Gives copies of a network whose weights were drawn once."""
+    """Makes copies of a network whose weights were initialized once."""
     key = name, scenario.input
     if key not in _BUILT:
         _BUILT.clear()
@@ -96,7 +96,7 @@ def build_of(name: str, scenario: Scenario) -> Callable[[], nn.Module]:
 
 
 def true_peak(build: Callable[[], nn.Module], scenario: Scenario) -> int:
-    """Bytes at the highest point of a real training step, in its steady state."""
+    """Peak memory of a real training step in bytes, in its steady state."""
     torch.manual_seed(0)
     module = prepared(build().train(), scenario)
     optimizer = make_optimizer(scenario.optimizer, module.parameters())
@@ -116,7 +116,7 @@ def true_peak(build: Callable[[], nn.Module], scenario: Scenario) -> int:
 
 
 def prime(module: nn.Module, optimizer: Any) -> None:
-    """Give the optimizer its state, as after a first step, without computing one."""
+    """Give the optimizer its state, as after a first step, without a forward pass."""
     for parameter in module.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
@@ -130,35 +130,35 @@ def states(optimizer: Any) -> list[Tensor]:
 
 
 def alive(tensors: list[Tensor]) -> int:
-    """Bytes of the memory that they lie in, each once."""
+    """Bytes of the tensors' storages, each counted once."""
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
 
 def measure(results: Results, family: str, name: str, optimizer: str, batch: int, form: str) -> None:
-    """One case, unless it is there."""
+    """One case, unless it was measured before."""
     case = {"network": name, "optimizer": optimizer, "batch": batch, "form": form}
     threads = torch.get_num_threads()
     if results.of(**case, threads=threads):
         return
     scenario = scenario_of(case)
     build = build_of(name, scenario)
-    truth = true_peak(build, scenario)
-    peers = {n: asked(tool, build, scenario) for n, tool in PEERS.items() if form == "fp32"}
-    row = {**case, "threads": threads, "family": family, "true_bytes": truth}
-    row["peers"] = {n: p / truth - 1 if p else None for n, p in peers.items()}
+    true_bytes = true_peak(build, scenario)
+    peers = {n: predicted_by(tool, build, scenario) for n, tool in PEERS.items() if form == "fp32"}
+    row = {**case, "threads": threads, "family": family, "true_bytes": true_bytes}
+    row["peers"] = {n: p / true_bytes - 1 if p else None for n, p in peers.items()}
     results.add(**row, **predicted(row))
     gc.collect()
 
 
 def scenario_of(row: dict[str, Any]) -> Scenario:
-    """What a case trains."""
+    """The scenario of a case."""
     shape = (3, 299, 299) if row["network"].endswith("inception_v3") else INPUT
     return Scenario(input=shape, batch=row["batch"], optimizer=row["optimizer"], **FORMS[row["form"]])
 
 
 def predicted(row: dict[str, Any]) -> dict[str, Any]:
-    """What the planner says to a case, beside its truth."""
-    scenario, truth = scenario_of(row), row["true_bytes"]
+    """What the planner predicts for a case, and its error."""
+    scenario, true_bytes = scenario_of(row), row["true_bytes"]
     key = row["network"], scenario.but(batch=1), row["threads"]
     if key not in _REPLAYS:
         _REPLAYS.clear()
@@ -167,25 +167,27 @@ def predicted(row: dict[str, Any]) -> dict[str, Any]:
     played = _REPLAYS[key].play(row["batch"])
     return {
         "planned_bytes": played.peak, "bound_bytes": played.most,
-        "error": played.peak / truth - 1, "bound_error": played.most / truth - 1,
+        "error": played.peak / true_bytes - 1, "bound_error": played.most / true_bytes - 1,
     }  # fmt: skip
 
 
-#: The network and the recording used last: other cases of the same follow.
+#: The network and the recording that were used last; the next case often has the same.
 _BUILT: dict[Any, nn.Module] = {}
 _REPLAYS: dict[Any, Any] = {}
 
 
 def again(results: Results, only: str) -> None:
-    """Plan every measured case of these networks once more; what was measured is kept."""
+    """Plan every measured case of these networks again; measurements are kept."""
     cases = [row for row in results.rows if "form" in row and only in row["network"]]
     for row in sorted(cases, key=lambda r: (r["network"], r["optimizer"], r["form"], r["batch"])):
         row |= predicted(row)
     results.save()
 
 
-def asked(tool: Callable[[Callable[[], nn.Module], Scenario], int], build: Any, scenario: Scenario) -> int | None:
-    """What a tool says, None when it fails on this network."""
+def predicted_by(
+    tool: Callable[[Callable[[], nn.Module], Scenario], int], build: Any, scenario: Scenario
+) -> int | None:
+    """What a tool predicts; None when it fails on this network."""
     try:
         return tool(build, scenario)
     except Exception as error:
@@ -195,22 +197,22 @@ def asked(tool: Callable[[Callable[[], nn.Module], Scenario], int], build: Any, 
 
 def summary(results: Results) -> dict[str, Any]:
     """Errors by form, and those of the other tools on the same cases."""
-    found: dict[str, Any] = {}
+    table: dict[str, Any] = {}
     for form, held_out in itertools.product(FORMS, (False, True)):
         rows = [r for r in results.rows if r.get("form") == form and (r["family"] == "held out") is held_out]
         if rows:
-            found[f"{form}, held out" if held_out else form] = _errors(rows, [r["error"] for r in rows]) | {
+            table[f"{form}, held out" if held_out else form] = _errors(rows, [r["error"] for r in rows]) | {
                 "lowest_bound": min(r["bound_error"] for r in rows),
                 "highest_bound": max(r["bound_error"] for r in rows),
             }
     for tool in PEERS:
         rows = [r for r in results.rows if r.get("peers", {}).get(tool) is not None]
         if rows:
-            found[tool] = _errors(rows, [r["peers"][tool] for r in rows])
+            table[tool] = _errors(rows, [r["peers"][tool] for r in rows])
     saved = [r["error"] for r in results.rows if "remedy" in r and r["error"] is not None]
     if saved:
-        found["remedies"] = _errors([r for r in results.rows if r.get("remedy", "none") != "none"], saved)
-    return found
+        table["remedies"] = _errors([r for r in results.rows if r.get("remedy", "none") != "none"], saved)
+    return table
 
 
 def _errors(rows: list[dict[str, Any]], errors: list[float]) -> dict[str, Any]:
@@ -223,20 +225,20 @@ def _errors(rows: list[dict[str, Any]], errors: list[float]) -> dict[str, Any]:
 
 
 def remedies(results: Results, until: float) -> None:
-    """Every remedy on five networks: the peak that was predicted with it, and the true one."""
+    """Every remedy on five networks: the true peak; `savings` adds the predicted one."""
     threads = torch.get_num_threads()
     for name in REMEDIED:
         for remedy in ("none", *REMEDIES, "checkpoint-selective"):
             if results.of(network=name, remedy=remedy, threads=threads) or time.monotonic() > until:
                 continue
             scenario = changed(name, remedy)
-            truth = true_peak(build_of(name, scenario), scenario)
-            results.add(network=name, remedy=remedy, threads=threads, true_bytes=truth)
+            true_bytes = true_peak(build_of(name, scenario), scenario)
+            results.add(network=name, remedy=remedy, threads=threads, true_bytes=true_bytes)
     savings(results)
 
 
 def changed(name: str, remedy: str) -> Scenario:
-    """What is trained with a remedy. A smaller network's plan is one of the cases without remedies."""
+    """The scenario with a remedy."""
     plain = Scenario(input=INPUT, batch=8, optimizer="adamw")
     if remedy == "checkpoint-selective":
         blocks = tuple(blocks_of(build_of(name, plain)()))
@@ -245,7 +247,7 @@ def changed(name: str, remedy: str) -> Scenario:
 
 
 def savings(results: Results) -> None:
-    """Plan every remedy that was measured, and compare what it saves."""
+    """Plan every remedy that was measured, and compare the predicted with the true saving."""
     rows = [row for row in results.rows if "remedy" in row]
     for row in rows:
         scenario = changed(row["network"], row["remedy"])
@@ -262,7 +264,7 @@ def savings(results: Results) -> None:
 
 
 def speed(results: Results) -> None:
-    """Seconds to plan a ResNet-50 when everything is imported, and to play one more batch."""
+    """Seconds to plan a ResNet-50 once everything is imported, and to replay it for one more batch size."""
     from foveal.planner import plan
 
     seconds, further = [], []
@@ -308,7 +310,7 @@ def main() -> None:
 
 
 def cases(results: Results, arguments: argparse.Namespace, until: float) -> None:
-    """What was asked for and is missing, while there is time."""
+    """Measure the requested cases that are missing, while there is time."""
     families = {"held out": HELD_OUT} if arguments.held_out else NETWORKS
     some = [(family, name) for family, names in families.items() for name in names if arguments.only in name]
     forms, batches = arguments.forms.split(","), tuple(map(int, arguments.batches.split(",")))

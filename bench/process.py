@@ -1,12 +1,12 @@
-"""What lies resident beside the tensors of a training: libraries, threads, and what malloc keeps between them.
+"""Resident memory of a training process besides its tensors: libraries, threads, and malloc's overhead.
 
     uv run --group bench python bench/process.py
 
-Each row is a fresh process that trains a few steps. Libraries and threads are what is resident after a first tiny
-step, with one thread and with more; malloc's factor is what more is resident at the highest point than after that
-step, against the planned peak of the allocator. `src/foveal/planner/process.json`, which the planner reads, is
-written from the rows: libraries and threads as medians, malloc's factor as the largest that was seen, since too
-little ends a process and too much only wastes some memory. Other work beside it does no harm.
+Each row is a fresh process that trains for a few steps. Libraries and threads are what is resident after a first tiny
+step, with one thread and with more; malloc's factor is the growth of resident memory from that step to the peak,
+divided by the planned peak of the allocator. `src/foveal/planner/process.json`, which the planner reads, is written
+from the rows: libraries and threads as medians, malloc's factor as the largest that was measured, since an estimate
+that is too low kills a process and one that is too high only wastes some memory. Other programs may run meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from common import Results
 
 WRITTEN = Path(__file__).parent.parent / "src" / "foveal" / "planner" / "process.json"
-#: Network, pictures in a batch, side.
+#: Network, batch size, image side.
 CASES = (
     ("torchvision.models:resnet18", 8, 224),
     ("torchvision.models:resnet18", 32, 224),
@@ -38,10 +38,10 @@ STEPS = 4
 
 
 def child(network: str, batch: int, side: int, frugal: bool) -> dict[str, Any]:
-    """Trains in this process, and says what was resident."""
+    """Train in this process, and measure what is resident."""
     import torch
 
-    from foveal.machine import frugal_malloc, peak_rss, rss
+    from foveal.machine import peak_rss, return_large_blocks, rss
     from foveal.models.resolve import resolve
     from foveal.planner.backends import backend_for
     from foveal.planner.passes import replay_training
@@ -49,7 +49,7 @@ def child(network: str, batch: int, side: int, frugal: bool) -> dict[str, Any]:
     from foveal.planner.steps import make_optimizer, train_step
 
     if frugal:
-        frugal_malloc()
+        return_large_blocks()
     tiny = Scenario((3, 32, 32), 4, "adamw")
     small = resolve("conv64k3s2-bn-relu-conv64-gap-flatten-dense10").build(tiny.input)
     small_optimizer = make_optimizer("adamw", small.parameters())
@@ -76,7 +76,7 @@ def child(network: str, batch: int, side: int, frugal: bool) -> dict[str, Any]:
 
 
 def run(network: str, batch: int, side: int, threads: int, frugal: bool) -> dict[str, Any]:
-    """The same in a fresh process."""
+    """`child` in a fresh process."""
     case = json.dumps([network, batch, side, frugal])
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, __file__, "--child", case]
@@ -85,7 +85,7 @@ def run(network: str, batch: int, side: int, threads: int, frugal: bool) -> dict
 
 
 def derived(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the planner reads."""
+    """The figures that the planner reads."""
     alone = statistics.median(r["before_bytes"] for r in rows if r["threads"] == 1)
     several = [(r["before_bytes"] - alone) / (r["threads"] - 1) for r in rows if r["threads"] > 1]
     thread = max(0.0, statistics.median(several))
@@ -106,7 +106,7 @@ def derived(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """What is missing, and the planner's figures."""
+    """Measure what is missing, and write the planner's figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -120,9 +120,9 @@ def main() -> None:
             case = {"network": network, "batch": batch, "side": side, "threads": threads, "frugal": frugal}
             if not results.of(**case):
                 results.add(**case, **run(network, batch, side, threads, frugal))
-    found = derived(results.rows)
-    results.save(summary=found)
-    WRITTEN.write_text(json.dumps(found, indent=1) + "\n")
+    figures = derived(results.rows)
+    results.save(summary=figures)
+    WRITTEN.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

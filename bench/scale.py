@@ -1,4 +1,4 @@
-"""Many small files: 60,000 PNGs of MNIST, read, audited and split; files a second and peak memory.
+"""Many small files: 60,000 PNGs of MNIST, read, audited and split; files per second and peak memory.
 
 uv run python bench/scale.py --mnist ../shared/data/mnist
 """
@@ -18,29 +18,30 @@ from common import Results, timed
 
 CHILD = """
 import sys, time
-from foveal.data import audit, make_split
+from foveal.data.audit import audit
+from foveal.data.split.assign import make_split
 from foveal.machine import peak_rss
 began = time.monotonic()
-found = audit(sys.argv[1])
+dataset = audit(sys.argv[1])
 read = time.monotonic() - began
-split = make_split(found.records, found.near, found.left_out)
-total, test = time.monotonic() - began, len(split.on("test"))
-print(len(found.records), read, total, peak_rss(), len(found.near), test, "torch" in sys.modules)
+split = make_split(dataset.records, dataset.near, dataset.excluded, target=dataset.listing.target)
+total, test = time.monotonic() - began, len(split.subset("test"))
+print(len(dataset.records), read, total, peak_rss(), len(dataset.near), test, "torch" in sys.modules)
 """
 
 
 def unpack(source: Path, target: Path) -> int:
-    """The training pictures as PNG files in ten class folders."""
+    """The training images as PNG files in ten class folders."""
     pixels = np.frombuffer(
         gzip.decompress((source / "train-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16
     )
     labels = np.frombuffer(
         gzip.decompress((source / "train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8
     )
-    for i, (picture, label) in enumerate(zip(pixels.reshape(-1, 28, 28), labels, strict=True)):
+    for i, (image, label) in enumerate(zip(pixels.reshape(-1, 28, 28), labels, strict=True)):
         folder = target / str(label)
         folder.mkdir(exist_ok=True)
-        Image.fromarray(picture).save(folder / f"{i:05d}.png")
+        Image.fromarray(image).save(folder / f"{i:05d}.png")
     return len(labels)
 
 

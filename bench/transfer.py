@@ -1,11 +1,11 @@
-"""foveal against fastai and a hand-written twin: same weights, same pictures, whole fresh processes.
+"""foveal compared with fastai and with an equivalent script: same weights, same images, whole fresh processes.
 
     uv run --group bench python bench/transfer.py scenes8 --data ../shared/data/scenes8
     uv run --group bench python bench/transfer.py clipart10 --data openclipart/png
 
-DATA is a folder of class folders; 100 pictures a class are trained on, the rest (at most 30 a
-class) tested on. Runs of all contestants take turns. Rows are kept in `bench/results/`, so a
-bench goes on where it stopped; give `--runs` per contestant. Nothing else should run meanwhile.
+DATA is a folder with one folder per class; 100 images per class are used for training, the rest (at most 30 per
+class) for testing. Runs of all contestants take turns. Rows are kept in `bench/results/`, so that it continues where it
+stopped; `--runs` is per contestant. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from common import Results, pooled, spread, timed
 
-#: Subjects of the clip art bench, by folder of Debian's `openclipart-png`.
+#: Classes of the clip art benchmark: folders of Debian's `openclipart-png`.
 CLIPART = (
     "animals",
     "computer",
@@ -37,7 +37,8 @@ CLIPART = (
 TRAIN, TEST = 100, 30
 PEERS = Path(__file__).parent / "peers"
 _TRAIN = [sys.executable, "-m", "foveal", "train", "{root}", "--out", "{out}", "--json"]
-#: The first rung alone is what the peers' programs do; the others are what the ladder makes of these budgets.
+#: The first strategy alone corresponds to what the other programs do; the other rows are the ladder with these budgets.
+#: The names are keys of the result files.
 OWN = "foveal, first rung"
 CONTESTANTS = {
     OWN: [*_TRAIN, "--strategy", "frozen"],
@@ -52,15 +53,15 @@ CONTESTANTS = {
 
 
 def arrange(data: Path, name: str, split: int, target: Path) -> Path:
-    """train/ and test/ with links to the pictures of one random split."""
+    """Make train/ and test/ with links to the images of one random split."""
     subjects = CLIPART if name == "clipart10" else sorted(p.name for p in data.iterdir() if p.is_dir())
     for subject in subjects:
         pattern = "**/*.png" if name == "clipart10" else "*"
-        # Posters of over 40 MB unpacked stop the peers, which have no limit of their own.
+        # Posters of over 40 MB when decoded make the other programs fail, which have no limit.
         files = sorted(f for f in (data / subject).glob(pattern) if f.is_file() and f.stat().st_size < 1_000_000)
         random.Random(f"{split}-{subject}").shuffle(files)
-        for side, some in (("train", files[:TRAIN]), ("test", files[TRAIN : TRAIN + TEST])):
-            folder = target / side / subject
+        for subset, some in (("train", files[:TRAIN]), ("test", files[TRAIN : TRAIN + TEST])):
+            folder = target / subset / subject
             folder.mkdir(parents=True)
             for i, file in enumerate(some):
                 (folder / f"{i:03d}-{file.name}").symlink_to(file.resolve())
@@ -68,7 +69,7 @@ def arrange(data: Path, name: str, split: int, target: Path) -> Path:
 
 
 def run(contestant: str, name: str, data: Path, split: int, *, warm: bool = False) -> dict[str, Any]:
-    """One process; foveal with an empty cache of features, or a warm one for its second run."""
+    """One process; foveal with an empty feature cache, or with a filled one for its second run."""
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         root = arrange(data, name, split, base / "pictures")
@@ -76,30 +77,30 @@ def run(contestant: str, name: str, data: Path, split: int, *, warm: bool = Fals
         for turn in range(2 if warm else 1):
             command = [part.format(root=root, out=base / f"run{turn}") for part in CONTESTANTS[contestant]]
             seconds, printed = timed(command, env=environment)
-    found = json.loads(printed[printed.index("{") :])
-    figures = found.get("test", found)
+    printed_json = json.loads(printed[printed.index("{") :])
+    figures = printed_json.get("test", printed_json)
     return {
         "contestant": f"{contestant} (second run)" if warm else contestant,
         "split": split,
         "seconds": seconds,
         "accuracy": figures["accuracy"],
         "n": figures["n"],
-        "stages": found.get("time"),
+        "stages": printed_json.get("time"),
     }
 
 
 def summary(results: Results) -> dict[str, Any]:
-    """Seconds, accuracy and ratios to foveal, a contestant."""
+    """Seconds, accuracy and the ratio to foveal's seconds, for each contestant."""
     names = dict.fromkeys(r["contestant"] for r in results.rows)
-    found = {
+    table = {
         c: {"seconds": spread(r["seconds"] for r in results.of(contestant=c)), **pooled(results.of(contestant=c))}
         for c in names
     }
-    own = found.get(OWN)
+    own = table.get(OWN)
     if own:
-        for entry in found.values():
+        for entry in table.values():
             entry["seconds_over_foveal"] = entry["seconds"]["mean"] / own["seconds"]["mean"]
-    return found
+    return table
 
 
 def main() -> None:
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
-        "--splits", type=int, default=5, help="splits that its first rung's accuracy is pooled over"
+        "--splits", type=int, default=5, help="splits over which the accuracy of foveal's first strategy is pooled"
     )
     parser.add_argument("--only", nargs="*", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     arguments = parser.parse_args()

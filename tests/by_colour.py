@@ -1,15 +1,20 @@
-"""A network of two small layers and a rung that trains it in a second: it learns the pictures of `masked`."""
+"""A network of two small layers, and a strategy that trains it in a second on the images of `masked`."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-from foveal.fit.learned import Learned
-from foveal.fit.mask_evidence import MaskEvidence
-from foveal.fit.strategies.base import Candidate
+from foveal.decisions import DEVICE
 from foveal.metrics.segmentation import VOID, confusion
+from foveal.models.networks import register_architecture
+from foveal.models.trained import TrainedModel
+from foveal.training.candidate import Candidate
+from foveal.training.compare import MaskEvidence
+from foveal.training.strategies.registry import STRATEGIES, register_strategy
+from registered import restored_registries
 
 
 class ByColour(nn.Module):
@@ -29,34 +34,29 @@ class ByColour(nn.Module):
         return self.score(torch.cat([x, self.up(self.down(x))], dim=1))[:, :, :height, :width]
 
 
-def made(network):
-    """In place of `models.networks.build`, for networks of this file."""
-    return ByColour(network["classes"])
-
-
 @dataclass(frozen=True)
 class Colours:
-    """A rung that takes a second."""
+    """A strategy that takes a second."""
 
     name: str = "colours"
-    surely_better: bool = False
+    keep_unless_worse: bool = False
 
-    def refuse(self, work, so_far):
+    def refuse(self, context, state):
         return None
 
-    def estimate(self, work, so_far):
+    def estimate(self, context, state):
         return 1.0
 
-    def fit(self, work, so_far):
-        torch.manual_seed(work.seed)
-        train, val = work.split.on("train"), work.split.on("val")
-        pixels, masks = work.pairs(train, work.preprocess)
-        classes = len(work.split.classes)
+    def fit(self, context, state):
+        torch.manual_seed(context.seed)
+        train, val = context.split.subset("train"), context.split.subset("val")
+        pixels, masks = context.pairs(train)
+        classes = len(context.split.classes)
         module = ByColour(classes)
         with torch.no_grad():
             module.blur.weight.zero_()
             module.blur.weight[:, :, 1, 1] = 1
-        x, y = _normalised(pixels, work.preprocess), torch.from_numpy(np.asarray(masks)).long()
+        x, y = _normalized(pixels, context.preprocess), torch.from_numpy(np.asarray(masks)).long()
         optimizer = torch.optim.Adam(module.parameters(), 0.05)
         for _ in range(60):
             optimizer.zero_grad()
@@ -64,29 +64,40 @@ class Colours:
             optimizer.step()
         counts = []
         if val:
-            pixels, masks = work.pairs(val, work.preprocess)
+            pixels, masks = context.pairs(val)
             with torch.no_grad():
-                answers = module(_normalised(pixels, work.preprocess)).argmax(1).numpy().astype(np.uint8)
-            counts = [confusion(a, np.asarray(m), classes) for a, m in zip(answers, masks, strict=True)]
+                predicted = module(_normalized(pixels, context.preprocess)).argmax(1).numpy().astype(np.uint8)
+            counts = [confusion(p, np.asarray(m), classes) for p, m in zip(predicted, masks, strict=True)]
         names = [p.record.sha256 for p in val]
         evidence = MaskEvidence(dict(zip(names, counts, strict=True)), {p.record.sha256: p.group for p in val})
-        work.decisions.record("device", {"name": "cpu", "precision": "f32"}, "a test")
+        context.decisions.record(DEVICE, {"name": "cpu", "precision": "fp32"}, "a test")
         tensors = {k: v.detach().numpy() for k, v in module.state_dict().items()}
-        network = {"architecture": "by-colour", "classes": classes}
         return Candidate(
-            self.name,
-            1.0,
-            evidence.miou if val else None,
-            None,
-            len(val),
-            Learned(tensors, work.preprocess, network=network),
-            {},
-            {side: work.split.on(side) for side in ("train", "val", "test")},
-            {},
-            evidence if val else None,
+            strategy=self.name,
+            seconds=1.0,
+            score=evidence.miou if val else None,
+            score_ci95=None,
+            score_n=len(val),
+            trained=TrainedModel(
+                tensors, context.preprocess, network={"architecture": "by-colour", "classes": classes}
+            ),
+            logits={},
+            seen={subset: context.split.subset(subset) for subset in ("train", "val", "test")},
+            settings={},
+            evidence=evidence if val else None,
         )
 
 
-def _normalised(pixels, preprocess):
+@contextmanager
+def by_colour():
+    """The network is known, and its strategy is the only one for masks, for the length of a `with`."""
+    with restored_registries():
+        register_architecture("by-colour", ByColour)
+        STRATEGIES["segmentation"].clear()
+        register_strategy(Colours(), "segmentation")
+        yield
+
+
+def _normalized(pixels, preprocess):
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (preprocess.mean, preprocess.std))
     return (torch.from_numpy(np.asarray(pixels)).float() - mean) / std

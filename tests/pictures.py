@@ -1,4 +1,4 @@
-"""Small deterministic pictures and records for tests. No two seeds look alike."""
+"""Small deterministic images and records for tests. No two seeds look alike."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ _TINTS = [(1.0, 0.5, 0.4), (0.4, 1.0, 0.5), (0.5, 0.5, 1.0), (1.0, 1.0, 0.4), (0
 
 
 def draw(seed, size=(72, 56), tint=0):
-    """A picture of soft blobs, a hard frame and a little noise; `tint` gives a class its colour."""
+    """An image of soft blobs, a hard frame and a little noise; `tint` gives a class its colour."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (6, 8), dtype=np.uint8)
     grey = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
@@ -24,10 +24,10 @@ def draw(seed, size=(72, 56), tint=0):
     return Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
 
 
-def encoded(picture, form="PNG", **options):
-    """The bytes of a picture file."""
+def encoded(image, form="PNG", **options):
+    """The bytes of an image file."""
     buffer = io.BytesIO()
-    picture.save(buffer, form, **options)
+    image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
@@ -39,16 +39,16 @@ def make_folder(root, classes, *, seed=0, size=(72, 56)):
         folder.mkdir(parents=True, exist_ok=True)
         for i in range(count):
             key = int.from_bytes(hashlib.sha256(f"{seed}/{name}/{i}".encode()).digest()[:8], "big")
-            picture = draw(key, (size[0] + i % 3, size[1] + i % 2), tint=number)
+            image = draw(key, (size[0] + i % 3, size[1] + i % 2), tint=number)
             form, suffix, options = ("PNG", "png", {}) if i % 3 == 2 else ("JPEG", "jpg", {"quality": 92})
             path = folder / f"{i:03d}.{suffix}"
-            path.write_bytes(encoded(picture, form, **options))
+            path.write_bytes(encoded(image, form, **options))
             os.utime(path, ns=(10**18 + i, 10**18 + i))
     return root
 
 
 def record(n, label="a", **given):
-    """A record of picture number `n` that was never a file; equal numbers have equal content."""
+    """A record of image number `n` that was never a file; equal numbers have equal content."""
     digest = hashlib.sha256(f"content {n}".encode())
     values = {
         "path": f"/p/{label}/{n}.jpg",

@@ -1,22 +1,22 @@
-"""A finished study as `study.json` holds it, small and invented, for tests of pages."""
+"""A finished study as `study.json` stores it, small and invented, for tests of pages and figures."""
 
 
 def point(x, mean, low=None, high=None, **more):
     return {"x": x, "mean": mean, "low": low, "high": high, "n": 4, **more}
 
 
-def picture(kind, series, **more):
+def plot(kind, series, **more):
     fields = {"title": "what it shows", "x": "along", "y": "up", "log_x": False, "log_value": False}
     named = [{"name": name, "points": points} for name, points in series.items()]
     return {"kind": kind, **fields, "unit": "share", "marks": [], "series": named, **more}
 
 
-DOTS = picture(
+DOTS = plot(
     "dots",
     {"": [point("near <b>", 0.02, 0.01, 0.03), point("far", 0.001, -0.01, 0.012)]},
     marks=[(0.0, "no difference"), (0.005, "smallest effect of interest")],
 )
-LINES = picture(
+LINES = plot(
     "lines",
     {
         "one": [point(10, 0.5, 0.4, 0.6), point(100, 0.8, 0.75, 0.85)],
@@ -24,20 +24,18 @@ LINES = picture(
     },
     log_x=True,
 )
-BARS = picture(
+BARS = plot(
     "bars",
     {"predicted": [point("a", 2e6, None, 2.2e6), point("b", 5e8)], "measured": [point("a", 1.9e6)]},
     unit="bytes",
 )
-PANELS = picture(
-    "dots", {}, panels=[picture("dots", {"": [point("a", 3e6), point("b", 1e6)]}, unit="bytes"), DOTS]
-)
+PANELS = plot("dots", {}, panels=[plot("dots", {"": [point("a", 3e6), point("b", 1e6)]}, unit="bytes"), DOTS])
 
 
 def contrast(name, **more):
     return {
-        "name": name, "words": f"{name} is more", "terms": [], "least": 0.005, "kind": "more", "role": "claim",
-        "ratio": False, "unit": "share", **more,
+        "name": name, "statement": f"{name} is more", "terms": [], "min_effect": 0.005, "kind": "more",
+        "role": "claim", "ratio": False, "unit": "share", **more,
     }  # fmt: skip
 
 
@@ -55,20 +53,23 @@ def study(verdict="supported", **more):
         ],
         "contrasts": [judged("gap", 0.021, 0.017, 0.025, verdict), judged("pace", 2.9, 2.7, 3.1, "supported")],
         "checks": [
-            {"name": "sum", "words": "the sum is right", "holds": False, "found": "903,400", "role": "notebook"}
+            {
+                "name": "sum", "statement": "the sum is right", "holds": False, "evidence": "903,400",
+                "role": "notebook",
+            }
         ],
         "said": [{"sentence": "Convolutions <are> faster", "by": ["pace"], "verdict": "not supported"}],
     }  # fmt: skip
     return {
         "schema": 1, "name": "invented", "question": "Why?", "claim": "One is more accurate than two & all others",
         "method": "Seeds are paired.", "verdict": verdict, "more_seeds": None, "seeds": 4, "looks": [4],
-        "arms": [{"name": "one", "words": "as it is"}, {"name": "two", "words": "twice"}],
+        "arms": [{"name": "one", "description": "as it is"}, {"name": "two", "description": "twice"}],
         "equal": [{"what": "macs", "arms": [], "within": 0.02}],
         "measures": [
-            {"name": "accuracy", "words": "accuracy on the test pictures", "unit": "share"},
-            {"name": "time", "words": "seconds a step", "unit": "s"},
+            {"name": "accuracy", "description": "accuracy on the test images", "unit": "share"},
+            {"name": "time", "description": "seconds per step", "unit": "s"},
         ],
-        "contrasts": [contrast("gap"), contrast("pace", role="finding", ratio=True, least=1.2)],
+        "contrasts": [contrast("gap"), contrast("pace", role="finding", ratio=True, min_effect=1.2)],
         "sizes": {"one": {"parameters": 903400, "macs": 12}, "two": {"parameters": 903400, "macs": 12}},
         "rows": [{"arm": "one", "seed": 0, "seconds": 1.5, "measures": {"accuracy": 0.95, "time": 2.0}}],
         "data": "sample:mnist", "command": "foveal study invented", "seconds": 61.0,

@@ -1,4 +1,4 @@
-"""Time budgets: what people write, and what stages ask."""
+"""Time budgets: how they are written, and how stages use them."""
 
 import math
 
@@ -23,14 +23,14 @@ from foveal.errors import UsageError
         (" 10M ", 600),
     ],
 )
-def test_written_durations(text, seconds):
+def test_valid_durations(text, seconds):
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "soon", "10 m", "-5s", "0", "0s", "1h30", "5d", "m", "1e3", "10ms", "nan", "inf"]
 )
-def test_what_is_no_duration_is_a_usage_error_with_a_hint(text):
+def test_an_invalid_duration_is_a_usage_error_with_a_hint(text):
     with pytest.raises(UsageError) as caught:
         parse_duration(text)
     assert caught.value.hint
@@ -53,12 +53,12 @@ def test_parts_add_up(hours, minutes, seconds):
     ("seconds", "text"),
     [(8.42, "8.4 s"), (0, "0.0 s"), (185, "3 min 05 s"), (7800, "2 h 10 min"), (3599.7, "1 h 00 min")],
 )
-def test_durations_for_people(seconds, text):
+def test_formatted_durations(seconds, text):
     assert format_duration(seconds) == text
 
 
-class Hand:
-    """A clock hand that moves only when told; it stands where `foveal.clock` looks for `time`."""
+class FakeTime:
+    """Stands in for the module `time` in `foveal.clock`; its time moves only when a test moves it."""
 
     now = 1000.0
 
@@ -70,70 +70,70 @@ class Hand:
 
 
 @pytest.fixture
-def hand(monkeypatch):
-    hand = Hand()
-    monkeypatch.setattr("foveal.clock.time", hand)
-    return hand
+def fake_time(monkeypatch):
+    fake = FakeTime()
+    monkeypatch.setattr("foveal.clock.time", fake)
+    return fake
 
 
-def test_left_counts_down_and_never_under_zero(hand):
-    clock = hand.clock(60)
+def test_left_counts_down_to_zero_and_not_further(fake_time):
+    clock = fake_time.clock(60)
     assert clock.left() == 60
-    hand.now += 25
+    fake_time.now += 25
     assert clock.left() == 35
     assert clock.left(reserve=10) == 25
-    hand.now += 100
+    fake_time.now += 100
     assert clock.left() == 0
     assert clock.spent() == 125
 
 
-def test_over_at_a_share_of_the_budget(hand):
-    clock = hand.clock(60)
-    hand.now += 29
+def test_over_at_a_share_of_the_budget(fake_time):
+    clock = fake_time.clock(60)
+    fake_time.now += 29
     assert not clock.over(share=0.5)
-    hand.now += 1
+    fake_time.now += 1
     assert clock.over(share=0.5)
     assert not clock.over()
-    hand.now += 30
+    fake_time.now += 30
     assert clock.over()
 
 
-def test_no_budget_never_ends(hand):
-    clock = hand.clock()
-    hand.now += 1e9
+def test_no_budget_never_ends(fake_time):
+    clock = fake_time.clock()
+    fake_time.now += 1e9
     assert clock.left() == math.inf
     assert not clock.over(share=0.5)
 
 
-def test_stop_leaves_nothing(hand):
-    clock = hand.clock()
+def test_stop_leaves_nothing(fake_time):
+    clock = fake_time.clock()
     clock.stop()
     assert clock.left() == 0
     assert clock.over()
 
 
-def test_laps_add_up_also_when_the_stage_fails(hand):
-    clock = hand.clock()
+def test_laps_add_up_even_if_the_stage_fails(fake_time):
+    clock = fake_time.clock()
     with clock.lap("audit"):
-        hand.now += 2
+        fake_time.now += 2
     with pytest.raises(RuntimeError), clock.lap("audit"):
-        hand.now += 3
+        fake_time.now += 3
         raise RuntimeError
     assert clock.laps == {"audit": 5}
 
 
-def test_the_budget_begins_with_the_process(monkeypatch, hand):
+def test_the_budget_begins_with_the_process(monkeypatch, fake_time):
     monkeypatch.setattr("foveal.clock.seconds_since_process_start", lambda: 7.0)
     clock = Clock.since_process_start(10)
     assert (clock.left(), clock.spent()) == (3, 7)
 
 
-def test_the_process_has_lived_since_before_this_test():
+def test_the_process_started_before_this_test():
     before = seconds_since_process_start()
     assert 0 <= before <= seconds_since_process_start()
 
 
-def test_where_the_system_does_not_tell_the_process_is_new(monkeypatch):
+def test_without_proc_the_process_counts_as_new(monkeypatch):
     def fail(_):
         raise OSError
 

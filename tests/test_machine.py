@@ -1,4 +1,4 @@
-"""The machine: limits that cgroups set, wherever they stand."""
+"""The machine: memory limits, resident memory, threads."""
 
 import os
 import subprocess
@@ -34,12 +34,12 @@ MIB = 2**20
         ),
     ],
 )
-def test_the_least_limit_of_all_groups_counts(files, limit, monkeypatch):
+def test_the_smallest_limit_of_all_groups_counts(files, limit, monkeypatch):
     monkeypatch.setattr(machine, "_lines", lambda path: files.get(str(path), "").splitlines())
     assert machine.cgroup_limit() == limit
 
 
-def test_memory_is_the_least_of_the_limit_and_what_is_free(monkeypatch):
+def test_memory_limit_is_the_smaller_of_cgroup_limit_and_available_memory(monkeypatch):
     files = {"/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 4000 kB", "/sys/fs/cgroup/memory.max": "5000000"}
     monkeypatch.setattr(machine, "_lines", lambda path: files.get(str(path), "").splitlines())
     assert machine.memory_limit() == 4000 * 1024
@@ -67,23 +67,23 @@ Anonymous:             0 kB
 """
 
 
-def test_only_pages_that_stand_unchanged_in_a_file_are_given_back():
-    # The third is changed by relocations, the fourth may be written to, the others are shared, or of no file.
-    assert machine._unchanged(_SMAPS.splitlines()) == [
+def test_only_clean_private_file_mappings_are_released():
+    # The third is changed by relocations, the fourth is writable, the others are shared or anonymous.
+    assert machine._clean_file_mappings(_SMAPS.splitlines()) == [
         (0x7F0000000000, 0x7F0000001000),
         (0x7F0000001000, 0x7F0000003000),
     ]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
-def test_libraries_work_on_after_their_code_was_given_back():
+def test_libraries_still_work_after_their_pages_were_released():
     script = """
 import torch
-from foveal.machine import forget_code, rss
+from foveal.machine import release_file_pages, rss
 torch.manual_seed(0)
 network, x = torch.nn.Conv2d(3, 8, 3), torch.rand(2, 3, 16, 16)
 expected, before = network(x), rss()
-forget_code()
+release_file_pages()
 after = rss()
 assert torch.equal(network(x), expected)
 network(x).sum().backward()
@@ -93,8 +93,8 @@ print(before - after)
     assert int(done.stdout) > 20 * MIB
 
 
-def test_the_peak_is_this_process_own_and_not_of_the_one_that_began_it():
-    """Linux hands `ru_maxrss` on through exec."""
+def test_the_peak_is_not_inherited_from_the_parent_process():
+    """`ru_maxrss` is, on Linux."""
     held = b"x" * (400 * MIB)
     code = "from foveal import machine; print(machine.peak_rss())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -104,17 +104,17 @@ def test_the_peak_is_this_process_own_and_not_of_the_one_that_began_it():
 @pytest.mark.parametrize(
     ("given", "spins"), [({}, True), ({"OMP_WAIT_POLICY": "active"}, False), ({"GOMP_SPINCOUNT": "7"}, "7")]
 )
-def test_threads_that_wait_let_go_of_their_core_unless_the_user_said_otherwise(given, spins, monkeypatch):
+def test_waiting_threads_yield_their_core_unless_the_user_has_set_otherwise(given, spins, monkeypatch):
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     machine.share_cores()
-    said = os.environ.get("GOMP_SPINCOUNT")
-    assert said == spins if isinstance(spins, str) else (said is not None) is spins
+    value = os.environ.get("GOMP_SPINCOUNT")
+    assert value == spins if isinstance(spins, str) else (value is not None) is spins
 
 
-def test_the_command_line_says_it_before_torch_is_there():
+def test_the_command_line_sets_it_before_torch_is_imported():
     code = "import os, sys; from foveal.cli.main import main; sys.argv = ['foveal', '--version']\n"
     code += "try: main()\nfinally: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
     environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}

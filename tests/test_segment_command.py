@@ -1,4 +1,4 @@
-"""The real rungs by the command line: a segmenter is stopped, resumed, repeated and asked about other pictures."""
+"""A segmenter by the command line: stopped, resumed, replayed, and evaluated on other images."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def weights(path):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """Told to leave while it trains, and resumed."""
+    """Ended by SIGTERM while it trains, and resumed."""
     base = tmp_path_factory.mktemp("segment")
     data, path = masked.write_pairs(base / "pairs", 24), base / "run"
     command = [*COMMAND, "train", str(data), "--strategy", "fcn8s", "--time", "17s", "--out", str(path)]
@@ -39,7 +39,7 @@ def stopped(tmp_path_factory):
     return data, path
 
 
-def test_a_segmenter_stopped_and_resumed_is_repeated_to_the_same_weights(stopped, tmp_path):
+def test_a_segmenter_stopped_and_resumed_is_replayed_to_the_same_weights(stopped, tmp_path):
     _, path = stopped
     run("train", "--replay", path, "--out", tmp_path / "again")
     assert weights(tmp_path / "again") == weights(path)
@@ -50,6 +50,6 @@ def test_a_segmenter_stopped_and_resumed_is_repeated_to_the_same_weights(stopped
 def test_evaluate_on_a_folder_of_images_and_masks(stopped, tmp_path):
     _, path = stopped
     other = masked.write_pairs(tmp_path / "other", 6, seed=100)
-    found = json.loads(run("evaluate", path, other, "--json"))["test"]
-    assert found["n"] == 6 and 0 < found["miou"] <= 1
-    assert {"miou_ci95", "pixel_accuracy", "boundary_f1", "per_class"} <= set(found)
+    figures = json.loads(run("evaluate", path, other, "--json"))["test"]
+    assert figures["n"] == 6 and 0 < figures["miou"] <= 1
+    assert {"miou_ci95", "pixel_accuracy", "boundary_f1", "per_class"} <= set(figures)

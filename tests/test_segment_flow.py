@@ -1,4 +1,4 @@
-"""The story with masks: a run folder, an evaluation, predicted masks, the Python door; nothing of it lost."""
+"""A run on images with masks: its folder, evaluation, predicted masks, and the same from Python."""
 
 import json
 import shutil
@@ -12,22 +12,22 @@ import foveal
 import masked
 from foveal.cli.main import app
 from foveal.errors import BundleError, DataError, UnknownName, UsageError
-from foveal.fit import segment_route
-from foveal.flow import resume, train
-from foveal.models import networks
-from foveal.ship.evaluate_masks import evaluate_masks
-from foveal.ship.mask_output import as_palette
-from foveal.ship.masks import MaskPredictor
-from foveal.ship.rle import decode
-from foveal.values import Legend
+from foveal.evaluation.evaluate_segmenter import evaluate_masks
+from foveal.files import read_json
+from foveal.flow import replay, resume, train
+from foveal.inference.bundle import load_bundle
+from foveal.inference.outputs.mask_files import as_palette
+from foveal.inference.outputs.rle import decode
+from foveal.inference.segmenter import SegmentationPredictor
+from foveal.models.networks import register_architecture
+from foveal.values import LabelMap
+from registered import restored_registries
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """A rung that takes a second, and its network."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment_route, "RUNGS", (by_colour.Colours(),))
-        patch.setattr(networks, "build", by_colour.made)
+    """A strategy that takes a second, and its network."""
+    with by_colour.by_colour():
         yield
 
 
@@ -41,7 +41,7 @@ def run(data, tmp_path_factory):
     return train(data, out=str(tmp_path_factory.mktemp("runs") / "run"))
 
 
-def test_the_task_is_found_out_and_the_run_folder_is_as_promised(run):
+def test_the_task_is_recognised_and_the_run_folder_is_as_promised(run):
     path, summary = run
     stored = json.loads((path / "summary.json").read_text())
     assert stored["task"] == "segment" and stored["status"] == "done"
@@ -52,7 +52,7 @@ def test_the_task_is_found_out_and_the_run_folder_is_as_promised(run):
     assert low <= test["miou"] <= high <= 1
     assert test["boundary_f1"] > 0.8 and [c["label"] for c in test["per_class"]] == list(masked.CLASSES)
     bundle = json.loads((path / "model" / "bundle.json").read_text())
-    assert bundle["task"] == "segment" and bundle["legend"]["void"] == [255]
+    assert bundle["task"] == "segment" and bundle["label_map"]["void"] == [255]
     page = (path / "report.html").read_text()
     assert (
         "mean IoU" in page
@@ -61,16 +61,21 @@ def test_the_task_is_found_out_and_the_run_folder_is_as_promised(run):
     )
 
 
-def test_a_run_that_was_stopped_goes_on(run, tmp_path):
+def test_a_resumed_and_a_replayed_run_have_the_same_weights(run, tmp_path):
     path, summary = run
-    copy = tmp_path / "run"
+    copy, weights = tmp_path / "run", (path / "model" / "weights.safetensors").read_bytes()
     shutil.copytree(path, copy)
     (copy / "summary.json").unlink()
-    _, again = resume(str(copy))
-    assert again["test"]["miou"] == summary["test"]["miou"] and again["task"] == "segment"
+    _, resumed = resume(str(copy))
+    replayed_path, replayed = replay(str(path), out=str(tmp_path / "replayed"))
+    for folder, again in ((copy, resumed), (replayed_path, replayed)):
+        assert (folder / "model" / "weights.safetensors").read_bytes() == weights
+        assert again["test"]["miou"] == summary["test"]["miou"] and again["task"] == "segment"
+    decisions = read_json(path / "config.json")["decisions"]
+    assert decisions["strategy"]["value"] == "colours" and decisions["route"]["value"]["name"] == "segmentation"
 
 
-def test_evaluate_on_the_own_test_side_and_on_other_data(run, tmp_path):
+def test_evaluate_on_the_own_test_subset_and_on_other_data(run, tmp_path):
     path, summary = run
     own = evaluate_masks(path)
     assert own["test"]["confusion"] == summary["test"]["confusion"] and not own["left_out"]
@@ -79,11 +84,11 @@ def test_evaluate_on_the_own_test_side_and_on_other_data(run, tmp_path):
     for file in (other / "masks").iterdir():
         mask = np.asarray(Image.open(file))
         Image.fromarray(np.array([1, 2, 0] + [255] * 253, dtype=np.uint8)[mask]).save(file)
-    found = evaluate_masks(path, other)
-    assert found["test"]["n"] == 6 and found["test"]["miou"] > 0.9 and not found["findings"]
+    evaluated = evaluate_masks(path, other)
+    assert evaluated["test"]["n"] == 6 and evaluated["test"]["miou"] > 0.9 and not evaluated["findings"]
     (other / "classes.txt").write_text("green\nground\nblue\n")
     (finding,) = evaluate_masks(path, other)["findings"]
-    assert finding["code"] == "classes_not_of_the_model" and "blue (" in finding["message"]
+    assert finding["code"] == "classes_not_of_the_model" and "blue" in finding["message"]
     (other / "classes.txt").write_text("a\nb\nc\n")
     with pytest.raises(UnknownName):
         evaluate_masks(path, other)
@@ -94,11 +99,11 @@ def test_evaluate_names_what_is_gone(run, tmp_path, data):
     path, _ = train(copy, out=str(tmp_path / "run"))
     victim = next(r for r in (path / "split.csv").read_text().splitlines() if ",test," in r).split(",")[0]
     Image.new("RGB", (64, 48)).save(victim)
-    found = evaluate_masks(path)
-    assert [x["reason"] for x in found["left_out"]] == ["changed"]
+    evaluated = evaluate_masks(path)
+    assert [x["reason"] for x in evaluated["left_out"]] == ["changed"]
 
 
-def test_predicted_masks_have_the_users_numbers_and_the_code_is_the_mask(run, tmp_path, capsys, data):
+def test_predicted_masks_have_the_users_values_and_the_run_length_code_is_the_mask(run, tmp_path, capsys, data):
     path, _ = run
     with pytest.raises(SystemExit) as ended:
         app(
@@ -127,13 +132,13 @@ def test_predicted_masks_have_the_users_numbers_and_the_code_is_the_mask(run, tm
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"] == rows
 
 
-def test_masks_never_take_the_place_of_pictures_or_of_masks_made_by_hand(run, tmp_path, data):
-    """`--out` was the folder of the pictures, and 0.png became its own mask."""
+def test_predicted_masks_never_overwrite_images_or_masks_made_by_hand(run, tmp_path, data):
+    """`--out` was the folder of the images, and 0.png became its own mask."""
     path, _ = run
     copy = shutil.copytree(data, tmp_path / "data")
     before = {f: f.read_bytes() for f in copy.rglob("*") if f.is_file()}
     first = sorted((copy / "images").iterdir())[0]
-    with pytest.raises(UsageError, match="one of the pictures that are asked about"):
+    with pytest.raises(UsageError, match=first.name):
         app(["predict", str(path), str(first), "--out", str(copy / "images")])
     assert _ended(["predict", str(path), str(first), "--out", str(copy / "masks")]) == 0
     assert {f: f.read_bytes() for f in before} == before
@@ -148,52 +153,48 @@ def _ended(arguments):
     return ended.value.code
 
 
-def test_a_picture_too_large_for_a_network_without_tiles_is_one_error_among_the_answers(run, monkeypatch, data):
-    predictor = MaskPredictor.load(run[0])
+class SeesAll(by_colour.ByColour):
+    """A network whose prediction for each pixel depends on the whole image: it can't be cut into tiles."""
 
-    def refuse(picture, name):
-        if name.endswith("1.png"):
-            raise UsageError("too large for one pass")
-        return answer(picture, name)
-
-    answer = predictor.answer
-    monkeypatch.setattr(predictor, "answer", refuse)
-    pictures = sorted(map(str, (data / "images").iterdir()))[:3]
-    found = list(predictor.stream(pictures))
-    assert [p.error is None for p in found] == [not p.endswith("1.png") for p in pictures]
+    def forward(self, x):
+        return super().forward(x) + x.mean()
 
 
-def test_torch_answers_until_compiling_is_worth_it(run, monkeypatch, fresh_cache):
-    picture, _ = masked.draw_pair(79)
-    predictor = MaskPredictor.load(run[0])
-    first, _ = predictor.logits(picture)
-    assert predictor.engine_name == "torch-f32" and "too few" in predictor.engine_reason
-    monkeypatch.setattr("foveal.ship.masks._WORTH_COMPILING", 0.0)
-    second, _ = predictor.logits(picture)
-    assert predictor.engine_name.startswith("openvino") and "same as torch" in predictor.engine_reason
+def test_an_image_too_large_for_a_network_without_tiles_is_one_error_among_the_predictions(run):
+    images = [masked.draw_pair(i, size)[0] for i, size in enumerate([(64, 48), (320, 256), (64, 48)])]
+    with restored_registries():
+        register_architecture("by-colour", SeesAll)
+        predictions = list(SegmentationPredictor.load(run[0], memory=3 << 19).stream(images))
+    assert [p.error is None for p in predictions] == [True, False, True]
+    assert predictions[1].error.startswith("too_large") and predictions[1].path == "<image 1>"
+
+
+def test_torch_predicts_until_compiling_is_worth_it(run, fresh_cache):
+    image, _ = masked.draw_pair(79)
+    predictor = SegmentationPredictor(load_bundle(run[0]), compile_after=1e-9)
+    first, _ = predictor.logits(image)
+    assert predictor.engine_name == "torch-fp32"
+    second, _ = predictor.logits(image)
+    assert predictor.engine_name.startswith("openvino")
     assert (first.argmax(0) == second.argmax(0)).mean() > 0.99
-    monkeypatch.setattr("foveal.ship.masks._WORTH_COMPILING", 1000.0)
-    elsewhere = MaskPredictor.load(run[0])
-    elsewhere.logits(picture)
+    elsewhere = SegmentationPredictor(load_bundle(run[0]), compile_after=1000.0)
+    elsewhere.logits(image)
     assert elsewhere.engine_name == predictor.engine_name  # it is ready: nothing has to be compiled for it
 
 
-def test_a_picture_of_any_size_in_tiles_is_the_picture_in_one_piece(run, monkeypatch):
-    predictor = MaskPredictor.load(run[0], precision="f32")
-    picture, _ = masked.draw_pair(77, (203, 151))
-    whole, pieces = predictor.logits(picture)
-    assert whole.shape == (3, 151, 203) and pieces == 1
-    tiled = MaskPredictor.load(run[0], precision="f32", memory=1)
-    monkeypatch.setattr(tiled, "_longest_side", lambda *_: 64)
-    found, count = tiled.logits(picture)
-    assert count > 8 and np.abs(found - whole).max() < 1e-4
+def test_an_image_in_tiles_is_the_image_in_one_piece(run):
+    image, _ = masked.draw_pair(77, (203, 151))
+    whole, tiles = SegmentationPredictor.load(run[0], precision="fp32").logits(image)
+    assert whole.shape == (3, 151, 203) and tiles == 1
+    tiled, tiles = SegmentationPredictor.load(run[0], precision="fp32", memory=300_000).logits(image)
+    assert tiles > 8 and np.abs(tiled - whole).max() < 1e-4
 
 
 def test_memory_decides_about_tiles(run):
-    picture, _ = masked.draw_pair(78, (320, 256))
-    plenty = MaskPredictor.load(run[0], memory=1 << 30)
-    short = MaskPredictor.load(run[0], memory=3 << 19)
-    (a, one), (b, many) = plenty.logits(picture), short.logits(picture)
+    image, _ = masked.draw_pair(78, (320, 256))
+    plenty = SegmentationPredictor.load(run[0], memory=1 << 30)
+    short = SegmentationPredictor.load(run[0], memory=3 << 19)
+    (a, one), (b, many) = plenty.logits(image), short.logits(image)
     assert one == 1 < many and (a.argmax(0) == b.argmax(0)).mean() > 0.999
 
 
@@ -203,24 +204,24 @@ def test_in_python(data, tmp_path):
         sorted((data / "images").iterdir()), sorted((data / "masks").iterdir())
     )
     assert model.classes_.tolist() == list(masked.CLASSES)
-    picture, truth = masked.draw_pair(5)
-    (mask,) = model.predict(picture)
-    known = np.asarray(truth) != 255
-    assert (mask == np.asarray(truth))[known].mean() > 0.95
+    image, target = masked.draw_pair(5)
+    (mask,) = model.predict(image)
+    labelled = np.asarray(target) != 255
+    assert (mask == np.asarray(target))[labelled].mean() > 0.95
     again = foveal.load(tmp_path / "run")
-    assert isinstance(again, foveal.Segmenter) and np.array_equal(again.predict(np.asarray(picture))[0], mask)
+    assert isinstance(again, foveal.Segmenter) and np.array_equal(again.predict(np.asarray(image))[0], mask)
     assert again.score(data) == model.evaluate(data)["test"]["miou"] > 0.9
     with pytest.raises(DataError):
         model.predict(str(tmp_path / "absent.png"))
 
 
-def test_a_classifier_gives_no_masks(trained):
-    with pytest.raises(BundleError, match="labels"):
-        MaskPredictor.load(trained[0])
+def test_a_classifier_is_not_loaded_as_a_segmenter(trained):
+    with pytest.raises(BundleError):
+        SegmentationPredictor.load(trained[0])
 
 
-def test_the_palette_keeps_numbers_and_colours():
-    legend = Legend(("sky", "road"), (7, 3), ((10, 20, 30), (200, 100, 0)))
-    picture = as_palette(np.array([[0, 1]], dtype=np.uint8), legend)
-    assert np.asarray(picture).tolist() == [[7, 3]]
-    assert np.asarray(picture.convert("RGB")).tolist() == [[[10, 20, 30], [200, 100, 0]]]
+def test_the_palette_keeps_values_and_colours():
+    label_map = LabelMap(("sky", "road"), (7, 3), ((10, 20, 30), (200, 100, 0)))
+    image = as_palette(np.array([[0, 1]], dtype=np.uint8), label_map)
+    assert np.asarray(image).tolist() == [[7, 3]]
+    assert np.asarray(image.convert("RGB")).tolist() == [[[10, 20, 30], [200, 100, 0]]]

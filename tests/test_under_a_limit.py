@@ -1,4 +1,4 @@
-"""`train` in a real cgroup: the kernel ends a process that needs more, and nobody told it how much there is."""
+"""`train` in a real cgroup: the kernel kills a process that needs more than the limit, which no option names."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def group():
     pytest.skip("no cgroup can be made here")
 
 
-def test_training_of_all_layers_keeps_to_the_memory_of_its_cgroup(group, make_folder, tmp_path):
+def test_fine_tuning_stays_within_the_memory_of_its_cgroup(group, make_folder, tmp_path):
     photos = make_folder(tmp_path / "photos", {"one": 24, "other": 24}, size=(140, 120))
     command = [sys.executable, "-m", "foveal", "train", str(photos), "--strategy", "fine-tune", "--time", "20s"]
     command += ["--out", str(tmp_path / "run"), "--no-cache", "--json"]
@@ -41,5 +41,5 @@ def test_training_of_all_layers_keeps_to_the_memory_of_its_cgroup(group, make_fo
     memory = json.loads(done.stdout)["memory"]
     assert memory["budget_bytes"] <= LIMIT and memory["peak_rss_bytes"] < LIMIT
     decisions = json.loads((tmp_path / "run" / "config.json").read_text())["decisions"]
-    chosen = decisions["fine-tune memory"]["value"]
+    chosen = decisions["fine-tune/memory"]["value"]
     assert chosen["fits"] and chosen["planned_bytes"] <= chosen["room_bytes"] < LIMIT

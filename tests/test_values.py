@@ -1,13 +1,14 @@
-"""The nouns: what is written to a bundle comes back as it was."""
+"""Values: what is written to a bundle is read back as it was."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveal.errors import BundleError
-from foveal.values import SCHEMA, Decisions, LeftOut, Manifest, Placed, Preprocess, Split
+from foveal.values import SCHEMA, Excluded, LabelMap, Manifest, Preprocess, Split, SplitRecord
 from pictures import record
 
 NUMBERS = st.floats(0, 255, allow_nan=False)
@@ -64,7 +65,7 @@ def test_another_schema_is_refused_with_a_hint(schema):
 
 
 @pytest.mark.parametrize(
-    "field", sorted(set(written()) - {"schema", "network", "outside", "unknown_threshold", "legend"})
+    "field", sorted(set(written()) - {"schema", "network", "outside", "unknown_threshold", "label_map"})
 )
 def test_a_missing_field_is_named(field):
     values = written()
@@ -79,38 +80,29 @@ def test_a_preprocess_edited_by_hand_is_a_bundle_error(broken):
         Manifest.from_dict({**written(), "preprocess": broken})
 
 
-def test_without_moves_pictures_to_those_left_out():
-    placed = tuple(Placed(record(n), "train" if n % 2 else "test", str(n)) for n in range(6))
-    split = Split(placed, (LeftOut("/x", "missing", "gone"),), ("a",))
+def test_without_moves_images_to_the_excluded():
+    placed = tuple(SplitRecord(record(n), "train" if n % 2 else "test", str(n)) for n in range(6))
+    split = Split(placed, (Excluded("/x", "missing", "gone"),), ("a",))
     gone = {record(1).sha256, record(4).sha256}
     less = split.without(gone, "no_time", "late")
     assert [p.record.path for p in less.placed] == [record(n).path for n in (0, 2, 3, 5)]
-    assert [(i.path, i.reason, i.sha256) for i in less.left_out[1:]] == [
+    assert [(i.path, i.reason, i.sha256) for i in less.excluded[1:]] == [
         (record(n).path, "no_time", record(n).sha256) for n in (1, 4)
     ]
-    assert less.left_out[0].reason == "missing"
-    assert [p.record.path for p in less.on("test")] == [record(0).path, record(2).path]
+    assert less.excluded[0].reason == "missing"
+    assert [p.record.path for p in less.subset("test")] == [record(0).path, record(2).path]
     assert split.placed == placed
 
 
-def test_decisions_keep_value_and_reason():
-    decisions = Decisions()
-    decisions.record("engine", "openvino", "fastest")
-    decisions.record("engine", "torch", "likest")
-    assert decisions.made == {"engine": {"value": "torch", "reason": "likest"}}
-
-
-def test_a_decision_is_made_once_and_written_down_at_once():
-    seen = []
-    decisions = Decisions({"steps": {"value": 7, "reason": "earlier"}})
-    decisions.on_new = lambda: seen.append(dict(decisions.made))
-    assert decisions.settle("steps", lambda: pytest.fail("it was decided")) == 7
-    assert decisions.settle("engine", lambda: ("torch", "it is here")) == "torch"
-    assert seen == [decisions.made]
-
-
-def test_a_manifest_of_before_networks_is_still_read():
+def test_a_manifest_from_before_networks_is_still_read():
     values = written()
-    for name in ("network", "outside", "unknown_threshold"):
+    for name in ("network", "outside", "unknown_threshold", "label_map"):
         del values[name]
     assert Manifest.from_dict(values) == Manifest.from_dict(written())
+
+
+def test_a_label_map_under_its_earlier_key_is_still_read():
+    label_map = LabelMap(("road", "car"), (0, 7), ((1, 2, 3), (4, 5, 6)), (255,), ((0, 0, 0),))
+    values = json.loads(json.dumps({**written(), "legend": asdict(label_map)}))
+    del values["label_map"]
+    assert Manifest.from_dict(values).label_map == label_map

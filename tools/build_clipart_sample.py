@@ -3,8 +3,8 @@
     apt-get download openclipart-png
     uv run python tools/build_clipart_sample.py openclipart-png_*.deb
 
-Pictures are chosen by a hash of their name, made smaller and stored with a palette; the choice
-keeps what a real folder has, near-duplicates among it. The same package gives the same bytes.
+Images are selected by a hash of their name, resized and stored with a palette; the selection keeps what
+real folders have, such as near-duplicates. The same package gives the same bytes.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ LARGEST = 40_000_000  # pixels; a few posters in the package are far larger
 
 
 def chosen(folder: Path) -> list[Path]:
-    """`EACH` pictures of a subject, by a hash of their name."""
+    """The usable images of a class, in the order of a hash of their name."""
     usable = [f for f in folder.rglob("*.png") if 2000 < f.stat().st_size < 2_000_000]
     return sorted(usable, key=lambda f: hashlib.sha256(f.name.encode()).digest())
 
 
 def packed(file: Path) -> bytes | None:
-    """A small PNG with a palette and, where there was one, transparency."""
+    """A small PNG with a palette and, if the image has it, transparency; None if it is too large or small."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         opened = Image.open(file)
         if opened.width * opened.height > LARGEST or min(opened.size) < 24:
             return None
-        picture = opened.convert("RGBA")
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    picture = picture.quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
+        image = opened.convert("RGBA")
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image = image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def main() -> None:
-    """Unpack, choose, shrink, pack."""
+    """Unpack, select, resize, pack."""
     (package,) = map(Path, sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
@@ -70,7 +70,7 @@ def main() -> None:
                 for file in chosen(root / source):
                     content = packed(file) if count < EACH and file.name not in names else None
                     if content is not None:
-                        # A fixed date: the same pictures give the same archive.
+                        # A fixed date: the same images give the same archive.
                         archive.writestr(zipfile.ZipInfo(f"{subject}/{file.name}", (2004, 1, 1, 0, 0, 0)), content)
                         names.add(file.name)
                         count += 1

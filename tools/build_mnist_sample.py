@@ -2,8 +2,8 @@
 
     python tools/build_mnist_sample.py FOLDER
 
-Nothing is lost: the archive holds the four files, unzipped. Pictures of pen strokes on black pack
-best when LZMA looks at whole bytes and forgets their position in a word (`lc=4, lp=0, pb=0`).
+Lossless: the archive holds the four files, unzipped. Images of pen strokes on black compress best
+if LZMA's context is whole bytes and not their position in a word (`lc=4, lp=0, pb=0`).
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def main() -> None:
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for name, expected in FILES.items():
             content = gzip.decompress((source / f"{name}.gz").read_bytes())
-            found = hashlib.sha256(content).hexdigest()
-            if found != expected:
-                raise SystemExit(f"{name}: SHA-256 {found}, not {expected}")
+            digest = hashlib.sha256(content).hexdigest()
+            if digest != expected:
+                raise SystemExit(f"{name}: SHA-256 {digest}, not {expected}")
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))

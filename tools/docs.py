@@ -1,11 +1,15 @@
-"""Pages that can't drift: `docs/cli.md` from `--help`; figures of pages and recipes from `bench/results/`.
+"""Generates the parts of the documentation that would otherwise go out of date.
+
+`docs/cli.md` from `--help`, `docs/settings.md` from `foveal.config`, and the figures of pages and docstrings from
+`bench/results/`.
 
 uv run python tools/docs.py            write
-uv run python tools/docs.py --check    fail when something would change, or a link leads nowhere
+uv run python tools/docs.py --check    fail if something would change, or a link is broken
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -15,26 +19,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from foveal import ImageClassifier, Segmenter
+from foveal.cli.main import app
+from foveal.config import TrainConfig, default_of, option_name, settings_of
+
 ROOT = Path(__file__).parents[1]
-VERBS = ("train", "audit", "evaluate", "predict", "plan", "zoo", "study", "doctor")
 
 
 def cli_page() -> str:
-    """Every verb's `--help`, as it is printed."""
-    parts = ["# The command line\n\nMade from `--help` by `tools/docs.py`.\n"]
-    for verb in ("", *VERBS):
-        command = ["foveal", *([verb] if verb else []), "--help"]
+    """The `--help` of every command, as it is printed."""
+    parts = ["# The command line\n\nGenerated from `--help` by `tools/docs.py`.\n"]
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    for name in ("", *names):
+        command = ["foveal", *([name] if name else []), "--help"]
         environment = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"}
-        shown = subprocess.run(
+        printed = subprocess.run(
             [sys.executable, "-m", *command], capture_output=True, text=True, check=True, env=environment
         ).stdout
-        shown = shown.replace("python -m foveal", "foveal")
-        parts.append(f"## `{' '.join(command)}`\n\n```text\n{shown.rstrip()}\n```\n")
+        printed = printed.replace("python -m foveal", "foveal")
+        parts.append(f"## `{' '.join(command)}`\n\n```text\n{printed.rstrip()}\n```\n")
     return "\n".join(parts)
 
 
+def settings_page(config: type) -> str:
+    """All settings of a run: names, defaults, and which estimators take them."""
+    estimators = (ImageClassifier, Segmenter)
+    lines = [
+        "# Settings",
+        "",
+        "Generated from `foveal.config` by `tools/docs.py`. Each setting is an option of `foveal train` and a key",
+        "of `config.json`. The last column names the estimators that have it as a parameter.",
+        "",
+        "| setting | option | default | what it does | estimators |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, about in settings_of(config).items():
+        default = default_of(config, name)
+        option = option_name(name)
+        if isinstance(default, bool):
+            option = f"{option}, --no-{option[2:]}"
+        elif about.metavar:
+            option = f"{option} {about.metavar}"
+        shown = "–" if default is None else f"`{default}`"
+        text = f"{about.full_help} {about.cli_help}".strip().replace("|", "\\|")
+        takers = [f"`{e.__name__}`" for e in estimators if name in inspect.signature(e).parameters]
+        lines.append(f"| `{name}` | `{option}` | {shown} | {text} | {', '.join(takers) or '–'} |")
+    return "\n".join([*lines, ""])
+
+
 def with_figures(text: str) -> str:
-    """The same page with each block between `<!-- bench NAME -->` and `<!-- end -->` made anew."""
+    """The page with each block between `<!-- bench NAME -->` and `<!-- end -->` replaced by its current table."""
 
     def table(match: re.Match[str]) -> str:
         return f"{match[1]}\n{TABLES[match[2]]()}\n<!-- end -->"
@@ -43,26 +77,26 @@ def with_figures(text: str) -> str:
 
 
 def transfer_table() -> str:
-    """The bench against peers, as Markdown."""
+    """The comparison with other programs, as a Markdown table."""
     lines = [
-        "| pictures | program | seconds (n, sd) | times foveal | accuracy, 95 % interval (test pictures) |",
+        "| data | program | seconds (n, sd) | times foveal | accuracy, 95 % interval (test images) |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name in ("scenes8", "clipart10"):
-        found = _result(f"transfer-{name}")
-        for contestant, row in (found or {}).get("summary", {}).items():
+        for contestant, row in (_result(f"transfer-{name}") or {}).get("summary", {}).items():
+            program = contestant.replace(", first rung", " --strategy frozen")
             s = row["seconds"]
             sd = f"{s['sd']:.1f}" if s["sd"] is not None else "–"
             low, high = row["ci95"]
             lines.append(
-                f"| {name} | {contestant} | {s['mean']:.1f} ({s['n']}, {sd}) | {row['seconds_over_foveal']:.2f} "
+                f"| {name} | {program} | {s['mean']:.1f} ({s['n']}, {sd}) | {row['seconds_over_foveal']:.2f} "
                 f"| {100 * row['accuracy']:.1f} %, {100 * low:.1f}–{100 * high:.1f} % ({row['n']}) |"
             )
     return "\n".join([*lines, "", _machine_line("transfer-scenes8")])
 
 
 def mnist_table() -> str:
-    """MNIST by budget, as Markdown."""
+    """MNIST by time budget, as a Markdown table."""
     lines = [
         "| budget | test accuracy (n, sd) | without the 15 disputed labels | training, s | whole process, s "
         "| times less training than Keras |",
@@ -82,9 +116,9 @@ def mnist_table() -> str:
 
 
 def ladder_table() -> str:
-    """Each rung on each task, as Markdown."""
+    """Each strategy on each task, as a Markdown table."""
     lines = [
-        "| pictures | rung | budget | seconds (runs) | test accuracy, 95 % interval (pictures) |",
+        "| data | strategy | budget | seconds (runs) | test accuracy, 95 % interval (images) |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name in ("ladder", "ladder-small"):
@@ -97,16 +131,17 @@ def ladder_table() -> str:
     for name, row in (_result("ladder-small") or {}).get("regret", {}).items():
         low, high = row["ci95"]
         words = f"{row['points']:.2f} points ({low:.2f} to {high:.2f}) over {len(row['tasks'])} small tasks"
-        lines += ["", f"On average the ladder is behind {name} by {words}."]
+        rival = name.replace("rung", "strategy")
+        lines += ["", f"On average the ladder is behind {rival} by {words}."]
     if kept := (_result("promise") or {}).get("summary"):
         words = f"{kept['runs'] - kept['broken']} of {kept['runs']} runs of the ladder kept their budget"
         lines += ["", f"{words}; none took over {max(0.0, kept['most_over']):.1f} s more."]
-    told = {"ladder": "budgets of 5 minutes", "ladder-small": "budgets of 60 s", "promise": "budgets kept"}
-    return "\n".join([*lines, "", _machine_lines(_there(told))])
+    parts = {"ladder": "budgets of 5 minutes", "ladder-small": "budgets of 60 s", "promise": "budgets kept"}
+    return "\n".join([*lines, "", _machine_lines(_measured(parts))])
 
 
 def mnist_heading() -> str:
-    """What each recipe buys, for the top of the module that holds them."""
+    """The accuracy of each recipe, for the docstring of the module with their strategies."""
     summary, lines = (_result("mnist") or {}).get("summary", {}), []
     budgets = {"seconds": "40s", "minute": "75s", "quarter": "15m", "hour": "1h"}
     for recipe, budget in budgets.items():
@@ -119,7 +154,7 @@ def mnist_heading() -> str:
 
 
 def segment_heading() -> str:
-    """The same for segmenters."""
+    """The mIoU of each segmentation strategy, for the docstring of their module."""
     lines = []
     for name, held_out in STREETS.items():
         for row in (_result(name) or {}).get("rows", []):
@@ -131,7 +166,7 @@ def segment_heading() -> str:
 
 
 def with_headings(text: str) -> str:
-    """The same module with each block of its docstring between `.. bench NAME` and `.. end` made anew."""
+    """The module with each block of its docstring between `.. bench NAME` and `.. end` replaced."""
 
     def block(match: re.Match[str]) -> str:
         return f"{match[1]}\n\n{HEADINGS[match[2]]()}\n\n.. end"
@@ -140,19 +175,19 @@ def with_headings(text: str) -> str:
 
 
 def other_table() -> str:
-    """The remaining benches, a line each, and what each was measured on."""
-    lines, there = ["| what | measured |", "| --- | --- |"], []
+    """The other benchmarks, one line each, with the machine of each."""
+    lines, scripts = ["| what | measured |", "| --- | --- |"], {}
     for name in ("features", "fully_convolutional", "masks", "beside", "scale", "hostile"):
-        found = _result(name)
-        if found is None:
+        result = _result(name)
+        if result is None:
             continue
-        lines += [f"| {words} | {value} |" for words, value in found.get("lines", {}).items()]
-        there.append(name)
-    return "\n".join([*lines, "", _machine_lines({name: f"`bench/{name}.py`" for name in there})])
+        lines += [f"| {words} | {value} |" for words, value in result.get("lines", {}).items()]
+        scripts[name] = f"`bench/{name}.py`"
+    return "\n".join([*lines, "", _machine_lines(scripts)])
 
 
 def planner_table() -> str:
-    """Planned peaks against the profiler's, as Markdown."""
+    """Planned peak memory compared with the profiler's, as a Markdown table."""
     lines = ["| who, cases | networks | n | mean error | worst | bound |", "| --- | --- | --- | --- | --- | --- |"]
     for name, row in (_result("planner") or {}).get("summary", {}).items():
         who = f"foveal, {name}" if "lowest_bound" in row or name == "remedies" else f"{name}, fp32"
@@ -164,9 +199,9 @@ def planner_table() -> str:
 
 
 def memory_table() -> str:
-    """Fine-tuning within budgets of memory, as Markdown."""
+    """Fine-tuning within memory limits, as a Markdown table."""
     lines = [
-        "| `--memory` | budget, MiB | planned tensors | peak resident | test accuracy (pictures) | s |",
+        "| `--memory` | budget, MiB | planned tensors | peak resident | test accuracy (images) | s |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in (_result("memory") or {}).get("rows", []):
@@ -179,19 +214,19 @@ def memory_table() -> str:
 
 
 def strides_table() -> str:
-    """Decoders of ever finer stride on street scenes, as Markdown; gains are in points over the decoder before."""
+    """Decoders by stride on street scenes, as a Markdown table; gains are points over the row above."""
     lines = [
         "| decoder | mIoU (n, sd) | boundary F1 | gain in mIoU, 95 % interval "
         "| gain in boundary F1, 95 % interval |",
         "| --- | --- | --- | --- | --- |",
     ]
 
-    def gained(row: dict[str, Any], measure: str) -> str:
-        found = next((v for k, v in row.items() if k.startswith(f"{measure}_over_")), None)
-        if found is None:
+    def gained(row: dict[str, Any], metric: str) -> str:
+        gain = next((v for k, v in row.items() if k.startswith(f"{metric}_over_")), None)
+        if gain is None:
             return "–"
-        low, high = found["ci95"]
-        return f"{100 * found['points']:+.1f}, {100 * low:+.1f} to {100 * high:+.1f}"
+        low, high = gain["ci95"]
+        return f"{100 * gain['points']:+.1f}, {100 * low:+.1f} to {100 * high:+.1f}"
 
     for name, row in (_result("camvid-strides") or {}).get("compared", {}).items():
         iou, outline = row["miou"], row["boundary_f1"]
@@ -204,9 +239,9 @@ def strides_table() -> str:
 
 
 def digit_map_table() -> str:
-    """From a classifier to a map, as Markdown."""
+    """From a classifier to a segmenter, as a Markdown table."""
     lines = [
-        "| way | mIoU (n, sd) | boundary F1 | right on ink | of the picture called a digit |",
+        "| way | mIoU (n, sd) | boundary F1 | right on ink | of the image called a digit |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, row in (_result("digit-map") or {}).get("summary", {}).items():
@@ -218,7 +253,7 @@ def digit_map_table() -> str:
 
 
 def camvid_table() -> str:
-    """Whole trainings on street scenes, as Markdown."""
+    """Whole runs on street scenes, as a Markdown table."""
     lines = [
         "| held out | budget | seed | took, s | network | mIoU, 95 % interval (n) | right pixels | boundary F1 |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -231,29 +266,30 @@ def camvid_table() -> str:
                 f"| {100 * row['miou']:.1f} %, {low:.1f}–{high:.1f} % ({row['n']}) "
                 f"| {100 * row['pixel_accuracy']:.1f} % | {100 * row['boundary_f1']:.1f} % |"
             )
-    return "\n".join([*lines, "", _machine_lines(_there(STREETS))])
+    return "\n".join([*lines, "", _machine_lines(_measured(STREETS))])
 
 
 def _machine_line(name: str) -> str:
-    found = _result(name)
-    if not found:
+    result = _result(name)
+    if not result:
         return ""
-    machine: dict[str, Any] = found["machine"]
+    machine: dict[str, Any] = result["machine"]
     versions = ", ".join(f"{k} {machine['versions'][k]}" for k in ("python", "openvino", "torch", "scikit-learn"))
     extensions = " ".join(machine["instruction_sets"])
     return f"Measured on {machine['cpu']}, {machine['cores']} cores, {extensions}; {versions}."
 
 
-def _machine_lines(told: Mapping[str, str]) -> str:
-    """A line for each machine, with what was measured on it."""
+def _machine_lines(parts: Mapping[str, str]) -> str:
+    """One line for each machine, with what was measured on it: `parts` describes result files by name."""
     machines: dict[str, list[str]] = {}
-    for name, words in told.items():
+    for name, words in parts.items():
         machines.setdefault(_machine_line(name), []).append(words)
     return "\n\n".join(f"{line[:-1]} ({', '.join(words)})." for line, words in machines.items())
 
 
-def _there(told: Mapping[str, str]) -> dict[str, str]:
-    return {name: words for name, words in told.items() if _result(name)}
+def _measured(parts: Mapping[str, str]) -> dict[str, str]:
+    """The parts whose result file exists."""
+    return {name: words for name, words in parts.items() if _result(name)}
 
 
 def _result(name: str) -> dict[str, Any] | None:
@@ -274,13 +310,13 @@ TABLES = {
     "digit-map": digit_map_table,
 }
 
-#: What was held out of the street scenes, by result file.
+#: What was held out of the street scenes, for each result file.
 STREETS = {"camvid": "another place", "camvid-later": "later in the drives"}
 HEADINGS = {"mnist": mnist_heading, "camvid": segment_heading}
 
 
 def dead_links(page: Path, text: str) -> list[str]:
-    """Relative links of a page that lead nowhere."""
+    """Relative links of a page whose target does not exist."""
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
     return [link for link in links if "://" not in link and not (page.parent / link).exists()]
 
@@ -288,23 +324,23 @@ def dead_links(page: Path, text: str) -> list[str]:
 def main() -> None:
     """Write, or check."""
     check = "--check" in sys.argv
-    pages = {ROOT / "docs" / "cli.md": cli_page()}
+    pages = {ROOT / "docs" / "cli.md": cli_page(), ROOT / "docs" / "settings.md": settings_page(TrainConfig)}
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         if page not in pages:
             pages[page] = with_figures(page.read_text(encoding="utf-8"))
-    for module in ("scratch", "segment"):
-        page = ROOT / "src" / "foveal" / "fit" / "strategies" / f"{module}.py"
-        pages[page] = with_headings(page.read_text(encoding="utf-8"))
-    wrong = []
+    for module in sorted((ROOT / "src").rglob("*.py")):
+        if "\n.. bench " in (text := module.read_text(encoding="utf-8")):
+            pages[module] = with_headings(text)
+    problems = []
     for page, text in pages.items():
-        wrong += [f"{page.relative_to(ROOT)}: {link} leads nowhere" for link in dead_links(page, text)]
+        problems += [f"{page.relative_to(ROOT)}: broken link {link}" for link in dead_links(page, text)]
         if not page.exists() or page.read_text(encoding="utf-8") != text:
             if check:
-                wrong.append(f"{page.relative_to(ROOT)} is not up to date: run tools/docs.py")
+                problems.append(f"{page.relative_to(ROOT)} is not up to date: run tools/docs.py")
             else:
                 page.write_text(text, encoding="utf-8")
-    if wrong:
-        raise SystemExit("\n".join(wrong))
+    if problems:
+        raise SystemExit("\n".join(problems))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What of the zoo is computed and kept: `models/zoo/figures.json`, the pages and drawings under `docs/zoo/`.
+"""The computed parts of the zoo: `models/zoo/figures.json`, the pages and drawings under `docs/zoo/`.
 
 uv run python tools/zoo_pages.py            compute the figures with the planner, write all
 uv run python tools/zoo_pages.py --check    fail when a page is not what cards and figures say
@@ -59,13 +59,13 @@ def figures(name: str) -> dict[str, Any]:
 
 def steps(network: Network, card: Card) -> list[tuple[str, str, tuple[int, ...]]]:
     """Name, kind and output shape of each child of trunk and head that does something."""
-    found: list[tuple[str, str, tuple[int, ...]]] = []
+    noted: list[tuple[str, str, tuple[int, ...]]] = []
 
     def note(name: str, module: nn.Module) -> None:
         inside = list(module.modules())
         kind = next((kind for kind, types in _KINDS if any(isinstance(m, types) for m in inside)), None)
         if kind is not None:
-            module.register_forward_hook(lambda _, __, out: found.append((name, kind, tuple(out.shape[1:]))))
+            module.register_forward_hook(lambda _, __, out: noted.append((name, kind, tuple(out.shape[1:]))))
 
     for part in (network.trunk, network.head):
         for name, module in part.named_children():
@@ -73,8 +73,8 @@ def steps(network: Network, card: Card) -> list[tuple[str, str, tuple[int, ...]]
     with torch.no_grad():
         network(torch.empty(1, *card.input_shape, device="meta"))
     # An adaptive pooling that does nothing at the published size is no step of the paper's.
-    before = [card.input_shape, *(shape for _, _, shape in found)]
-    return [s for s, shape in zip(found, before, strict=False) if s[1] != "pooling" or s[2] != shape]
+    before = [card.input_shape, *(shape for _, _, shape in noted)]
+    return [s for s, shape in zip(noted, before, strict=False) if s[1] != "pooling" or s[2] != shape]
 
 
 def page(card: Card) -> str:
@@ -83,10 +83,10 @@ def page(card: Card) -> str:
     rows = [(f"`{s.name}`", s.kind, " × ".join(map(str, s.shape))) for s in card.steps]
     numbers = [
         ("parameters", f"{card.parameters:,}"),
-        ("one picture", f"{card.macs:,} MACs, {2 * card.macs:,} FLOPs"),
+        ("one image", f"{card.macs:,} MACs, {2 * card.macs:,} FLOPs"),
         ("input", " × ".join(map(str, card.input_shape))),
-        ("all it puts out for one picture", f"{card.activation_bytes:,} bytes in fp32"),
-        ("a place of the last map sees", f"{card.receptive_field} × {card.receptive_field} pixels"),
+        ("all outputs for one image", f"{card.activation_bytes:,} bytes in fp32"),
+        ("receptive field of the last map", f"{card.receptive_field} × {card.receptive_field} pixels"),
     ]
     return (
         "\n\n".join(
@@ -115,9 +115,9 @@ def index(cards: list[Card]) -> str:
         (f"[{c.name}]({c.name}.md)", str(c.year), f"{c.parameters:,}", f"{c.macs:,}", c.brought) for c in cards
     ]
     return (
-        "# The zoo\n\nThe architectures that made the field, each true to its paper: parameters counted, answers "
-        "held against\ntorchvision's and timm's. Made by `tools/zoo_pages.py`, the figures by the planner. How a "
-        "classifier answers\nall over a larger picture: [fully convolutional](../fully_convolutional.md).\n\n"
+        "# The zoo\n\nThe architectures that made the field, each true to its paper: parameters counted, outputs "
+        "compared with\ntorchvision's and timm's. Made by `tools/zoo_pages.py`, the figures by the planner. A "
+        "classifier\non a larger image: [fully convolutional](../fully_convolutional.md).\n\n"
         + _table(["network", "year", "parameters", "MACs", "what it brought"], rows)
         + "\n"
     )
@@ -131,10 +131,10 @@ def _table(heading: list[str], rows: Sequence[tuple[str, ...]]) -> str:
 def pages() -> dict[Path, str]:
     """Every page and drawing, from cards and figures."""
     cards = [read_card(name) for name in zoo.names()]
-    found = {PAGES / "README.md": index(cards)}
+    written = {PAGES / "README.md": index(cards)}
     for card in cards:
-        found |= {PAGES / f"{card.name}.md": page(card), PAGES / f"{card.name}.svg": draw(card)}
-    return found
+        written |= {PAGES / f"{card.name}.md": page(card), PAGES / f"{card.name}.svg": draw(card)}
+    return written
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""What the benches compare with, each as its own documentation does it."""
+"""Programs that foveal is compared with, each used as its own documentation shows."""

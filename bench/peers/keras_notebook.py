@@ -1,8 +1,8 @@
-"""A peer: the notebook's way to MNIST, a small Keras CNN, ten epochs at batch 16, TensorFlow behind it.
+"""For comparison: MNIST as in the notebook, a small Keras CNN on TensorFlow, ten epochs with batch size 16.
 
     python bench/peers/keras_notebook.py FOLDER [--seed 0] [--epochs 10]
 
-FOLDER has the four IDX files. Prints one JSON object: seconds of `fit` alone, test accuracy.
+FOLDER has the four IDX files. Prints one JSON object: seconds of `fit`, test accuracy.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from foveal.data.idx import find_pairs, read_pair
+from foveal.data.images.idx import find_pairs, read_pair
 
 
 def network() -> Any:
     """Two convolutions with pooling and a dense layer.
 
-    The notebook itself is not in this repository; this is the form in which such notebooks have it, and it
-    is the small one: a larger one would make the peer slower.
+    The notebook itself is not in this repository; this is the usual network of such notebooks, and a small one: a
+    larger one would be slower.
     """
     return keras.Sequential(
         [
@@ -50,10 +50,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
     keras.utils.set_random_seed(arguments.seed)
-    sides = {pair.side: read_pair(pair) for pair in find_pairs(arguments.folder)}
+    subsets = {pair.subset: read_pair(pair) for pair in find_pairs(arguments.folder)}
     arrays = {
-        side: (images[..., None].astype("float32") / 255, np.array(labels, dtype="int64"))
-        for side, (images, labels) in sides.items()
+        subset: (images[..., None].astype("float32") / 255, np.array(labels, dtype="int64"))
+        for subset, (images, labels) in subsets.items()
     }
     model = network()
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])

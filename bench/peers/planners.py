@@ -1,4 +1,4 @@
-"""What other tools say a training step needs, bytes: each asked in the way its own documentation shows."""
+"""The memory of a training step in bytes as other tools predict it, each used as its own documentation shows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def torchinfo(build: Build, scenario: Scenario) -> int:
     """torchinfo's "Estimated Total Size": input, forward and backward pass, parameters."""
     from torchinfo import summary
 
-    found = summary(build(), (scenario.batch, *scenario.input), mode="train", verbose=0, device="cpu")
-    return int(found.total_input + found.total_output_bytes + found.total_param_bytes)
+    info = summary(build(), (scenario.batch, *scenario.input), mode="train", verbose=0, device="cpu")
+    return int(info.total_input + info.total_output_bytes + info.total_param_bytes)
 
 
 def kitsune(build: Build, scenario: Scenario) -> int:
@@ -30,9 +30,16 @@ def kitsune(build: Build, scenario: Scenario) -> int:
 
     name = scenario.optimizer
     with contextlib.redirect_stdout(io.StringIO()):
-        found = predict_memory(build(), scenario.input, batch_size=scenario.batch, optimizer=name, training=True)
-    parts = (found.param_bytes, found.gradient_bytes, found.optimizer_bytes, found.activation_bytes)
-    return int(sum(parts) + found.overhead_bytes)
+        predicted = predict_memory(
+            build(), scenario.input, batch_size=scenario.batch, optimizer=name, training=True
+        )
+    parts = (
+        predicted.param_bytes,
+        predicted.gradient_bytes,
+        predicted.optimizer_bytes,
+        predicted.activation_bytes,
+    )
+    return int(sum(parts) + predicted.overhead_bytes)
 
 
 def mem_tracker(build: Build, scenario: Scenario) -> int:

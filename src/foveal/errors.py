@@ -1,16 +1,16 @@
-"""Everything foveal raises on purpose.
+"""All exceptions that foveal raises deliberately.
 
-    FovealError                 the root; `exit_code` is what the command line ends with
-    ├── UsageError              the call makes no sense (an unknown option, a time that is no time)
-    │   ├── UnknownName         a name that is none of the known ones; suggests the nearest
-    │   └── MemoryShort         the budget of memory is too small for it
-    ├── DataError               what was given to read can't be read or can't be learned from
-    │   └── UnreadableImage     one picture, refused for a stated reason; runs go on without it
-    ├── BundleError             a run folder or bundle that is missing, broken, or from elsewhere
-    ├── WeightsUnavailable      a backbone whose weights are not on this machine
+    FovealError                 base class; `exit_code` is the exit code of the command line
+    ├── UsageError              invalid arguments or settings
+    │   ├── UnknownName         a name that does not exist; suggests the closest one
+    │   └── MemoryShort         does not fit into the memory limit
+    ├── DataError               data that cannot be read or trained on
+    │   └── UnreadableImage     one image that was refused; runs continue without it
+    ├── BundleError             a run folder or bundle that is missing, damaged or incompatible
+    ├── WeightsUnavailable      a backbone whose pretrained weights are not on this machine
     └── Interrupted             stopped by a signal before the run was finished
 
-Every one carries a `hint`: what the person can do now.
+Each has a `hint` that says what the user can do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 
 class FovealError(Exception):
-    """Root of all errors that foveal raises on purpose."""
+    """Base class of all exceptions that foveal raises deliberately."""
 
     exit_code = 2
 
@@ -31,11 +31,11 @@ class FovealError(Exception):
 
 
 class UsageError(FovealError):
-    """The call itself makes no sense."""
+    """Invalid arguments or settings."""
 
 
 class UnknownName(UsageError):
-    """A name that is none of the known ones."""
+    """A name that does not exist; `near` is the closest one that does, or None."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -46,15 +46,15 @@ class UnknownName(UsageError):
 
 
 class MemoryShort(UsageError):
-    """It does not fit into the memory that it was given."""
+    """Does not fit into the memory limit."""
 
 
 class DataError(FovealError):
-    """The data can't be read, or nothing can be learned from it."""
+    """Data that cannot be read or trained on."""
 
 
 class UnreadableImage(DataError):
-    """One picture that was refused, with the reason as a code (see `data/decode.py`)."""
+    """One image that was refused; `code` is the reason, one of those in `data/images/decode.py`."""
 
     def __init__(self, path: str, code: str, detail: str) -> None:
         super().__init__(f"{path}: {detail}")
@@ -64,7 +64,7 @@ class UnreadableImage(DataError):
 
 
 class BundleError(FovealError):
-    """A run folder or bundle that is missing, broken, or made by something else."""
+    """A run folder or bundle that is missing, damaged or incompatible."""
 
 
 class WeightsUnavailable(FovealError):

@@ -1,4 +1,4 @@
-"""The Python door: an estimator in scikit-learn's manner, and `load`."""
+"""The Python API: estimators with the interface of scikit-learn, and `load`."""
 
 from __future__ import annotations
 
@@ -6,87 +6,101 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from foveal.clock import Clock
-from foveal.config import TrainConfig
-from foveal.errors import DataError, FovealError, UsageError
-from foveal.ship import Bundle, Predictor, find_pictures, load_bundle, save_bundle
-from foveal.ship.masks import MaskPredictor
-from foveal.ship.predictor import Picture
-from foveal.tasks import find_task
+from foveal.config import (
+    OUT_HELP,
+    SegmentSettings,
+    TrainConfig,
+    TrainSettings,
+    setting,
+    settings_of,
+    with_settings_documented,
+)
+from foveal.errors import DataError, FovealError, UnknownName, UsageError
+from foveal.inference.bundle import Bundle, load_bundle, save_bundle
+from foveal.inference.classifier import ClassificationPredictor
+from foveal.inference.inputs import ImageInput, each_image
+from foveal.inference.predictor import predictor_of
+from foveal.inference.segmenter import SegmentationPredictor
 
 
 class NotFitted(FovealError, ValueError, AttributeError):
-    """A model was asked before it was fitted (also scikit-learn's way to say so)."""
+    """An estimator was used before `fit`. Of the same kinds as `sklearn.exceptions.NotFittedError`."""
 
 
-class _Estimator:
-    """What a classifier and a segmenter have in common."""
+@dataclass(kw_only=True, eq=False)
+class _Estimator(TrainSettings):
+    """The parameters and methods that `ImageClassifier` and `Segmenter` share."""
 
-    _PARAMETERS: tuple[str, ...]
-    _TASK: str
-    out: str | None
-    run_: Path
-    summary_: dict[str, Any]
+    _TASK: ClassVar[str]
+
+    out: str | None = setting(None, help=OUT_HELP)
+    run_: Path = field(init=False, repr=False)
+    summary_: dict[str, Any] = field(init=False, repr=False)
 
     def _train(
         self,
         data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        answers: Iterable[object] | None,
+        targets: Iterable[object] | None,
         column: str,
     ) -> None:
-        """A run from what names its own answers, or from paths with their answers in a table of this column."""
+        """Train on data that contain their targets, or on paths, whose targets become this column of a table."""
         from foveal.flow import train
 
-        settings = {name: getattr(self, name) for name in self._PARAMETERS if name != "out"}
+        settings = {name: value for name, value in self.get_params().items() if name != "out"}
         config = TrainConfig(**settings, task=self._TASK)
         clock = Clock(config.budget)
-        if answers is None:
+        if targets is None:
             if not isinstance(data, str | os.PathLike):
                 raise UsageError(f"paths without {column}s", hint=f"fit(folder), or fit(paths, {column}s)")
             self.run_, self.summary_ = train(data, config, out=self.out, clock=clock)
             return
         if isinstance(data, str | os.PathLike):
-            raise UsageError(f"{column}s for one path", hint=f"fit(folder), or fit([path, ...], [{column}, ...])")
+            raise UsageError(
+                f"{column}s for a single path", hint=f"fit(folder), or fit([path, ...], [{column}, ...])"
+            )
         with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
-            table = _as_table(list(data), list(answers), Path(folder) / "data.jsonl", column)
+            table = _as_table(list(data), list(targets), Path(folder) / "data.jsonl", column)
             self.run_, self.summary_ = train(table, config, out=self.out, clock=clock)
 
     def evaluate(self, data: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-        """Figures with intervals, on the run's test side or on other data of the same kind."""
-        task = find_task(self._bundle().manifest.task)
-        return task.evaluate(self.run_, data)
+        """Figures with intervals, on the run's test subset or on other data of the same kind."""
+        from foveal.tasks import find_task
+
+        return find_task(self._bundle().manifest.task).evaluate(self.run_, data)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the bundle into a new folder.
+        """Write the bundle to a new or empty folder.
 
         Raises:
-            UsageError: when the folder has something in it.
+            UsageError: when the folder is not empty.
         """
-        target = Path(folder)
-        if target.exists() and any(target.iterdir()):
-            raise UsageError(f"{target} is not empty", hint="give a new folder")
-        save_bundle(self._bundle(), target)
+        bundle_folder = Path(folder)
+        if bundle_folder.exists() and any(bundle_folder.iterdir()):
+            raise UsageError(f"{bundle_folder} is not empty", hint="give a new folder")
+        save_bundle(self._bundle(), bundle_folder)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Settings by name."""
-        return {name: getattr(self, name) for name in self._PARAMETERS}
+        """The parameters of the constructor, by name. `deep` is there for scikit-learn and has no effect."""
+        return {name: getattr(self, name) for name in settings_of(type(self))}
 
     def set_params(self, **params: Any) -> Self:  # noqa: ANN401
-        """Change settings by name.
+        """Set parameters of the constructor by name. They are checked by `fit`.
 
         Raises:
-            UsageError: at a name that is no setting.
+            UnknownName: for a name that is not a parameter.
         """
+        known = settings_of(type(self))
         for name, value in params.items():
-            if name not in self._PARAMETERS:
-                raise UsageError(f"{name!r} is no setting", hint=f"one of {', '.join(self._PARAMETERS)}")
+            if name not in known:
+                raise UnknownName("parameter", name, known)
             setattr(self, name, value)
         return self
 
@@ -94,89 +108,63 @@ class _Estimator:
         raise NotImplementedError
 
 
+@with_settings_documented
+@dataclass(kw_only=True, eq=False)
 class ImageClassifier(_Estimator):
-    """A classifier of pictures, trained inside a time budget.
+    """An image classifier that is trained within a time budget, with the interface of scikit-learn.
 
     Args:
-        time: budget of `fit`, e.g. `90s`, `10m`.
-        seed: of the split and everything random.
-        backbone: `lite0`, or a timm model whose weights are on this machine.
-        group_by: regular expression on paths; what it captures stays on one side of the split.
-        test: whether pictures are held out to test on, or, where those lie elsewhere, all are learned from.
-        strategy: pins a rung of the ladder.
-        augment: how much pictures may change while a network is tuned: `auto`, `none`, `light`, `strong`.
-        out: the run folder; by default one under `runs/`.
+        {settings}
 
     Attributes:
-        classes_: `(K,)` names, sorted, as in scikit-learn.
-        summary_: what stands in `summary.json`.
+        classes_: `(K,)` class names, sorted, as in scikit-learn.
+        summary_: the content of `summary.json`.
         run_: the run folder.
     """
 
-    def __init__(
-        self,
-        *,
-        time: str = "10m",
-        seed: int = 0,
-        backbone: str = "lite0",
-        group_by: str | None = None,
-        test: bool = True,
-        strategy: str | None = None,
-        augment: str = "auto",
-        out: str | None = None,
-    ) -> None:
-        self.time = time
-        self.seed = seed
-        self.backbone = backbone
-        self.group_by = group_by
-        self.test = test
-        self.strategy = strategy
-        self.augment = augment
-        self.out = out
-        self._predictor: Predictor | None = None
-
-    _PARAMETERS = ("time", "seed", "backbone", "group_by", "test", "strategy", "augment", "out")
     _TASK = "classify"
+    _predictor: ClassificationPredictor | None = field(default=None, init=False, repr=False)
 
     def fit(
         self,
         data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         labels: Iterable[object] | None = None,
     ) -> Self:
-        """Train on a folder, a CSV, `sample:NAME`, or on paths with their labels.
+        """Train on a folder, a CSV or JSONL file, `sample:NAME`, or on paths and their labels.
 
         Raises:
             FovealError: see `foveal.errors`.
         """
         self._train(data, labels, "label")
-        self._predictor = Predictor.load(self.run_)
+        self._predictor = ClassificationPredictor.load(self.run_)
         return self
 
     @property
     def classes_(self) -> NDArray[np.str_]:
-        """The names of the classes, sorted, `(K,)`."""
+        """The class names, sorted, `(K,)`."""
         return np.array(self._fitted().bundle.manifest.classes)
 
-    def predict(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.str_]:
-        """The likeliest class of each picture, `(N,)`.
+    def predict(self, images: ImageInput | Sequence[ImageInput]) -> NDArray[np.str_]:
+        """The likeliest class of each image, `(N,)`. Threads may share a model.
 
         Args:
-            pictures: a path, a folder, a Pillow image, an array `(H, W, 3)`, or a list of these.
+            images: a path, a folder, a glob, the content of an image file as bytes, a binary file object, a Pillow
+                image, an array `(H, W, 3)`, or a list of these.
 
         Raises:
-            UnreadableImage: at the first picture that can't be read.
+            UnreadableImage: at the first image that can't be read.
         """
-        return np.asarray(self.classes_[self.predict_proba(pictures).argmax(axis=1)])
+        return np.asarray(self.classes_[self.predict_proba(images).argmax(axis=1)])
 
-    def predict_proba(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.float32]:
+    def predict_proba(self, images: ImageInput | Sequence[ImageInput]) -> NDArray[np.float32]:
         """Calibrated probabilities, `(N, K)`, columns as in `classes_`."""
-        return self._fitted().probabilities(_each(pictures))
+        return self._fitted().probabilities(each_image(images))
 
-    def score(self, pictures: Sequence[Picture], labels: Sequence[object]) -> float:
-        """Accuracy on these pictures."""
-        return float((self.predict(pictures) == np.array([str(x) for x in labels])).mean())
+    def score(self, images: Sequence[ImageInput], labels: Sequence[object]) -> float:
+        """Accuracy on these images."""
+        return float((self.predict(images) == np.array([str(x) for x in labels])).mean())
 
-    def _fitted(self) -> Predictor:
+    def _fitted(self) -> ClassificationPredictor:
         if self._predictor is None:
             raise NotFitted("this classifier is not fitted yet", hint="call fit(), or foveal.load(run)")
         return self._predictor
@@ -185,97 +173,66 @@ class ImageClassifier(_Estimator):
         return self._fitted().bundle
 
 
-class Segmenter(_Estimator):
-    """Says of each pixel what it is; trained inside a time budget.
+@with_settings_documented
+@dataclass(kw_only=True, eq=False)
+class Segmenter(SegmentSettings, _Estimator):
+    """A semantic segmenter, one class per pixel, that is trained within a time budget.
 
     Args:
-        time: budget of `fit`, e.g. `90s`, `10m`.
-        seed: of the split and everything random.
-        backbone: the encoder: `lite0`, or a timm model whose weights are on this machine.
-        group_by: regular expression on paths; what it captures stays on one side of the split.
-        test: whether pictures are held out to test on, or, where those lie elsewhere, all are learned from.
-        strategy: pins a rung of the ladder.
-        augment: `none` leaves mirroring out, too.
-        classes: file with the names of the classes in masks; by default the one beside them.
-        void: class or number in masks that says "nobody knows".
-        out: the run folder; by default one under `runs/`.
+        {settings}
 
     Attributes:
-        classes_: `(K,)` names; a mask holds positions in them.
-        summary_: what stands in `summary.json`.
+        classes_: `(K,)` class names; the values of a mask are indices into it.
+        summary_: the content of `summary.json`.
         run_: the run folder.
     """
 
-    _PARAMETERS = ("time", "seed", "backbone", "group_by", "test", "strategy", "augment", "classes", "void", "out")
     _TASK = "segment"
-
-    def __init__(
-        self,
-        *,
-        time: str = "10m",
-        seed: int = 0,
-        backbone: str = "lite0",
-        group_by: str | None = None,
-        test: bool = True,
-        strategy: str | None = None,
-        augment: str = "auto",
-        classes: str | None = None,
-        void: str | None = None,
-        out: str | None = None,
-    ) -> None:
-        self.time = time
-        self.seed = seed
-        self.backbone = backbone
-        self.group_by = group_by
-        self.test = test
-        self.strategy = strategy
-        self.augment = augment
-        self.classes = classes
-        self.void = void
-        self.out = out
-        self._predictor: MaskPredictor | None = None
+    _predictor: SegmentationPredictor | None = field(default=None, init=False, repr=False)
 
     def fit(
         self,
         data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         masks: Sequence[str | os.PathLike[str]] | None = None,
     ) -> Self:
-        """Train on a folder with `images/` and `masks/`, a CSV, `sample:NAME`, or on paths with their masks'.
+        """Train on a folder with `images/` and `masks/`, a CSV or JSONL file, `sample:NAME`, or on paths of images
+        and of their masks.
 
         Raises:
             FovealError: see `foveal.errors`.
         """
         whole = None if masks is None else [os.path.abspath(os.fspath(m)) for m in masks]
         self._train(data, whole, "mask")
-        self._predictor = MaskPredictor.load(self.run_)
+        self._predictor = SegmentationPredictor.load(self.run_)
         return self
 
     @property
     def classes_(self) -> NDArray[np.str_]:
-        """The names of the classes, `(K,)`."""
+        """The class names, `(K,)`."""
         return np.array(self._bundle().manifest.classes)
 
-    def predict(self, pictures: Picture | Sequence[Picture]) -> list[NDArray[np.uint8]]:
-        """A mask `(H, W)` for each picture, of its size: positions in `classes_`.
+    def predict(self, images: ImageInput | Sequence[ImageInput]) -> list[NDArray[np.uint8]]:
+        """A mask `(H, W)` for each image, of its size: positions in `classes_`. Threads may share a model.
 
         Args:
-            pictures: a path, a folder, a Pillow image, an array `(H, W, 3)`, or a list of these.
+            images: a path, a folder, a glob, the content of an image file as bytes, a binary file object, a Pillow
+                image, an array `(H, W, 3)`, or a list of these.
 
         Raises:
-            DataError: at the first picture that can't be read.
+            DataError: at the first image that can't be read.
         """
-        found = []
-        for prediction in self._fitted().stream(_each(pictures)):
+        masks = []
+        for prediction in self._fitted().stream(each_image(images)):
             if prediction.mask is None:
                 raise DataError(f"{prediction.path}: {prediction.error}", hint="leave it out")
-            found.append(prediction.mask)
-        return found
+            masks.append(prediction.mask)
+        return masks
 
     def score(self, data: str | os.PathLike[str]) -> float:
-        """Mean IoU on pictures with masks."""
+        """Mean IoU on images with masks."""
         return float(self.evaluate(data)["test"]["miou"])
 
-    def _fitted(self) -> MaskPredictor:
+    def _fitted(self) -> SegmentationPredictor:
         if self._predictor is None:
             raise NotFitted("this segmenter is not fitted yet", hint="call fit(), or foveal.load(run)")
         return self._predictor
@@ -284,40 +241,37 @@ class Segmenter(_Estimator):
         return self._fitted().bundle
 
 
+#: The estimator of each task, by the name in `bundle.json`.
+_ESTIMATORS: dict[str, type[ImageClassifier | Segmenter]] = {
+    estimator._TASK: estimator for estimator in (ImageClassifier, Segmenter)
+}
+
+
 def load(run: str | os.PathLike[str]) -> Any:  # noqa: ANN401
-    """A trained `ImageClassifier` or `Segmenter` from a run folder or a bundle.
+    """A trained `ImageClassifier` or `Segmenter` from a run folder, a bundle or `model:NAME`.
+
+    For a task that was registered from outside the package, its predictor.
 
     Raises:
         BundleError: when there is no usable model in it.
+        UnknownName: when its task has no predictor.
     """
     bundle = load_bundle(Path(run))
-    model: ImageClassifier | Segmenter
-    if bundle.manifest.legend is not None:
-        model = Segmenter()
-        model._predictor = MaskPredictor(bundle)
-    else:
-        model = ImageClassifier()
-        model._predictor = Predictor(bundle)
+    task = bundle.manifest.task
+    if task not in _ESTIMATORS:
+        return predictor_of(bundle)
+    model: Any = _ESTIMATORS[task]()
+    model._predictor = predictor_of(bundle)
     model.run_ = Path(run)
     return model
-
-
-def _each(pictures: Picture | Sequence[Picture]) -> Iterable[Picture]:
-    if isinstance(pictures, str | os.PathLike):
-        return find_pictures([pictures])
-    if isinstance(pictures, np.ndarray):
-        if pictures.dtype.kind in "UO":  # names, not pixels
-            return [p if isinstance(p, str | os.PathLike | Image.Image) else str(p) for p in pictures.ravel()]
-        return pictures if pictures.ndim == 4 else [pictures]
-    return pictures if isinstance(pictures, list | tuple) else [pictures]  # type: ignore[list-item]
 
 
 def _as_table(
     paths: list[str | os.PathLike[str]], labels: list[object], table: Path, column: str = "label"
 ) -> Path:
-    """As JSON lines, which keep every character of a name."""
+    """Write paths and labels as JSON lines, which can hold every character of a file name."""
     if len(paths) != len(labels):
-        raise UsageError(f"{len(paths)} paths and {len(labels)} {column}s", hint=f"give one {column} a path")
+        raise UsageError(f"{len(paths)} paths and {len(labels)} {column}s", hint=f"give one {column} per path")
     rows = [{"path": os.path.abspath(os.fspath(p)), column: str(x)} for p, x in zip(paths, labels, strict=True)]
     text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     table.write_text(text, encoding="utf-8", errors="surrogateescape")

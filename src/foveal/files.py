@@ -1,7 +1,7 @@
-"""Files that are whole or absent, and the two folders of our own.
+"""Atomic file writes, strict JSON, digests, and foveal's own folders.
 
-foveal writes in three places only: the run folder, the cache folder (can be deleted at any
-time) and the state folder (the ledger of looks at test sets). Never into the user's data.
+foveal writes to three places only: the run folder, the cache folder (can be deleted at any time) and the state
+folder (the ledger of test evaluations). It never writes to the user's data.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import platformdirs
 
 
 def cache_dir() -> Path:
-    """Where what can be computed again is kept (`FOVEAL_CACHE` overrides)."""
+    """The folder for data that can be recomputed (override: `FOVEAL_CACHE`)."""
     return Path(os.environ.get("FOVEAL_CACHE") or platformdirs.user_cache_dir("foveal", appauthor=False))
 
 
 def state_dir() -> Path:
-    """Where what must not be forgotten is kept (`FOVEAL_STATE` overrides)."""
+    """The folder for data that must persist (override: `FOVEAL_STATE`)."""
     return Path(os.environ.get("FOVEAL_STATE") or platformdirs.user_state_dir("foveal", appauthor=False))
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` to write to; on success it takes `target`'s place in one rename.
+    """Yield a temporary path next to `target`; if the block succeeds, it is renamed to `target`.
 
-    The new content is on the disk before the rename, so a crash leaves the old file or the new one.
+    The content is flushed to disk before the rename, so a crash leaves either the old file or the new one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{secrets.token_hex(8)}.part"
@@ -47,18 +47,18 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_bytes(target: Path, content: bytes) -> None:
-    """Write a whole file, atomically."""
+    """Write a file atomically."""
     with replacing(target) as part:
         part.write_bytes(content)
 
 
 def write_text(target: Path, content: str) -> None:
-    """Write a whole text file, atomically; names that are not UTF-8 keep their bytes."""
+    """Write a UTF-8 text file atomically; the bytes of file names that are not UTF-8 are kept."""
     write_bytes(target, content.encode("utf-8", "surrogateescape"))
 
 
 def write_json(target: Path, value: object) -> None:
-    """Write a JSON file, atomically."""
+    """Write a JSON file atomically."""
     write_text(target, dumps(value, indent=1) + "\n")
 
 
@@ -68,7 +68,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
 
 
 def dumps(value: object, *, indent: int | None = None) -> str:
-    """JSON text in which not-a-number stands as null and odd file names survive as escapes."""
+    """Strict ASCII JSON: NaN and infinities become null; file names that are not UTF-8 survive as escapes."""
     return json.dumps(_plain(value), indent=indent, ensure_ascii=True, allow_nan=False)
 
 
@@ -89,7 +89,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
 
 
 class CsvWriter:
-    """Rows as CSV with Unix line ends; Python's own writer forgets to quote a lone carriage return."""
+    """Writes CSV with Unix line ends. Unlike `csv.writer` it quotes a lone carriage return, too."""
 
     def __init__(self, stream: TextIO) -> None:
         self._plain = csv.writer(stream, lineterminator="\n")
@@ -97,24 +97,24 @@ class CsvWriter:
 
     def writerow(self, row: Sequence[object]) -> None:
         """Write one row."""
-        careful = any(isinstance(v, str) and "\r" in v for v in row)
-        (self._quoted if careful else self._plain).writerow(row)
+        needs_quotes = any(isinstance(v, str) and "\r" in v for v in row)
+        (self._quoted if needs_quotes else self._plain).writerow(row)
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's content."""
+    """Hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def digest_of(value: object) -> str:
-    """A short stable digest (16 hex digits) of any JSON-able value: for cache keys."""
+    """A stable digest (16 hexadecimal digits) of any JSON-able value, for cache keys."""
     text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _sync(path: Path) -> None:
-    """Flush a file or folder to the disk, where the system can."""
+    """Flush a file, or a folder where the system supports it, to disk."""
     if path.is_dir() and os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY)

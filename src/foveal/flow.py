@@ -1,10 +1,10 @@
-"""THE STORY: a folder of pictures becomes a model one can believe. Read this first.
+"""The pipeline: a folder of images becomes a trained model and a report. Open this file first.
 
-1 data      read, audit, split        data/
-2 features  a frozen trunk            features/   (for the strategies that want them)
-3 fit       climb the ladder          fit/
-4 measure   the test side, once       measure/
-5 ship      bundle and run folder     ship/
+1 data         read, audit, split into train, validation and test subsets      data/
+2 features     of a frozen backbone, for the strategies that use them          features/
+3 training     strategies are tried until the time is up; the best is kept     training/
+4 inference    a bundle of each best model so far, and a predictor of the last inference/
+5 evaluation   the predictor on the test subset, once; figures and report      evaluation/
 """
 
 from __future__ import annotations
@@ -15,20 +15,25 @@ from typing import Any
 
 from foveal.clock import Clock
 from foveal.config import TrainConfig
-from foveal.data import Reading, Wanted, list_data, read_dataset
-from foveal.data.split import split_as_csv
-from foveal.data.spool import Spool
-from foveal.fit import Candidate, climb
-from foveal.measure import look, render_report, test_set_key
-from foveal.measure.summary import summarise, times
+from foveal.data.audit.scan import ScanOptions
+from foveal.data.dataset import Dataset, read_dataset
+from foveal.data.images.render_cache import RenderCache
+from foveal.data.sources.list_data import list_data
+from foveal.data.sources.listing import DataOptions
+from foveal.data.split.split_csv import split_to_csv
+from foveal.evaluation.ledger import record_test_evaluation, test_set_key
+from foveal.evaluation.report import render_report
+from foveal.evaluation.summary import summarise, times
+from foveal.inference.bundle import load_bundle, make_bundle, save_bundle
+from foveal.memory_budget import MemoryBudget
 from foveal.prefetch import prefetch
 from foveal.progress import Logged, Progress
-from foveal.ship import load_bundle, make_bundle, save_bundle
-from foveal.ship.run_folder import Run, RunFolder, Start, continued, repeated
+from foveal.run_folder import Run, RunFolder, Start, continued, repeated
 from foveal.tasks import find_task
-
-#: What part of the budget reading may take; pictures not read by then are left out and named.
-READING_SHARE = 0.5
+from foveal.training.candidate import Candidate
+from foveal.training.context import RunContext
+from foveal.training.ladder import search
+from foveal.training.time_budget import READING_SHARE
 
 
 def train(
@@ -45,6 +50,8 @@ def train(
         FovealError: see `errors.py`. What exists of the run by then stays.
     """
     config = config or TrainConfig()
+    if config.task != "auto":
+        find_task(config.task)  # refuses an unknown name before anything is read or written
     run = RunFolder.create(out, Path(os.fspath(data).removeprefix("sample:")).stem or "data")
     return _run(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
 
@@ -52,8 +59,10 @@ def train(
 def resume(
     run: str, *, clock: Clock | None = None, progress: Progress | None = None, more: float | None = None
 ) -> Run:
-    """Go on with a run that was stopped, from its decisions and checkpoints, to the end that it would have had;
-    what was not yet decided has the time that is left, or `more` seconds."""
+    """Continue a run that was stopped, from its decisions and checkpoints, to the result that it would have had.
+
+    What was not decided yet has the time that is left, or `more` seconds.
+    """
     folder, start = continued(Path(run))
     return _run(start, folder, folder.clock_going_on(clock or Clock(), start.config.budget, more), progress)
 
@@ -77,44 +86,63 @@ def _run(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) 
 def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> dict[str, Any]:
     config, decisions = start.config, start.decisions
 
-    # 1 data: every picture is opened once; what the network needs of it is kept in the spool.
-    listing = list_data(start.data, Wanted.of(config)) if start.dataset is None else None
+    # 1 data: every image is opened once; what the network needs of it is kept in the render cache.
+    listing = list_data(start.data, DataOptions.of(config)) if start.dataset is None else None
     task, dataset = find_task(listing.task if listing else start.task), start.dataset
     route = task.route(listing.entries if listing else [], config, decisions)
-    spool = Spool.within(route.preprocess, config.memory_bytes)
+    render_cache = RenderCache.within(route.preprocess, config.memory_bytes)
     if listing is not None:
         with clock.lap("audit"), progress.stage("read and audit") as bar:
-            reading = Reading(clock, READING_SHARE, spool, config.cache, on_start=bar.total, on_each=bar)
-            dataset = read_dataset(listing, config, reading, lambda audit: run.write("audit.json", audit))
+            options = ScanOptions(
+                clock, READING_SHARE, render_cache, config.cache, on_start=bar.total, on_each=bar
+            )
+            dataset = read_dataset(listing, config, options, lambda audit: run.write("audit.json", audit))
     assert dataset is not None
-    clock.check(hint="nothing was learned yet: begin again")
-    run.write("split.csv", split_as_csv(dataset.split))
+    clock.check(hint="nothing was trained yet: start again")
+    run.write("split.csv", split_to_csv(dataset.split, dataset.target))
+    budget, memory = route.time_budget(dataset.split, clock), MemoryBudget(config.memory_bytes)
+    start.budgets = {"time_budget": budget.to_dict(), "memory_budget": memory.to_dict()}
     start.keep_in(run, clock)
 
-    # 2 and 3, features or pixels, and fit: from the first rung on there is a usable model.
+    # 2 and 3, features and training: from the first strategy on there is a usable bundle.
     prefetch("sklearn.linear_model", "scipy.optimize", "jinja2")
-    work = route.equip(dataset.split, spool, clock, config, progress, decisions, run.path / "checkpoints")
-
-    def keep(candidate: Candidate) -> None:
-        origin = {"data": dataset.name}
-        save_bundle(make_bundle(candidate, work, task.calibrate, task=task.name, origin=origin), run.model)
-
-    climbed = climb(route.rungs, work, decisions, only=config.strategy, on_better=keep)
+    context = route.context(dataset, render_cache, budget, config, progress, decisions, run.path / "checkpoints")
+    search_result = search(
+        route.strategies, context, on_better=lambda candidate: _save(candidate, context, dataset, run)
+    )
     clock.check()
-    best = climbed.best
+    best = search_result.best
     split = dataset.split.without(best.unreached(dataset.split), "no_time", "the run ended before its turn")
 
-    # 4 measure: the test side, once, and the look is noted.
-    with clock.lap("evaluate"), progress.stage("measure"):
-        measured = task.measure(load_bundle(run.model), best, work)
-        looks = look(test_set_key(p.record.sha256 for p in best.seen["test"]), run=str(run.path.resolve()))
+    # 4 and 5, inference and evaluation: the test subset is predicted once, and that is recorded.
+    with clock.lap("evaluate"), progress.stage("evaluate"):
+        measured = task.measure(load_bundle(run.model), best, context)
+        key = test_set_key(p.record.sha256 for p in best.seen["test"])
+        evaluations = record_test_evaluation(key, run=str(run.path.resolve()))
 
-    # 5 ship: `summary.json` comes last, it is the mark of a finished run.
+    # `summary.json` comes last: it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report"):
-        run.write("split.csv", split_as_csv(split))
-        summary = summarise(task.name, dataset, split, clock, climbed, decisions, config.memory_bytes)
-        summary |= {"test": measured.figures, "test_looks": looks}
+        run.write("split.csv", split_to_csv(split, dataset.target))
+        summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_bytes)
+        summary |= {"test": measured.figures, "test_looks": evaluations}
         run.write("report.html", render_report(summary, measured, dataset.findings, decisions.made))
     summary["time"] = times(clock)
     run.write("summary.json", summary)
     return summary
+
+
+def _save(candidate: Candidate, context: RunContext, dataset: Dataset, run: RunFolder) -> None:
+    """Write a candidate as the run's bundle."""
+    bundle = make_bundle(
+        candidate.trained,
+        task=dataset.task,
+        classes=context.split.classes,
+        label_map=context.split.label_map,
+        calibration=candidate.calibration(context),
+        provenance={
+            "strategy": candidate.strategy,
+            "trained_on": len(candidate.seen["train"]),
+            "data": dataset.name,
+        },
+    )
+    save_bundle(bundle, run.model)

@@ -1,4 +1,4 @@
-"""The machine: what there is of it for this process."""
+"""The machine: the cores, instruction sets and memory that this process may use."""
 
 from __future__ import annotations
 
@@ -13,23 +13,21 @@ from pathlib import Path
 
 from foveal.errors import UsageError
 
-#: Of a budget for resident memory, the share from which on something is done to stay under it.
-ALARM = 0.92
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGE = -1, -3, 2**20
 _MADV_DONTNEED = 4
-#: How often a thread of libgomp looks before it sleeps: what it takes itself where threads outnumber the cores.
+#: Spins of a libgomp thread before it sleeps; libgomp uses this value itself if threads outnumber the cores.
 _SPINS = "1000"
-_UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30}
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name() -> str:
-    """The processor's model, as the system gives it."""
+    """The model name of the processor."""
     for line in _lines("/proc/cpuinfo"):
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
@@ -37,7 +35,7 @@ def cpu_name() -> str:
 
 
 def instruction_sets() -> list[str]:
-    """Those that matter to networks, of what the processor has."""
+    """The instruction sets of the processor that matter for neural networks."""
     wanted = (
         "avx2",
         "fma",
@@ -58,28 +56,28 @@ def instruction_sets() -> list[str]:
 
 
 def memory_limit() -> int | None:
-    """Bytes this process may use: the least of the cgroup's limit and what is available; None if unknown."""
+    """Bytes this process may use: the smaller of cgroup limit and available memory; None if unknown."""
     known = [cgroup_limit(), available()]
     return min((n for n in known if n is not None), default=None)
 
 
 def bytes_of(text: str | int) -> int:
-    """`8GiB`, `500MB`, `2G` (binary), or a number of bytes.
+    """Bytes in `8GiB`, `500MB`, `2G` (binary) or a number without a unit.
 
     Raises:
-        UsageError: when it is no size.
+        UsageError: for an invalid or zero size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(text))
     unit = _UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None or float(match[1]) <= 0:
-        raise UsageError(f"{text!r} is no size of memory", hint="as in 8GiB, 500MB or 1073741824")
+        raise UsageError(f"invalid memory size {text!r}", hint="for example 8GiB, 500MB or 1073741824")
     return int(float(match[1]) * unit)
 
 
 def peak_rss() -> int:
-    """The most memory this process has had resident, bytes.
+    """Peak resident memory of this process, bytes.
 
-    Linux's `ru_maxrss` lives on through `exec`: a run begun by a large process would tell that one's peak.
+    Not `ru_maxrss` on Linux: it survives `exec`, so a process started by a large one would report that one's peak.
     """
     for line in _lines("/proc/self/status"):
         if line.startswith("VmHWM:"):
@@ -89,16 +87,16 @@ def peak_rss() -> int:
 
 
 def rss() -> int | None:
-    """Memory that this process has resident now, bytes; None where the system does not say."""
+    """Resident memory of this process, bytes; None if unknown."""
     for line in _lines("/proc/self/statm"):
         return int(line.split()[1]) * resource.getpagesize()
     return None
 
 
-def frugal_malloc() -> None:
-    """From here on glibc gives large blocks back at once: resident memory follows what tensors hold.
+def return_large_blocks() -> None:
+    """Make glibc return large freed blocks to the system at once: resident memory then follows the live tensors.
 
-    For processes with a budget. Costs some time for pages that are taken again.
+    For processes with a memory limit. Costs some time for page faults.
     """
     if sys.platform == "linux":
         try:
@@ -110,57 +108,57 @@ def frugal_malloc() -> None:
 
 
 def share_cores() -> None:
-    """Threads that wait for one another soon let go of their core; to be said before torch is imported.
+    """Let OpenMP threads that wait for each other yield their core soon. Call it before torch is imported.
 
-    libgomp lets them spin for milliseconds instead: beside another busy program that costs time
-    (`bench/beside.py`). What the user has set stays.
+    By default libgomp threads spin for milliseconds, which costs time if another program is busy
+    (`bench/beside.py`). The user's own environment variables take precedence.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
-def forget_code() -> None:
-    """Give back resident pages that stand unchanged in files, libraries' code above all.
+def release_file_pages() -> None:
+    """Release resident pages that are unchanged copies of files, mainly the code of libraries.
 
-    They come back from the file, or its cache, when they are touched. Of a `torch` that was built for GPUs
-    hundreds of megabytes never are on a machine without one. For processes with a budget; Linux only.
+    They are read again from the file, or the page cache, on their next use. Hundreds of megabytes of a `torch`
+    built for GPUs are never used on a machine without one. For processes with a memory limit; Linux only.
     """
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    for start, end in _unchanged(_lines("/proc/self/smaps")):
+    for start, end in _clean_file_mappings(_lines("/proc/self/smaps")):
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
-def _unchanged(smaps: Sequence[str]) -> list[tuple[int, int]]:
-    """Address ranges of private mappings of files that can't be written to, and were not before."""
-    found, at = [], None
+def _clean_file_mappings(smaps: Sequence[str]) -> list[tuple[int, int]]:
+    """Address ranges of private file mappings that are read-only and were never written to."""
+    ranges, current = [], None
     for line in smaps:
-        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \d+\s+/", line)
-        if head:
-            at = (int(head[1], 16), int(head[2], 16)) if re.fullmatch("r-[x-]p", head[3]) else None
+        header = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \d+\s+/", line)
+        if header:
+            current = (int(header[1], 16), int(header[2], 16)) if re.fullmatch("r-[x-]p", header[3]) else None
         elif re.match(r"[0-9a-f]+-", line):
-            at = None
-        elif at and line.startswith("Anonymous:") and line.split()[1] == "0":
-            found.append(at)
-    return found
+            current = None
+        elif current and line.startswith("Anonymous:") and line.split()[1] == "0":
+            ranges.append(current)
+    return ranges
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what foveal stands on, without importing any of it."""
-    from importlib import metadata  # not for `foveal --help` to wait for
+    """Versions of Python, the system and the main dependencies, without importing them."""
+    from importlib import metadata  # keeps `foveal --help` fast
 
-    found = {"python": platform.python_version(), "system": platform.platform()}
+    known = {"python": platform.python_version(), "system": platform.platform()}
     for name in ("foveal", "numpy", "pillow", "openvino", "scikit-learn", "torch", "torchvision", "timm"):
         try:
-            found[name] = metadata.version(name)
+            known[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            known[name] = "not installed"
+    return known
 
 
 def cgroup_limit() -> int | None:
-    """Bytes that this process's cgroups allow it, version 1 or 2; None where they set no limit."""
+    """The memory limit of this process's cgroups, version 1 or 2, in bytes; None if there is none."""
     limits = []
     for name in _cgroup_files():
         for line in _lines(name):
@@ -170,21 +168,21 @@ def cgroup_limit() -> int | None:
 
 
 def _cgroup_files() -> list[str]:
-    """Where limits may stand: at the root, which is a container's own, and at each group of this process."""
-    found = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+    """Files that may hold a limit: of the root group, a container's own, and of every group of this process."""
+    files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
     for line in _lines("/proc/self/cgroup"):
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         groups = [p for p in (Path(path), *Path(path).parents) if p != Path("/")]
         if controllers == "":
-            found += [f"/sys/fs/cgroup{group}/memory.max" for group in groups]
+            files += [f"/sys/fs/cgroup{group}/memory.max" for group in groups]
         elif "memory" in controllers.split(","):
-            found += [f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes" for group in groups]
-    return found
+            files += [f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes" for group in groups]
+    return files
 
 
 def available() -> int | None:
-    """Bytes that the system could still give, None where it does not say."""
+    """Available memory of the system, bytes; None if unknown."""
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer of a plan's sheet; everything is for one picture.
+    """One layer of a plan's table; everything is for one image.
 
     Attributes:
         name, kind: of the module, as `named_modules` and its class call it.
@@ -17,8 +17,8 @@ class LayerPlan:
         parameters: its own, and those of modules in it that are never called; shared ones count once.
         macs: multiply-accumulates of its own operators, in all its calls.
         activation_bytes: new tensors that its own operators give; nothing for views and in-place operators.
-        receptive_field: side of the square of the input that one place sees, the longer side where it is no
-            square; None when it sees nothing. May be larger than the picture.
+        receptive_field: side of the square of the input that one position depends on, the longer side where it is
+            not square; None when it depends on nothing. May be larger than the image.
         receptive_field_hw: height and width.
         calls: how often it runs in one prediction.
     """
@@ -41,7 +41,7 @@ class PassPlan:
     Attributes:
         peak_bytes, upper_bound_bytes: expected, and what it stays under.
         breakdown: bytes at the peak by what they are for.
-        peak_layer, peak_operator: where the peak stands.
+        peak_layer, peak_operator: of the peak.
         timeline: `(event, bytes)` over the pass, for drawing.
         phases: event at which forward, backward and optimizer begin.
     """
@@ -57,7 +57,7 @@ class PassPlan:
 
 @dataclass(frozen=True)
 class RemedyPlan:
-    """One way to need less memory, traced anew.
+    """One way to need less memory, traced again.
 
     Attributes:
         name: stable, e.g. `bf16`; a combination joins names with ` + `.
@@ -85,7 +85,7 @@ class Fit:
         budget_bytes: None when nothing limits it.
         source: where the budget comes from.
         ok: the upper bound is within the budget.
-        largest_batch: pictures of the largest batch that fits; None without a budget.
+        largest_batch: images of the largest batch that fits; None without a budget.
     """
 
     budget_bytes: int | None
@@ -99,13 +99,13 @@ class Plan:
     """What a network costs before it runs.
 
     Attributes:
-        model: as it was asked for.
+        model: as it was given.
         scenario: input, batch, optimizer, precision, device and the rest of what was planned.
         parameters, macs, flops: of one prediction; `flops` as torch's counter counts, two a MAC.
-        input_bytes, feature_map_bytes: of the whole batch: the pictures, and all layers' `activation_bytes`.
-        layers: the sheet.
+        input_bytes, feature_map_bytes: of the whole batch: the images, and all layers' `activation_bytes`.
+        layers: the table of layers.
         predict, train: memory.
-        rss_bytes: of the whole training process, an estimate: libraries, threads and malloc beside the allocator.
+        rss_bytes: of the whole training process, an estimate: libraries, threads and malloc besides the allocator.
         fits: the verdict.
         remedies, cheapest_fit: ways to need less, and the cheapest combination that fits.
         notes: what a reader should know.

@@ -1,4 +1,4 @@
-"""Slow imports that a later stage will need, made while the engine computes."""
+"""Imports slow modules in the background, for a later stage."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ _NAME = "prefetch"
 
 
 def prefetch(*modules: str) -> None:
-    """Import modules in the background. Who needs one earlier waits for it as for any import.
+    """Import modules in a background thread. Code that needs one earlier waits for it, as for any import.
 
-    A process that ends waits for the module that is under way: it can't be torn down while it loads.
+    At exit the process waits for the import in progress, because an interpreter must not be finalized during one.
     """
-    ending = threading.main_thread()
+    main_thread = threading.main_thread()
 
     def fetch() -> None:
         for name in modules:
-            if not ending.is_alive():
+            if not main_thread.is_alive():
                 return
-            with contextlib.suppress(ImportError, RuntimeError):  # it is reported where it is needed
+            with contextlib.suppress(ImportError, RuntimeError):  # raised again where the module is needed
                 importlib.import_module(name)
 
     threading.Thread(target=fetch, name=_NAME).start()
 
 
-def fetched() -> None:
-    """Wait for these imports: beside them, steps that are measured take many times as long as they will."""
+def wait_for_prefetch() -> None:
+    """Wait for the background imports: training steps measured during them are many times too slow."""
     for thread in threading.enumerate():
         if thread.name == _NAME:
             thread.join()

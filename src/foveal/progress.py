@@ -1,4 +1,4 @@
-"""What a long job tells while it runs. The default tells nobody; the command line draws bars."""
+"""Progress of long operations. The default reports nothing; the command line draws bars."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from foveal.files import dumps
 
 
 class Bar(Protocol):
-    """One stage's bar."""
+    """Reports the progress of one stage."""
 
     def total(self, count: int) -> None:
-        """How many steps there will be."""
+        """Set the number of steps."""
 
     def __call__(self, done: int) -> None:
-        """So many steps more are done."""
+        """Advance by this many steps."""
 
     def tell(self, **figures: float) -> None:
-        """Figures on the way, such as the loss."""
+        """Report current values, such as the loss."""
 
 
 class Progress:
-    """Listens to a run: bars for stages, sentences for what was decided. This one is deaf."""
+    """Receives the progress of a run: a bar for each stage, and messages. This base class ignores both."""
 
     @contextmanager
     def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
-        """A stage with a bar."""
-        yield _Deaf()
+        """Begin a stage."""
+        yield _Silent()
 
     def say(self, text: str) -> None:
-        """One sentence for a person."""
+        """Report a message for the user."""
 
 
-class _Deaf:
+class _Silent:
     def total(self, count: int) -> None:
         pass
 
@@ -50,7 +50,7 @@ class _Deaf:
 
 
 class Logged(Progress):
-    """Another listener's twin, which also writes what is heard to `log.jsonl`."""
+    """Forwards everything to another `Progress`, and appends it to `log.jsonl`."""
 
     def __init__(self, inner: Progress, path: Path) -> None:
         self._inner = inner
@@ -68,7 +68,7 @@ class Logged(Progress):
 
     @contextmanager
     def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
-        """A stage, logged at its beginning and its end."""
+        """Begin a stage; its beginning and end are logged."""
         self._write(event="begin", stage=name)
         with self._inner.stage(name, total) as bar:
             counted = _Counted(bar, total, lambda **figures: self._write(event="figures", stage=name, **figures))
@@ -76,24 +76,23 @@ class Logged(Progress):
         self._write(event="end", stage=name, done=counted.done)
 
     def say(self, text: str) -> None:
-        """Say and log."""
+        """Report and log a message."""
         self._inner.say(text)
         self._write(event="say", text=text)
 
     def _write(self, **event: object) -> None:
         event["t"] = round(time.monotonic() - self._began, 3)
-        with suppress(OSError):  # a full disk loses the log, not the run
+        with suppress(OSError):  # a full disk costs the log, not the run
             self._file.write(dumps(event) + "\n")
             self._file.flush()
 
 
 class _Counted:
-    def __init__(self, inner: Bar, total: int, heard: Callable[..., None]) -> None:
-        self._inner, self._total, self._heard = inner, total, heard
+    def __init__(self, inner: Bar, total: int, log: Callable[..., None]) -> None:
+        self._inner, self._total, self._log = inner, total, log
         self.done = 0
-        self._told: tuple[float, int] | None = (
-            None  # when figures were last told, or it began, and what was done by then
-        )
+        #: When values were last reported, at first when the stage began, and the steps done by then.
+        self._reported: tuple[float, int] | None = None
 
     def total(self, count: int) -> None:
         self._total = count
@@ -101,21 +100,21 @@ class _Counted:
 
     def __call__(self, done: int) -> None:
         self.done += done
-        self._told = self._told or (time.monotonic(), self.done)
+        self._reported = self._reported or (time.monotonic(), self.done)
         self._inner(done)
 
     def tell(self, **figures: float) -> None:
         self._inner.tell(**figures)
-        now, before = time.monotonic(), self._told
-        self._told = now, self.done
+        now, before = time.monotonic(), self._reported
+        self._reported = now, self.done
         if before is not None and self.done > before[1] and now > before[0]:
             speed = (self.done - before[1]) / (now - before[0])
             figures |= {"per_second": round(speed, 1), "left_s": round(max(0, self._total - self.done) / speed, 1)}
-        self._heard(**figures)
+        self._log(**figures)
 
 
 def logged_seconds(path: Path) -> float:
-    """Seconds that a run has worked, by its log: the times at which its processes were last heard of, together."""
+    """Seconds that a run has worked: the last times in its log of each of its processes, added up."""
     done, last = 0.0, 0.0
     for event in read_log(path) if path.exists() else ():
         t = event.get("t", last)
@@ -125,7 +124,7 @@ def logged_seconds(path: Path) -> float:
 
 
 def read_log(path: Path) -> list[dict[str, object]]:
-    """The events of a `log.jsonl`; a line that was being written when the process was killed is none."""
+    """The events of a `log.jsonl`, without lines that were cut short when the process was killed."""
     events = []
     for line in path.read_text(encoding="utf-8").splitlines():
         with suppress(ValueError):

@@ -1,68 +1,106 @@
-"""A table of parts per task. Stages never ask which task it is: they are handed these parts."""
+"""What makes a task what it is, as a table of parts. The stages are handed these parts and never ask for the task.
+
+The parts that belong to training import it when they are called: predicting and evaluating go without.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foveal.config import TrainConfig
+from foveal.decisions import ENGINE, Decisions
 from foveal.errors import UnknownName
-from foveal.fit import Candidate, Work, choose_route
-from foveal.fit.routes import Route
-from foveal.fit.segment_route import choose_segment_route
-from foveal.measure import Shown, words
-from foveal.ship.bundle import Bundle
-from foveal.ship.evaluate import evaluate_labels
-from foveal.ship.evaluate_masks import evaluate_masks
-from foveal.ship.make import Calibration, calibrate_labels, calibrate_masks
-from foveal.ship.tested import tested_labels, tested_masks
-from foveal.values import Decisions, Entry
+from foveal.evaluation import headlines
+from foveal.evaluation.evaluate_classifier import evaluate_labels
+from foveal.evaluation.evaluate_segmenter import evaluate_masks
+from foveal.evaluation.report import Shown
+from foveal.evaluation.test_subset import labels_on_test_subset, masks_on_test_subset
+from foveal.inference.bundle import Bundle
+from foveal.inference.segmenter import SegmentationPredictor
+from foveal.machine import rss
+from foveal.memory_budget import MemoryBudget
+from foveal.values import Entry
+
+if TYPE_CHECKING:
+    from foveal.training.candidate import Candidate
+    from foveal.training.context import RunContext
+    from foveal.training.routing import Route
 
 
 @dataclass(frozen=True)
 class Task:
-    """What makes a task what it is.
+    """The parts of one task.
 
     Attributes:
-        name: as in `summary.json`.
-        route: which way to learn, with the ladder of its strategies.
-        calibrate: what the validation side says about a candidate.
-        measure: the chosen model on the test side → figures, and what the report shows.
-        evaluate: a finished run, on its own test side or on other data.
-        headline: figures → how well, and how sure, for a person.
+        name: as in `summary.json` and `bundle.json`.
+        route: entries → the input, and the strategies to search.
+        measure: the chosen model on the test subset → figures, and what the report shows.
+        evaluate: a finished run, on its own test subset or on other data.
+        headline: figures → how well, and how certain, for a person.
         lines: figures → a table of them.
     """
 
     name: str
     route: Callable[[Sequence[Entry], TrainConfig, Decisions], Route]
-    calibrate: Callable[[Candidate, Work], Calibration]
-    measure: Callable[[Bundle, Candidate, Work], Shown]
+    measure: Callable[[Bundle, Candidate, RunContext], Shown]
     evaluate: Callable[..., dict[str, Any]]
     headline: Callable[[Mapping[str, Any], int], tuple[str, str]]
     lines: Callable[[Mapping[str, Any]], list[str]]
 
 
+def _route_labels(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
+    from foveal.training.routing import choose_route
+
+    return choose_route(entries, config, decisions)
+
+
+def _route_masks(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
+    from foveal.training.routing import choose_segmentation_route
+
+    return choose_segmentation_route(entries, config, decisions)
+
+
+def _measure_labels(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
+    records = candidate.seen["test"]
+    return labels_on_test_subset(candidate.logits_on("test"), context.targets(records), records, bundle.manifest)
+
+
+def _measure_masks(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
+    memory = MemoryBudget(context.memory).forward_pass(rss() or 0)
+    predictor = SegmentationPredictor(bundle, memory=memory, max_pixels=context.images.max_pixels)
+    records = candidate.seen["test"]
+    measured = masks_on_test_subset(
+        predictor, records, max_pixels=context.images.max_pixels, progress=context.progress
+    )
+    context.decisions.record(ENGINE, predictor.engine_name, predictor.engine_reason)
+    return measured
+
+
 TASKS = {
     "classify": Task(
-        "classify",
-        choose_route,
-        calibrate_labels,
-        tested_labels,
-        evaluate_labels,
-        words.headline_of_labels,
-        words.lines_of_labels,
+        name="classify",
+        route=_route_labels,
+        measure=_measure_labels,
+        evaluate=evaluate_labels,
+        headline=headlines.headline_of_labels,
+        lines=headlines.lines_of_labels,
     ),
     "segment": Task(
-        "segment",
-        choose_segment_route,
-        calibrate_masks,
-        tested_masks,
-        evaluate_masks,
-        words.headline_of_masks,
-        words.lines_of_masks,
+        name="segment",
+        route=_route_masks,
+        measure=_measure_masks,
+        evaluate=evaluate_masks,
+        headline=headlines.headline_of_masks,
+        lines=headlines.lines_of_masks,
     ),
 }
+
+
+def register_task(task: Task) -> None:
+    """Add a task; one of the same name is replaced. It needs a target and a predictor of its name as well."""
+    TASKS[task.name] = task
 
 
 def find_task(name: str) -> Task:

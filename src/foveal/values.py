@@ -1,9 +1,10 @@
-"""The nouns that the stages hand to each other. Plain values: no torch, no work, no disk."""
+"""The values that the stages hand to each other. No torch, no disk, no computation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,25 +12,33 @@ from foveal.errors import BundleError
 from foveal.plans import Plan as Plan
 
 SCHEMA = 1
-Side = Literal["train", "val", "test"]
+Subset = Literal["train", "val", "test"]
 Severity = Literal["error", "warning", "note"]
-SIDES: tuple[Side, ...] = ("train", "val", "test")
+SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture as the user named it, before it is opened; `mask` is the file that says what each pixel is."""
+    """One image as the user named it, before it is opened.
+
+    Attributes:
+        path: its file.
+        label: its class, where images have labels.
+        split: the subset that it was given to.
+        group: images of one group stay in one subset.
+        mask: the file with its mask, where images have masks.
+    """
 
     path: str
     label: str | None
-    split: str | None = None
+    split: Subset | None = None
     group: str | None = None
     mask: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A file that takes no part, and why (`reason` is a code, `detail` is for people)."""
+class Excluded:
+    """A file that takes no part, and why: `reason` is a code, `detail` is for people."""
 
     path: str
     reason: str
@@ -39,15 +48,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Legend:
-    """What stands in masks: which number, or which colour, is which class.
+class LabelMap:
+    """Which pixel value, or which colour, of a mask means which class.
 
     Attributes:
         classes: K names; a pixel's class is a position among them.
-        values: the number of each class in masks of numbers, `(K,)`.
+        values: the pixel value of each class, `(K,)`.
         colours: the colour of each class, RGB; empty when none are known.
-        void: numbers that say "nobody knows".
-        void_colours: colours that do.
+        void: pixel values to ignore.
+        void_colours: colours to ignore.
     """
 
     classes: tuple[str, ...]
@@ -57,17 +66,17 @@ class Legend:
     void_colours: tuple[tuple[int, int, int], ...] = ()
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Legend:
-        """Back from `dataclasses.asdict`, also by way of JSON.
+    def from_dict(cls, values: Mapping[str, Any]) -> LabelMap:
+        """Restored from `dataclasses.asdict`, also by way of JSON.
 
         Raises:
-            TypeError: when the values are not those of a legend.
+            TypeError: when the values are not those of a label map.
         """
 
-        def plain(value: Any) -> Any:  # noqa: ANN401
-            return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
+        def as_tuple(value: Any) -> Any:  # noqa: ANN401
+            return tuple(map(as_tuple, value)) if isinstance(value, list | tuple) else value
 
-        return cls(**{k: plain(v) for k, v in values.items()})
+        return cls(**{k: as_tuple(v) for k, v in values.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +86,10 @@ class MaskRecord:
     Attributes:
         path: its file.
         sha256: of the file's content, hex.
-        by_colour: whether its pixels are told by colour; otherwise by number.
-        counts: (number, or colour as 0xRRGGBB; pixels), the smallest number first.
-        palette: (number, colour) of the numbers that occur, where the file says so.
-        areas: pixels of each class, and of void as the last, `(K + 1,)`; empty until the legend is known.
+        by_colour: whether its pixels hold colours; otherwise values.
+        counts: (value, or colour as 0xRRGGBB; pixels), the smallest first.
+        palette: (value, colour) of the values that occur, where the file has a palette.
+        areas: pixels of each class, and of ignored ones as the last, `(K + 1,)`; empty without a label map.
     """
 
     path: str
@@ -93,23 +102,24 @@ class MaskRecord:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One picture that was fully decoded.
+    """One image that was fully decoded.
 
     Attributes:
+        path, label, split, group: as in its `Entry`.
         sha256: of the file's content, hex.
         width, height: pixels, after EXIF orientation.
         file_time: the file's modification time, nanoseconds.
         phash: 64-bit perceptual hash (imagehash's `phash`).
-        thumb: 16 × 16 × 3 RGB bytes, for confirming near-duplicates on pixels; empty for very small pictures.
+        thumb: 16 × 16 × 3 RGB bytes, for confirming near-duplicates on pixels; empty for very small images.
         brightness, contrast: mean and standard deviation of the grey levels, 0-255.
         sharpness: variance of the Laplacian of the grey levels at 128 px.
         camera, taken_at: EXIF maker and model; EXIF time in seconds.
-        mask: what each pixel is, where that is what is to be learned.
+        mask: its mask, where images have masks.
     """
 
     path: str
     label: str | None
-    split: str | None
+    split: Subset | None
     group: str | None
     sha256: str
     width: int
@@ -127,15 +137,15 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, or worth knowing, about a data set.
+    """Something that is wrong, or worth knowing, about a data set.
 
     Attributes:
         code: stable name, e.g. `near_duplicates`.
         severity: `error` (spoils the result), `warning` (weakens it), `note`.
         message: one sentence for a person.
         hint: what to do about it.
-        count: how many pictures or groups are concerned.
-        paths: the pictures concerned, in groups where they belong together; at most 200 groups.
+        count: how many images or groups are concerned.
+        paths: the images concerned, in groups where they belong together; at most 200 groups.
     """
 
     code: str
@@ -147,78 +157,65 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Where one picture went: a row of `split.csv`. `group` joins pictures that must stay together."""
+class SplitRecord:
+    """An image with its subset: a row of `split.csv`. Images of one `group` stay in one subset."""
 
     record: ImageRecord
-    side: Side
+    subset: Subset
     group: str
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Split:
-    """All pictures on their sides, and all that were left out; `legend` is of their masks, where they have any."""
+    """The subsets of a data set.
 
-    placed: tuple[Placed, ...]
-    left_out: tuple[LeftOut, ...]
+    Attributes:
+        placed: images with their subsets.
+        excluded: files that take no part, and why.
+        classes: K names; the encoded target is a position among them.
+        label_map: of the masks, where images have masks.
+    """
+
+    placed: tuple[SplitRecord, ...]
+    excluded: tuple[Excluded, ...]
     classes: tuple[str, ...]
-    legend: Legend | None = None
+    label_map: LabelMap | None = None
 
-    def on(self, side: Side) -> list[Placed]:
-        """The pictures of one side, in a stable order."""
-        return [p for p in self.placed if p.side == side]
+    def subset(self, name: Subset) -> list[SplitRecord]:
+        """The images of one subset, in a stable order."""
+        return [p for p in self.placed if p.subset == name]
 
     def without(self, unreached: Collection[str], reason: str, detail: str) -> Split:
-        """The same split with the pictures of these hashes left out."""
+        """The same split without the images of these hashes, which are excluded."""
         gone = [p.record for p in self.placed if p.record.sha256 in unreached]
         return Split(
             tuple(p for p in self.placed if p.record.sha256 not in unreached),
-            (*self.left_out, *(LeftOut(r.path, reason, detail, r.label, r.sha256) for r in gone)),
+            (*self.excluded, *(Excluded(r.path, reason, detail, r.label, r.sha256) for r in gone)),
             self.classes,
-            self.legend,
+            self.label_map,
         )
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """What stage 1 hands on: who learns, calibrates and tests, and what was found on the way.
-
-    Attributes:
-        name, root: short name of the data, and the folder that paths are shown relative to.
-        images: pictures that were named, read or not.
-        findings: of the audit.
-        split: every picture on its side.
-        task: what is to be learned from them, a name in `tasks.TASKS`.
-    """
-
-    name: str
-    root: str
-    images: int
-    findings: tuple[Finding, ...]
-    split: Split
-    task: str = "classify"
-
-
-@dataclass(frozen=True)
 class Preprocess:
-    """How a decoded picture becomes a network's input: the only preprocessing there is.
+    """How a decoded image becomes a network's input: the only preprocessing there is.
 
-    The picture (RGB, any size) is resized by `resize` to a square of `size` pixels (by `fit` inside a box), then
+    The image (RGB, any size) is resized by `resize` to a square of `size` pixels (by `fit` inside a box), then
     each channel becomes `(value - mean) / std`, with values in 0-255.
 
     Attributes:
         size: side of the square, pixels; of `fit`'s box the width.
         resize: `crop` shortens the short side to `size / crop_share` and cuts the centre;
             `squash` resizes both sides; `pad` fits the long side and fills with `background`;
-            `digit` finds one written character and brings it to MNIST's form (see `data/digit.py`);
-            `fit` keeps the shape of the picture, which is made as large as a box allows, or by `scale`.
+            `digit` finds one written character and brings it to the form of MNIST (see `data/images/digit.py`);
+            `fit` keeps the aspect ratio, and makes the image as large as a box allows, or scales it by `scale`.
         channels: 3 for colour, 1 for grey.
         interpolation: `bicubic` or `bilinear`, both antialiased.
         background: what shows through transparency and in padding, RGB 0-255.
         height: of `fit`'s box, pixels; 0: as `size`.
-        scale: of `fit`: pictures of any size are made larger or smaller by this, so that things keep the size that
-            the network knows them at; the box then only bounds what it learns from. 0: as the box allows.
+        scale: of `fit`: images of any size are scaled by this, so that objects keep the size that the network was
+            trained on; the box then only limits the training images. 0: as the box allows.
     """
 
     size: int = 224
@@ -238,7 +235,7 @@ class Preprocess:
         return self.height or self.size, self.size
 
     def boxed(self, height: int, width: int) -> Preprocess:
-        """`fit` with another box; `scale` changes with it."""
+        """`fit` with another box; `scale` changes in proportion."""
         return replace(self, height=height, size=width, scale=self.scale * height / self.box[0])
 
     def to_dict(self) -> dict[str, Any]:
@@ -247,31 +244,49 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
-        """Back from `to_dict`.
+        """Restored from `to_dict`.
 
         Raises:
             BundleError: when the values are not those of a preprocessing.
         """
         try:
-            given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            return cls(**given)
+            known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**known)
         except (TypeError, AttributeError) as error:
             raise BundleError(f"bundle.json: preprocess: {error}", hint="was the file changed by hand?") from None
 
 
+#: The map of a stage is average-pooled to so many cells on each side before it joins the features.
+STAGE_GRID = 2
+
+
 @dataclass(frozen=True)
-class Backbone:
-    """A frozen network that turns pictures into features, by name and by content.
+class Segment:
+    """One of the modules that a backbone runs in order: its stem, one of its stages, or its head.
 
     Attributes:
-        name: `lite0` or a timm name.
+        channels: of the output.
+        stride: pixels of the input between neighbouring cells of the output; 0 for the pooled features.
+        macs: multiply-accumulates for an image of 64 × 64 pixels.
+    """
+
+    channels: int
+    stride: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained network that turns images into features, by name and by content.
+
+    Attributes:
+        name: as its source knows it: `lite0` or a timm name, say.
         dimension: length of the feature vector.
         preprocess: what the weights were trained on.
         weights_sha256: of the weights' file.
         blob: the hash-checked file of weights.
         graph: a model file that OpenVINO reads without torch, when there is one already.
-        stage_dimension: numbers that pooling every stage in 2 × 2 places adds to the features; 0: unknown stages.
-        stages: how many, between the stem and the pooled features; 0: unknown.
+        segments: stem, stages, head; empty for a network of no known family.
     """
 
     name: str
@@ -280,8 +295,56 @@ class Backbone:
     weights_sha256: str
     blob: Path | None
     graph: Path | None = None
-    stage_dimension: int = 0
-    stages: int = 0
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def stages(self) -> int:
+        """How many there are between the stem and the head; 0 for a network of no known family."""
+        return max(0, len(self.segments) - 2)
+
+    @property
+    def stage_dimension(self) -> int:
+        """How many values the stages add to the features when each is pooled to `STAGE_GRID` × `STAGE_GRID`."""
+        return STAGE_GRID**2 * sum(segment.channels for segment in self.segments[1:-1])
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the map that each stage gives, in pixels of the input."""
+        return tuple(segment.stride for segment in self.segments[1:-1])
+
+    @property
+    def cost_shares(self) -> tuple[float, ...]:
+        """Share of the multiply-accumulates up to and including each segment; the last is 1."""
+        total = max(1, sum(segment.macs for segment in self.segments))
+        return tuple(macs / total for macs in accumulate(segment.macs for segment in self.segments))
+
+    def cut_at(self, share: float) -> int:
+        """How many leading segments to freeze so that about this share of the cost lies below the cut.
+
+        At least the stem and one stage are frozen: the maps that an exported graph gives are those of stages.
+        The head is never frozen, nor is the last stage where there are several: something has to learn.
+
+        Args:
+            share: of the multiply-accumulates, 0 to 1; 0 freezes nothing.
+
+        Returns:
+            The number of segments; 0 when nothing is to be frozen or the segments are not known.
+        """
+        if not share or not self.stages:
+            return 0
+        costs = self.cost_shares
+        cuts = range(2, max(2, self.stages) + 1)
+        return min(cuts, key=lambda cut: abs(costs[cut - 1] - share))
+
+    def stage_below(self, cut: int) -> int:
+        """Position among the stages of the one whose map the segments from `cut` on take.
+
+        Raises:
+            ValueError: when no stage lies right below the cut.
+        """
+        if not 2 <= cut <= self.stages + 1:
+            raise ValueError(f"no stage lies right below a cut at {cut} of {len(self.segments)} segments")
+        return cut - 2
 
 
 @dataclass(frozen=True)
@@ -292,14 +355,14 @@ class Manifest:
     its own, as the arguments of `models.networks.build`.
 
     Attributes:
-        backbone, backbone_sha256: the trunk by name, and its weights; None for a network.
+        backbone, backbone_sha256: the backbone by name, and its weights; None for a network.
         weights_sha256: of the bundle's own `weights.safetensors`.
-        views: looks at each picture whose answers are averaged.
-        temperature, set_threshold: calibration, see `fit/calibration.py`.
+        views: views of each image whose predictions are averaged.
+        temperature, set_threshold: calibration, see `metrics/calibration.py`.
         outside: the network's last output stands for "none of the classes".
-        unknown_threshold: probability of that output from which on a picture is called unknown.
+        unknown_threshold: probability of that output from which on an image is called unknown.
         provenance: where the model comes from.
-        legend: numbers and colours of the classes in masks, of a model that answers with masks.
+        label_map: values and colours of the classes in masks, of a segmenter.
     """
 
     task: str
@@ -315,7 +378,7 @@ class Manifest:
     network: Mapping[str, Any] | None = None
     outside: bool = False
     unknown_threshold: float = 0.5
-    legend: Legend | None = None
+    label_map: LabelMap | None = None
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
@@ -330,7 +393,7 @@ class Manifest:
             BundleError: when a field is missing or the schema is newer than this foveal.
         """
         if not isinstance(values, Mapping):
-            raise BundleError("bundle.json holds no object", hint="the file was changed by hand?")
+            raise BundleError("bundle.json holds no object", hint="was the file changed by hand?")
         if values.get("schema") != SCHEMA:
             raise BundleError(
                 f"this bundle has schema {values.get('schema')!r}, this foveal reads {SCHEMA}",
@@ -342,40 +405,12 @@ class Manifest:
                 for k, f in cls.__dataclass_fields__.items()
             }
         except KeyError as missing:
-            raise BundleError(f"bundle.json lacks {missing}", hint="the file was changed by hand?") from None
+            raise BundleError(f"bundle.json lacks {missing}", hint="was the file changed by hand?") from None
         known["preprocess"] = Preprocess.from_dict(known["preprocess"])
+        label_map = known["label_map"] or values.get("legend")  # "legend" is the key of earlier bundles
         try:
-            known["legend"] = Legend.from_dict(known["legend"]) if known["legend"] is not None else None
+            known["label_map"] = LabelMap.from_dict(label_map) if label_map is not None else None
         except (TypeError, AttributeError) as error:
-            raise BundleError(f"bundle.json: legend: {error}", hint="was the file changed by hand?") from None
+            raise BundleError(f"bundle.json: label_map: {error}", hint="was the file changed by hand?") from None
         known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
         return cls(**known)
-
-
-@dataclass
-class Decisions:
-    """What the clock or a probe chose, so that a run can be explained, resumed and repeated.
-
-    Attributes:
-        made: name → `{"value": …, "reason": …}`, in the order in which it was decided.
-        on_new: called after each new decision; the flow writes it down before anything acts on it.
-        given: names of those that an earlier process had made.
-    """
-
-    made: dict[str, Any] = field(default_factory=dict)
-    on_new: Callable[[], None] = lambda: None
-    given: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.given = frozenset(self.made)
-
-    def record(self, name: str, value: object, reason: str) -> None:
-        """Write down one choice with its reason in words."""
-        self.made[name] = {"value": value, "reason": reason}
-        self.on_new()
-
-    def settle(self, name: str, choose: Callable[[], tuple[Any, str]]) -> Any:  # noqa: ANN401
-        """The choice made earlier, if this run goes on or is repeated; otherwise choose now and write it down."""
-        if name not in self.made:
-            self.record(name, *choose())
-        return self.made[name]["value"]

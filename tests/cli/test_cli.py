@@ -1,4 +1,4 @@
-"""The command line as scripts use it: exit codes, stdout, words."""
+"""The command line as scripts use it: exit codes, stdout, stderr."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import time
 import pytest
 
 from foveal.cli.main import app, main
+from foveal.errors import UsageError
 
 
 def foveal(*arguments, **kwargs):
@@ -36,13 +37,13 @@ def call(monkeypatch, capsys):
     return run
 
 
-def test_help_lists_the_verbs_under_their_headings(call):
+def test_help_lists_commands_under_their_headings(call):
     code, out, _ = call("--help")
     assert code == 0
     assert out.index("Your pictures") < out.index("train") < out.index("This machine") < out.index("doctor")
 
 
-def test_every_verb_has_help(call):
+def test_every_command_has_help(call):
     for command in app.registered_commands:
         code, out, _ = call(command.callback.__name__, "--help")
         assert code == 0 and command.callback.__doc__.split(".")[0][:30] in " ".join(out.split())
@@ -53,33 +54,40 @@ def test_version(call):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "quoted"),
     [
-        (("trian", "x"), "Did you mean 'train'"),
-        (("train", "nowhere/at/all"), "no such file"),
-        (("train", "x", "--time", "soon"), "no length of time"),
-        (("train", "x", "--group-by", "("), "no regular expression"),
-        (("train", "sample:clipat"), "did you mean 'clipart'"),
-        (("predict", "nowhere", "x.jpg"), "no model in it"),
-        (("predict", "x", "y", "--precision", "f64"), "no precision"),
-        (("predict", "x", "y", "--format", "parquet"), "name a file"),
-        (("evaluate", "nowhere"), "hint:"),
+        (("train", "nowhere/at/all"), "nowhere/at/all"),
+        (("train", "x", "--resume", "y"), "--resume"),
+        (("train",), "--replay"),
+        (("train", "x", "--time", "soon"), "'soon'"),
+        (("train", "x", "--group-by", "("), "--group-by"),
+        (("train", "x", "--task", "segmnt"), "'segment'"),
+        (("train", "sample:clipat"), "'clipart'"),
+        (("predict", "nowhere", "x.jpg"), "nowhere"),
+        (("predict", "x", "y", "--precision", "f64"), "f64"),
+        (("predict", "model:mnist", "y", "--format", "parquet"), "--out"),
+        (("evaluate", "nowhere"), "nowhere"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_a_hint(call, arguments, words):
+def test_wrong_usage_ends_with_2_and_a_hint(call, arguments, quoted):
     code, out, err = call(*arguments)
     assert (code, out) == (2, "")
-    assert words in err
+    assert quoted in err and "hint:" in err
     assert "Traceback" not in err
 
 
-def test_a_fault_of_ours_ends_with_3(call, monkeypatch):
-    monkeypatch.setattr("foveal.data.audit", lambda *a, **k: 1 / 0)
-    code, out, err = call("audit", "x")
-    assert (code, out) == (3, "") and "report it" in err and "ZeroDivisionError" in err
+def test_a_mistyped_command_is_corrected(call):
+    code, out, err = call("trian", "x")
+    assert (code, out) == (2, "") and "'train'" in err
 
 
-def test_audit_answers_no_with_1_and_one_json_object(call, tmp_path, make_folder):
+def test_an_internal_error_ends_with_3_and_says_how_to_report_it(call, monkeypatch):
+    monkeypatch.setattr("foveal.machine.memory_limit", lambda: 1 / 0)
+    code, out, err = call("doctor")
+    assert (code, out) == (3, "") and "ZeroDivisionError" in err and "hint:" in err and "foveal doctor" in err
+
+
+def test_audit_ends_with_1_if_there_are_findings_and_prints_one_json_object(call, tmp_path, make_folder):
     folder = make_folder(tmp_path, {"ant": 25, "bee": 25})
     assert call("audit", folder)[0] == 0
     (folder / "bee" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
@@ -99,10 +107,23 @@ def test_train_json_prints_the_summary_and_nothing_else(call, photos, tmp_path):
     assert found.pop("run") == str(tmp_path / "run") and found == stored
 
 
-def test_train_prints_five_lines(call, photos, tmp_path):
+def test_train_prints_a_summary_for_people(call, photos, tmp_path):
     code, out, _ = call("train", photos, "--out", tmp_path / "run", "--time", "1h")
     assert code == 0
     assert [line[:9].strip() for line in out.splitlines()] == ["what", "how well", "how sure", "how long", "where"]
+
+
+@pytest.mark.parametrize(("options", "seconds"), [((), None), (("--time", "10m"), 600), (("--time", "90s"), 90)])
+def test_a_resumed_run_has_more_time_only_if_it_is_given(call, monkeypatch, options, seconds):
+    received = {}
+
+    def resume(run, *, more, **_):
+        received.update(run=run, more=more)
+        raise UsageError("enough", hint="for this test")
+
+    monkeypatch.setattr("foveal.flow.resume", resume)
+    assert call("train", "--resume", "a-run", *options)[0] == 2
+    assert received == {"run": "a-run", "more": seconds}
 
 
 def test_predict_in_every_form(call, photos, trained, tmp_path):
@@ -123,7 +144,7 @@ def test_predict_in_every_form(call, photos, trained, tmp_path):
     assert call("predict", run, photos / "cat", "--out", tmp_path / "a.txt")[0] == 2
 
 
-def test_evaluate_measures_again_and_counts_the_look(call, photos, trained):
+def test_evaluate_gives_the_same_metrics_and_counts_the_evaluation(call, photos, trained):
     first = json.loads(call("evaluate", trained[0], "--json")[1])
     assert first["test"]["accuracy"] == trained[1]["test"]["accuracy"]
     assert first["test"]["n"] == trained[1]["test"]["n"]
@@ -134,13 +155,13 @@ def test_evaluate_measures_again_and_counts_the_look(call, photos, trained):
     assert "accuracy" in call("evaluate", trained[0])[1]
 
 
-def test_doctor_knows_the_machine(call):
+def test_doctor_describes_the_machine(call):
     found = json.loads(call("doctor", "--json")[1])
-    assert found["cores"] >= 1 and "openvino-f32" in found["engines"] and found["versions"]["foveal"]
+    assert found["cores"] >= 1 and "openvino-fp32" in found["engines"] and found["versions"]["foveal"]
     assert "processor" in call("doctor")[1]
 
 
-def test_a_reader_that_has_seen_enough_is_no_fault(photos, trained):
+def test_a_closed_pipe_is_not_an_error(photos, trained):
     command = f"{sys.executable} -m foveal predict {trained[0]} {photos} {photos} {photos} | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("path,") and done.stderr == ""
@@ -158,7 +179,7 @@ def started(arguments, run, until):
     return process
 
 
-def test_ctrl_c_once_keeps_the_best_and_finishes(tmp_path, make_folder):
+def test_ctrl_c_once_finishes_with_the_best_model(tmp_path, make_folder):
     folder = make_folder(tmp_path / "data", {"ant": 150, "bee": 150, "cat": 150})
     process = started([folder], tmp_path / "run", "features")
     time.sleep(0.5)
@@ -171,7 +192,7 @@ def test_ctrl_c_once_keeps_the_best_and_finishes(tmp_path, make_folder):
 
 
 @pytest.mark.parametrize(("signals", "code"), [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 143)])
-def test_ctrl_c_twice_and_sigterm_leave(tmp_path, make_folder, signals, code):
+def test_ctrl_c_twice_and_sigterm_exit(tmp_path, make_folder, signals, code):
     folder = make_folder(tmp_path / "data", {"ant": 150, "bee": 150})
     process = started([folder], tmp_path / "run", "features")
     for number in signals:

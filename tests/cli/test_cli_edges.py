@@ -63,7 +63,7 @@ def test_a_format_that_is_none_is_refused(invoke, photos, trained, form):
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_a_glob_that_matches_nothing_prints_nothing_on_stdout(invoke, trained, tmp_path, options):
     code, out, err = invoke("predict", trained[0], f"{tmp_path}/*.webp", *options)
-    assert (code, out) == (2, b"") and b"no file matches" in err
+    assert (code, out) == (2, b"") and b"*.webp" in err
 
 
 def test_a_bundle_that_is_none_is_bad_input_not_a_fault_of_ours(invoke, tmp_path):
@@ -98,26 +98,32 @@ def test_a_full_folder_stays_as_it_is(invoke, photos, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     before = (tmp_path / "mine.txt").stat()
     code, out, err = invoke("train", photos, "--out", tmp_path)
-    assert (code, out) == (2, b"") and b"not empty" in err and b"hint:" in err
+    assert (code, out) == (2, b"") and os.fsencode(tmp_path) in err and b"hint:" in err
     assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"] and (tmp_path / "mine.txt").stat() == before
     assert invoke("train", photos, "--out", tmp_path / "mine.txt")[0] == 2
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "quoted"),
     [
-        (("--time", "0s"), "nothing to work with"),
-        (("--max-pixels", "0"), "max_pixels is 0"),
-        (("--seed", "-1"), "-1 is no seed"),
-        (("--backbone", "lite00"), "did you mean"),
-        (("--strategy", "frozn"), "did you mean 'frozen'"),
+        (("--time", "0s"), "0s"),
+        (("--max-pixels", "0"), "--max-pixels"),
+        (("--seed", "-1"), "-1"),
+        (("--seed", str(2**32)), str(2**32)),
+        (("--memory", "much"), "much"),
+        (("--augment", "stong"), "'strong'"),
+        (("--backbone", "lite00"), "'lite0'"),
+        (("--strategy", "frozn"), "'frozen'"),
         (("--split-from", "nowhere"), "split.csv"),
+        (("--split-from", "x", "--no-test"), "--split-from"),
+        (("--from-scratch", "lenet5", "--strategy", "frozen"), "--from-scratch"),
     ],
 )
-def test_settings_that_make_no_sense(invoke, photos, tmp_path, options, words):
+def test_invalid_settings(invoke, photos, tmp_path, options, quoted):
     code, out, err = invoke("train", photos, "--out", tmp_path / "run", *options)
-    assert (code, out) == (2, b"") and words in err.decode() and b"hint:" in err and b"Traceback" not in err
+    assert (code, out) == (2, b"") and quoted in err.decode() and b"hint:" in err and b"Traceback" not in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_evaluate_on_pictures_of_another_kind(invoke, trained, tmp_path, make_folder):

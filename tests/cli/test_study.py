@@ -24,7 +24,7 @@ def test_the_list_names_all_ten():
 def test_bad_input():
     with pytest.raises(UnknownName) as caught:
         ask("inovations")
-    assert caught.value.hint == "did you mean 'innovations'?"
+    assert "innovations" in caught.value.hint
     for wrong in (("--more", "3"), ("all", "--seeds", "3")):
         with pytest.raises(UsageError):
             ask(*wrong)
@@ -32,5 +32,5 @@ def test_bad_input():
 
 def test_no_time_is_no_verdict(tmp_path):
     done = ask("cnn-vs-dense", "--time", "0.001s", "--out", str(tmp_path / "none"), "--json")
-    found = json.loads(done.stdout)
-    assert found["schema"] == 1 and found["verdict"] == "undecided" and found["rows"] == []
+    content = json.loads(done.stdout)
+    assert content["schema"] == 1 and content["verdict"] == "undecided" and content["rows"] == []

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from foveal.data.decode import decode, quiet, to_rgb
+from foveal.data.images.decode import decode, quiet, to_rgb
 from pictures import draw, encoded
 
 
@@ -41,7 +41,7 @@ def test_sixteen_bits_are_scaled_by_their_depth(form):
     assert len(np.unique(found)) == 256
 
 
-def test_a_dark_sixteen_bit_picture_stays_dark():
+def test_a_dark_sixteen_bit_image_stays_dark():
     content = encoded(Image.fromarray(np.full((8, 8), 257 * 9, dtype=np.uint16)), "PNG")
     assert (pixels(content) == 9).all()
 
@@ -77,7 +77,7 @@ def test_floats_that_are_no_numbers():
 
 @given(st.lists(st.floats(width=32), min_size=4, max_size=4))
 @settings(max_examples=50, deadline=None)
-def test_no_float_picture_is_refused_or_out_of_order(values):
+def test_no_float_image_is_refused_or_out_of_order(values):
     square = np.array(values, dtype=np.float32).reshape(2, 2)
     found = np.asarray(to_rgb(Image.fromarray(square)))[..., 0].ravel()
     finite = np.nan_to_num(square.ravel(), nan=0.0, posinf=0.0, neginf=0.0)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from foveal.data.decode import REASONS, decode, open_picture, quiet, read_file
+from foveal.data.images.decode import REASONS, decode, open_image, quiet, read_file
 from foveal.errors import UnreadableImage
 from pictures import draw, encoded
 
@@ -75,7 +75,7 @@ def test_a_file_without_permission(tmp_path):
         (b"\xff\xd8\xff", "not_a_picture", ""),
     ],
 )
-def test_what_is_no_picture_or_not_allowed(content, code, named):
+def test_what_is_no_image_or_not_allowed(content, code, named):
     error = refusal(decode, content, "a/b.jpg")
     assert (error.code, error.path) == (code, "a/b.jpg")
     assert named in error.detail
@@ -119,7 +119,7 @@ def test_a_bomb_is_refused_before_it_is_decoded():
 
 
 def test_the_users_own_limit_holds_also_over_pillows():
-    assert open_picture(png_header(20_000, 10_000), "x", max_pixels=10**9).size == (20_000, 10_000)
+    assert open_image(png_header(20_000, 10_000), "x", max_pixels=10**9).size == (20_000, 10_000)
 
 
 CONTENTS = {form: encoded(draw(6, (40, 30)), form) for form in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")}
@@ -127,7 +127,7 @@ CONTENTS = {form: encoded(draw(6, (40, 30)), form) for form in ("JPEG", "PNG", "
 
 @given(st.sampled_from(sorted(CONTENTS)), st.floats(0, 1), st.booleans())
 @settings(max_examples=50, deadline=None)
-def test_a_file_cut_anywhere_is_a_picture_or_a_stated_refusal(form, share, shrink):
+def test_a_file_cut_anywhere_is_a_image_or_a_stated_refusal(form, share, shrink):
     content = CONTENTS[form][: int(share * len(CONTENTS[form]))]
     picture_or_refusal(content, shrink)
 
@@ -138,7 +138,7 @@ def test_a_file_cut_anywhere_is_a_picture_or_a_stated_refusal(form, share, shrin
     st.booleans(),
 )
 @settings(max_examples=50, deadline=None)
-def test_a_damaged_file_is_a_picture_or_a_stated_refusal(form, hits, shrink):
+def test_a_damaged_file_is_a_image_or_a_stated_refusal(form, hits, shrink):
     content = bytearray(CONTENTS[form])
     for where, value in hits:
         content[int(where * len(content))] = value
@@ -160,7 +160,7 @@ def test_details_are_one_short_line():
         def load(self):
             raise ValueError("two\n lines " + "x" * 900)
 
-    from foveal.data.decode import finish
+    from foveal.data.images.decode import finish
 
     error = refusal(finish, Chatty(), "x")
     assert "\n" not in error.detail

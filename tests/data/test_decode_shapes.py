@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
-from foveal.data.decode import decode, exif_of, open_picture, orientation_of, quiet
+from foveal.data.images.decode import decode, exif_of, open_image, orientation_of, quiet
 from pictures import draw, encoded
 
 
@@ -35,7 +35,7 @@ def test_orientation_is_as_pillow_turns_it(orientation):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_shrunk_picture_is_turned_too(orientation):
+def test_a_shrunk_image_is_turned_too(orientation):
     content = with_exif(draw(2, (640, 400)), "JPEG", Orientation=orientation)
     found = decode(content, "x", shrink_to=80)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
@@ -49,11 +49,11 @@ def test_an_orientation_that_is_none_is_upright(orientation):
     assert decode(content, "x").tobytes() == draw(3, (12, 8)).tobytes()
 
 
-def test_broken_metadata_cost_no_picture():
+def test_broken_metadata_cost_no_image():
     picture = draw(4, (12, 8))
     content = encoded(picture, "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
     assert decode(content, "x").tobytes() == picture.tobytes()
-    opened = open_picture(content, "x")
+    opened = open_image(content, "x")
     assert orientation_of(opened) == 1
     assert exif_of(opened) == (None, None)
 
@@ -63,8 +63,8 @@ def test_camera_and_time():
     exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Nikon\0", "D 90"
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2020:05:17 10:11:12"
     content = encoded(draw(5), "JPEG", exif=exif)
-    assert exif_of(open_picture(content, "x")) == ("Nikon D 90", "2020:05:17 10:11:12")
-    assert exif_of(open_picture(encoded(draw(5), "JPEG"), "x")) == (None, None)
+    assert exif_of(open_image(content, "x")) == ("Nikon D 90", "2020:05:17 10:11:12")
+    assert exif_of(open_image(encoded(draw(5), "JPEG"), "x")) == (None, None)
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
@@ -92,7 +92,7 @@ def mean_difference(one, other, side=8, box=None):
     st.integers(0, 9),
 )
 @settings(max_examples=50, deadline=None)
-def test_shrinking_keeps_the_short_side_and_the_picture(width, height, shrink_to, form, seed):
+def test_shrinking_keeps_the_short_subset_and_the_image(width, height, shrink_to, form, seed):
     content = encoded(draw(seed, (width, height)), form)
     full, small = decode(content, "x"), decode(content, "x", shrink_to=shrink_to)
     assert full.size == (width, height)
@@ -105,7 +105,7 @@ def test_shrinking_keeps_the_short_side_and_the_picture(width, height, shrink_to
     assert mean_difference(small, full, box=(0, 0, width / times, height / times)) < 4
 
 
-def test_large_pictures_do_come_back_smaller():
+def test_large_images_do_come_back_smaller():
     for form in ("JPEG", "PNG"):
         small = decode(encoded(draw(7, (1200, 900)), form), "x", shrink_to=100)
         assert 100 <= min(small.size) < 200

@@ -1,4 +1,4 @@
-"""Bringing a written character to MNIST's form, whatever picture it is on."""
+"""Bringing a written character to MNIST's form, whatever image it is on."""
 
 import io
 
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from foveal.data.digit import find_digit
-from foveal.data.idx import read_idx
-from foveal.data.render import render
-from foveal.data.samples import unpack
+from foveal.data.images.digit import find_digit
+from foveal.data.images.idx import read_idx
+from foveal.data.images.render import render
+from foveal.data.sources.samples import unpack
 from foveal.values import Preprocess
 from photographed import photograph
 
@@ -76,7 +76,7 @@ def test_an_empty_page_is_black(level):
 
 @settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 60), st.integers(1, 60))))
-def test_any_picture_at_all_gives_the_form(grey):
+def test_any_image_at_all_gives_the_form(grey):
     found = find_digit(grey)
     assert found.shape == (28, 28) and found.dtype == np.uint8
 

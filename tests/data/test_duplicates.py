@@ -1,4 +1,4 @@
-"""Copies and near-copies are found, unlike pictures are not."""
+"""Copies and near-copies are found, unlike images are not."""
 
 import hashlib
 
@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from foveal.data.duplicates import MAX_BITS, Joined, exact_copies, join_all, near_pairs
-from foveal.data.scan import Reading, scan
+from foveal.data.audit.duplicates import MAX_BITS, Joined, exact_copies, join_all, near_pairs
+from foveal.data.audit.scan import scan
+from foveal.data.targets.labels import Labels
 from foveal.values import Entry
 from pictures import draw, encoded, record
 
@@ -20,7 +21,7 @@ def read(folder, **contents):
         path = folder / name
         path.write_bytes(content)
         entries.append(Entry(str(path), "x"))
-    records, refused = scan(entries, Reading())
+    records, refused = scan(entries, Labels())
     assert not refused
     return records
 
@@ -40,7 +41,7 @@ PICTURE = draw(11, (400, 300))
     ],
     ids=["quality 40", "webp", "half the size", "larger", "brighter", "with alpha"],
 )
-def test_a_picture_saved_again_is_a_near_pair(tmp_path, copy):
+def test_a_image_saved_again_is_a_near_pair(tmp_path, copy):
     records = read(
         tmp_path, a=encoded(PICTURE, "JPEG", quality=95), b=encoded(draw(12, (400, 300)), "JPEG"), c=copy
     )
@@ -48,13 +49,13 @@ def test_a_picture_saved_again_is_a_near_pair(tmp_path, copy):
     assert exact_copies(records) == []
 
 
-def test_unlike_pictures_make_no_pair(tmp_path):
+def test_unlike_images_make_no_pair(tmp_path):
     records = read(tmp_path, **{f"p{i}": encoded(draw(i, (120, 90)), "JPEG") for i in range(60)})
     assert near_pairs(records) == []
     assert exact_copies(records) == []
 
 
-def test_pale_pictures_are_not_near_for_being_pale(tmp_path):
+def test_pale_images_are_not_near_for_being_pale(tmp_path):
     def faint(seed):
         return Image.eval(draw(seed, (200, 150)).convert("L"), lambda v: 250 + v // 52)
 
@@ -62,7 +63,7 @@ def test_pale_pictures_are_not_near_for_being_pale(tmp_path):
     assert near_pairs(records) == []
 
 
-def test_the_same_pattern_in_other_colours_is_another_picture(tmp_path):
+def test_the_same_pattern_in_other_colours_is_another_image(tmp_path):
     records = read(tmp_path, red=encoded(draw(3, (200, 150), tint=0)), blue=encoded(draw(3, (200, 150), tint=2)))
     assert near_pairs(records) == []
 

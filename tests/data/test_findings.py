@@ -7,18 +7,19 @@ import pytest
 from PIL import Image, ImageFilter
 
 from foveal.data.audit import audit
-from foveal.data.findings import find_all
-from foveal.data.sources import Listing
-from foveal.values import Entry, LeftOut
+from foveal.data.audit.findings import find_all
+from foveal.data.sources.listing import Listing
+from foveal.data.targets.labels import Labels
+from foveal.values import Entry, Excluded
 from pictures import draw, encoded, make_folder, record
 
 GOOD = [record(f"{c}{i}", c) for c in "ab" for i in range(20)]
 
 
-def found(records=(), left_out=(), pairs=(), *, listing=None, beside=GOOD):
+def found(records=(), left_out=(), pairs=(), *, declared=(), beside=GOOD):
     """Findings by code, of these records at the head of a good set."""
     records = [*records, *beside]
-    result = find_all(listing or Listing("x", "/x"), records, left_out, list(pairs))
+    result = find_all(Labels(), declared, records, left_out, list(pairs))
     assert len({f.code for f in result}) == len(result)
     for finding in result:
         assert finding.severity in ("error", "warning", "note")
@@ -28,12 +29,14 @@ def found(records=(), left_out=(), pairs=(), *, listing=None, beside=GOOD):
     return {f.code: f for f in result}
 
 
-def test_nothing_is_wrong_with_good_pictures():
+def test_nothing_is_wrong_with_good_images():
     assert found() == {}
 
 
 def test_what_could_not_be_read_is_grouped_by_reason():
-    left = [LeftOut(f"/x/{i}", "truncated", "ends early") for i in range(3)] + [LeftOut("/x/h", "hidden", "file")]
+    left = [Excluded(f"/x/{i}", "truncated", "ends early") for i in range(3)] + [
+        Excluded("/x/h", "hidden", "file")
+    ]
     codes = found(left_out=left)
     assert set(codes) == {"truncated", "hidden"}
     assert (codes["truncated"].severity, codes["truncated"].count) == ("warning", 3)
@@ -41,7 +44,7 @@ def test_what_could_not_be_read_is_grouped_by_reason():
     assert codes["hidden"].severity == "note"
 
 
-def test_the_same_picture_under_two_labels():
+def test_the_same_image_under_two_labels():
     codes = found([record(1, "a"), record(1, "b")])
     assert codes["conflicting_labels"].severity == "error"
     assert codes["conflicting_labels"].paths == (("/p/a/1.jpg", "/p/b/1.jpg"),)
@@ -73,14 +76,14 @@ def test_leaks_between_given_splits(second):
     assert "leak_between_splits" not in found([one, same], pairs=[(0, 1)] if second == 2 else [])
 
 
-def test_classes_without_a_readable_picture():
-    listing = Listing("x", "/x", entries=[Entry("/x/c/1.jpg", "c")], empty_classes=["d"])
-    codes = found(listing=listing)
+def test_classes_without_a_readable_image():
+    listing = Listing("x", "/x", Labels(), entries=[Entry("/x/c/1.jpg", "c")], empty_classes=["d"])
+    codes = found(declared=listing.declared_classes)
     assert codes["empty_classes"].count == 2
     assert "c, d" in codes["empty_classes"].message
 
 
-def test_few_pictures_and_imbalance():
+def test_few_images_and_imbalance():
     nineteen = [record(f"c{i}", "c") for i in range(19)]
     assert "c (19)" in found(nineteen)["few_pictures"].message
     assert found([*nineteen, record("c19", "c")]) == {}
@@ -100,30 +103,30 @@ def test_few_pictures_and_imbalance():
         ("blurred", {"sharpness": 14.0}, {"sharpness": 15.0}),
     ],
 )
-def test_how_pictures_look(code, faulty, just_good):
+def test_how_images_look(code, faulty, just_good):
     codes = found([record(1, **faulty), record(2, **just_good)])
     assert set(codes) == {code}
     assert codes[code].paths == (("/p/a/1.jpg",),)
 
 
-def test_a_blank_picture_is_not_called_blurred_or_dark_too():
+def test_a_blank_image_is_not_called_blurred_or_dark_too():
     assert set(found([record(1, contrast=0.0, brightness=0.0, sharpness=0.0)])) == {"blank"}
 
 
 def test_the_worst_comes_first():
     records = [record(1, "a"), record(1, "b"), record(2, width=4), record(3), record(3)]
-    order = [f.severity for f in find_all(Listing("x", "/"), [*records, *GOOD], [], [])]
+    order = [f.severity for f in find_all(Labels(), [], [*records, *GOOD], [], [])]
     assert order == sorted(order, key=["error", "warning", "note"].index)
     assert set(order) == {"error", "warning", "note"}
 
 
 def test_at_most_two_hundred_groups_are_listed():
-    codes = found(left_out=[LeftOut(str(i), "broken", "so") for i in range(500)])
+    codes = found(left_out=[Excluded(str(i), "broken", "so") for i in range(500)])
     assert (codes["broken"].count, len(codes["broken"].paths)) == (500, 200)
 
 
-def test_no_pictures_at_all():
-    assert set(found(left_out=[LeftOut("/x", "broken", "so")], beside=[])) == {"broken"}
+def test_no_images_at_all():
+    assert set(found(left_out=[Excluded("/x", "broken", "so")], beside=[])) == {"broken"}
 
 
 def night():
@@ -169,7 +172,7 @@ def test_audit_of_real_files(tmp_path):
         "empty_classes": set(),
     }
     assert not result.clean
-    assert len(result.records) + len(result.left_out) == 41 + len(extras)
+    assert len(result.records) + len(result.excluded) == 41 + len(extras)
     written = json.loads(json.dumps(result.to_dict()))
     assert written["classes"] == result.classes() == {"cat": 23, "dog": 26}
     assert written["findings"] == json.loads(json.dumps([asdict(f) for f in result.findings]))

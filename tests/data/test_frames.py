@@ -1,4 +1,4 @@
-"""Frames of a video are told from numbered pictures by their likeness, and neighbours stay on one side."""
+"""Frames of a video are told from numbered images by their likeness, and neighbours stay on one side."""
 
 from dataclasses import replace
 
@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.data.frames import BLOCK, across_cuts, frame_blocks
-from foveal.data.masks import Masks
-from foveal.data.split import make_split
-from foveal.values import Legend, MaskRecord
+from foveal.data.split.assign import make_split
+from foveal.data.targets.frames import BLOCK, across_cuts, frame_blocks
+from foveal.data.targets.masks import Masks
+from foveal.values import LabelMap, MaskRecord
 from pictures import record
 
 MASK = MaskRecord("m.png", "0", False, ((0, 5), (1, 5)), (), (5, 5, 0))
@@ -28,7 +28,7 @@ def frames(count, *, prefix="drive", step=30, alike=True, begin=0, seed=0):
     return found
 
 
-def test_numbered_pictures_are_no_video():
+def test_numbered_images_are_no_video():
     assert frame_blocks(frames(60, alike=False)) == []
     assert frame_blocks(frames(5)) == []  # too few to tell
 
@@ -51,13 +51,13 @@ def test_order_of_reading_does_not_matter():
     assert named == {tuple(sorted(records[i].path for i in b)) for b in frame_blocks(records)}
 
 
-def test_a_few_blocks_are_dealt_to_all_sides_and_cuts_are_guarded():
+def test_a_few_blocks_are_dealt_to_all_subsets_and_cuts_are_guarded():
     records = [replace(r) for k in range(3) for r in frames(90, prefix=f"s{k}_", seed=k)]
-    truth = Masks(legend=Legend(("a", "b"), (0, 1)))
-    split = make_split(records, [], truth=truth)
-    assert {p.side for p in split.placed} == {"train", "val", "test"}
-    side_of = {p.record.path: p.side for p in split.placed}
-    out = [x for x in split.left_out if x.reason == "beside_held_out"]
+    truth = Masks(label_map=LabelMap(("a", "b"), (0, 1)))
+    split = make_split(records, [], target=truth)
+    assert {p.subset for p in split.placed} == {"train", "val", "test"}
+    side_of = {p.record.path: p.subset for p in split.placed}
+    out = [x for x in split.excluded if x.reason == "beside_held_out"]
     assert out and len(out) + len(split.placed) == len(records)
     for a, b in across_cuts(records):
         sides = {side_of.get(records[a].path), side_of.get(records[b].path)} - {None}
@@ -72,8 +72,8 @@ def test_a_few_blocks_are_dealt_to_all_sides_and_cuts_are_guarded():
     tested=st.integers(0, 40),
     seed=st.integers(0, 5),
 )
-def test_few_sets_are_dealt_by_pictures_and_the_largest_learn(sizes, tested, seed):
-    """Of CamVid, 133 of 367 frames once fell to the validation side: two sets of eight, one of them of 101."""
+def test_few_sets_are_dealt_by_images_and_the_largest_learn(sizes, tested, seed):
+    """Of CamVid, 133 of 367 frames once fell to the validation subset: two sets of eight, one of them of 101."""
     records = [
         replace(record(f"{g}-{i}", None, path=f"/p/{g}/{i}.png", mask=MASK), group=str(g), file_time=g)
         for g, size in enumerate(sizes)
@@ -83,16 +83,18 @@ def test_few_sets_are_dealt_by_pictures_and_the_largest_learn(sizes, tested, see
         replace(record(f"t{i}", None, path=f"/t/{i}.png", mask=MASK), group="t", split="test")
         for i in range(tested)
     ]
-    split = make_split([*records, *given_to_test], [], truth=Masks(legend=Legend(("a", "b"), (0, 1))), seed=seed)
+    split = make_split(
+        [*records, *given_to_test], [], target=Masks(label_map=LabelMap(("a", "b"), (0, 1))), seed=seed
+    )
     drawn = [p for p in split.placed if not p.record.path.startswith("/t")]
-    count = {side: sum(p.side == side for p in drawn) for side in ("train", "val", "test")}
+    count = {side: sum(p.subset == side for p in drawn) for side in ("train", "val", "test")}
     shares = {"train": 0.70, "val": 0.15, **({} if tested else {"test": 0.15})}
     assert sum(count.values()) == sum(sizes) and not (tested and count["test"])
     for side in shares.keys() - {"train"}:
         most = shares[side] / sum(shares.values()) * sum(sizes)
         if max(sizes) <= most:
             assert 0 < count[side] <= 2 * most
-        of = {p.record.group for p in drawn if p.side == side}
+        of = {p.record.group for p in drawn if p.subset == side}
         larger = [n for n in sizes if n > most]
         if sum(larger) <= 0.5 * sum(sizes):
             assert all(sizes[int(g)] <= most for g in of)

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from digits import idx
-from foveal.data import audit
-from foveal.data.decode import decode, read_file
-from foveal.data.idx import find_pairs, member, read_idx, read_pair
-from foveal.data.scan import look_at
-from foveal.data.scan_idx import look_at_many
-from foveal.data.sources import list_data
+from foveal.data.audit import audit
+from foveal.data.audit.scan import read_record
+from foveal.data.audit.scan_idx import read_idx_records
+from foveal.data.images.decode import decode, read_file
+from foveal.data.images.idx import find_pairs, member, read_idx, read_pair
+from foveal.data.sources.list_data import list_data
 from foveal.errors import DataError, UnreadableImage
 from foveal.values import Entry
 
@@ -35,7 +35,7 @@ def write_set(folder, *, train=40, test=20, shape=(28, 28), zipped=False):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_four_files_are_two_given_sides(tmp_path, zipped):
+def test_four_files_are_two_given_subsets(tmp_path, zipped):
     listing = list_data(write_set(tmp_path, zipped=zipped))
     assert len(listing.entries) == 60
     assert {(e.split, e.label) for e in listing.entries} == {
@@ -51,7 +51,7 @@ def test_one_file_alone_gives_no_split(tmp_path):
     assert len(listing.entries) == 40
 
 
-def test_a_picture_by_number_is_what_the_file_holds(tmp_path):
+def test_a_image_by_number_is_what_the_file_holds(tmp_path):
     folder = write_set(tmp_path, zipped=True)
     path = str(folder / "train-images-idx3-ubyte.gz")
     pixels = np.asarray(decode(read_file(f"{path}#7"), path))
@@ -84,14 +84,14 @@ def test_any_array_comes_back(tmp_path, array):
 def test_measured_as_one_array_or_one_by_one(tmp_path, shape):
     folder = write_set(tmp_path, shape=shape)
     entries = [Entry(f"{folder}/t10k-images-idx3-ubyte#{i}", "a", "test") for i in (3, 0, 19)]
-    for quick, slow in zip(look_at_many(entries), map(look_at, entries), strict=True):
+    for quick, slow in zip(read_idx_records(entries), map(read_record, entries), strict=True):
         for name in quick.__slots__:
             expected = getattr(slow, name)
             close = pytest.approx(expected, rel=1e-3, abs=1e-3) if isinstance(expected, float) else expected
             assert getattr(quick, name) == close, name
 
 
-def test_look_alikes_of_small_pictures_are_no_duplicates_but_copies_are(tmp_path):
+def test_look_alikes_of_small_images_are_no_duplicates_but_copies_are(tmp_path):
     folder = write_set(tmp_path)
     images = digits(40, seed=1).copy()
     images[5] = images[9]
@@ -112,15 +112,15 @@ def broken(folder, name, change):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("train-images-idx3-ubyte", lambda c: c[:-1], "its header promises 40 × 28 × 28 values"),
-        ("train-images-idx3-ubyte", lambda c: c + b"x", "its header promises"),
-        ("train-images-idx3-ubyte", lambda c: c[:9], "ends inside its header"),
-        ("train-images-idx3-ubyte", lambda c: b"", "begins with nothing"),
-        ("train-images-idx3-ubyte", lambda c: b"\x89PNG" + c, "not like an IDX file"),
-        ("train-images-idx3-ubyte", lambda c: b"\0\0\x0d" + c[3:], "not like an IDX file"),
-        ("train-images-idx3-ubyte", lambda c: idx(np.zeros(40, dtype=np.uint8)), "labels, not pictures"),
-        ("train-labels-idx1-ubyte", lambda c: idx(digits(40)), "an array of 3 dimensions, not labels"),
-        ("train-labels-idx1-ubyte", lambda c: idx(np.zeros(39, dtype=np.uint8)), "has 40 pictures, .* 39 labels"),
+        ("train-images-idx3-ubyte", lambda c: c[:-1], "40 × 28 × 28"),
+        ("train-images-idx3-ubyte", lambda c: c + b"x", "40 × 28 × 28"),
+        ("train-images-idx3-ubyte", lambda c: c[:9], "header"),
+        ("train-images-idx3-ubyte", lambda c: b"", "IDX"),
+        ("train-images-idx3-ubyte", lambda c: b"\x89PNG" + c, "89 50 4e 47"),
+        ("train-images-idx3-ubyte", lambda c: b"\0\0\x0d" + c[3:], "00 00 0d"),
+        ("train-images-idx3-ubyte", lambda c: idx(np.zeros(40, dtype=np.uint8)), "labels"),
+        ("train-labels-idx1-ubyte", lambda c: idx(digits(40)), "3 dimensions"),
+        ("train-labels-idx1-ubyte", lambda c: idx(np.zeros(39, dtype=np.uint8)), "40 .* 39"),
         ("train-labels-idx1-ubyte", lambda c: b"\x1f\x8b" + c, "train-labels-idx1-ubyte"),
     ],
 )
@@ -140,8 +140,8 @@ def test_a_cut_gzip_is_named(tmp_path):
         list_data(folder)
 
 
-def test_pictures_without_labels(tmp_path):
+def test_images_without_labels(tmp_path):
     folder = write_set(tmp_path)
     (folder / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match="no labels beside it"):
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte"):
         list_data(folder)

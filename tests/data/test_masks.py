@@ -8,12 +8,14 @@ import pytest
 from PIL import Image
 
 import masked
-from foveal.data import Wanted, audit, list_data
-from foveal.data.legend import from_colours, from_list, from_values, read_list
-from foveal.data.mask_files import load_mask
-from foveal.data.pairs import load_pairs
+from foveal.data.audit import audit
+from foveal.data.sources.list_data import list_data
+from foveal.data.sources.listing import DataOptions
+from foveal.data.targets.label_map import from_colours, from_list, from_values, read_list
+from foveal.data.targets.mask_files import load_mask
+from foveal.data.targets.pairs import load_pairs
 from foveal.errors import DataError, UnknownName, UnreadableImage
-from foveal.values import Legend, Preprocess
+from foveal.values import LabelMap, Preprocess
 
 BOX = Preprocess(size=64, height=48, resize="fit", interpolation="bilinear")
 
@@ -23,12 +25,12 @@ def codes(found):
 
 
 def reasons(found):
-    return {x.path.rpartition("/")[2]: x.reason for x in found.left_out}
+    return {x.path.rpartition("/")[2]: x.reason for x in found.excluded}
 
 
 def test_a_clean_folder(tmp_path):
     found = audit(masked.write_pairs(tmp_path, 24))
-    assert len(found.records) == 24 and not found.left_out
+    assert len(found.records) == 24 and not found.excluded
     assert found.classes() == {"ground": 24, "red": 24, "green": 24}
     assert found.clean, [f.message for f in found.findings]
     areas = found.records[0].mask.areas
@@ -64,10 +66,10 @@ def test_what_is_wrong_is_named_and_the_rest_goes_on(tmp_path):
     assert "unicorn" in told["class_never_present"].message
     assert "77 (320 pixels)" in told["values_no_class"].message
     assert told["values_no_class"].paths == ((str(images / "ex4.png"),),)
-    assert "32 × 24" in next(x.detail for x in found.left_out if x.reason == "mask_size")
+    assert "32 × 24" in next(x.detail for x in found.excluded if x.reason == "mask_size")
 
 
-def test_given_sides_and_a_table(tmp_path):
+def test_given_subsets_and_a_table(tmp_path):
     whole = masked.write_pairs(tmp_path / "all", 12)
     for side, part in (("train", slice(0, 8)), ("val", slice(8, 10)), ("test", slice(10, 12))):
         for kind in ("images", "masks"):
@@ -85,7 +87,7 @@ def test_given_sides_and_a_table(tmp_path):
     assert table.task == "segment" and len(table.entries) == 12 and table.entries[0].mask.endswith(".png")
     line = json.dumps({"image": "all/images/ax0.png", "mask": ""})
     (tmp_path / "table.jsonl").write_text(line)
-    with pytest.raises(DataError, match="no picture with a mask"):
+    with pytest.raises(DataError, match=r"table\.jsonl"):
         list_data(tmp_path / "table.jsonl")
 
 
@@ -99,9 +101,9 @@ def test_names_of_masks_may_say_more(tmp_path):
 
 def test_the_task_can_be_asked_for(tmp_path, photos):
     with pytest.raises(DataError, match="segment"):
-        list_data(photos, Wanted(task="segment"))
+        list_data(photos, DataOptions(task="segment"))
     masked.write_pairs(tmp_path, 3)
-    assert {e.label for e in list_data(tmp_path, Wanted(task="classify")).entries} == {"images", "masks"}
+    assert {e.label for e in list_data(tmp_path, DataOptions(task="classify")).entries} == {"images", "masks"}
 
 
 def coloured(root, colours, *, mode="RGB"):
@@ -121,16 +123,16 @@ COLOURS = [(10, 10, 200), (200, 0, 0), (0, 200, 0)]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P"])
-def test_colours_by_a_legend_and_without(tmp_path, mode):
+def test_colours_by_a_label_map_and_without(tmp_path, mode):
     masked.write_pairs(tmp_path, 20, classes=False)
     coloured(tmp_path, COLOURS, mode=mode)
     rows = [f"{n},{r},{g},{b}" for n, (r, g, b) in zip(masked.CLASSES, COLOURS, strict=True)]
     (tmp_path / "classes.csv").write_text("name,r,g,b\n" + "\n".join(rows[::-1]) + "\nvoid,0,0,0\n")
     found = audit(tmp_path)
     assert found.classes() == {"green": 20, "red": 20, "ground": 20} and len(found.records) == 20
-    legend = found.listing.truth.legend
+    label_map = found.listing.target.label_map
     record = found.records[0]
-    mask = load_mask(record.mask.path, legend, record.mask.sha256)
+    mask = load_mask(record.mask.path, label_map, record.mask.sha256)
     truth = np.asarray(masked.draw_pair([0, int(record.path.rpartition("x")[2][:-4])])[1])
     assert np.array_equal(mask, np.array([2, 1, 0] + [255] * 253, dtype=np.uint8)[truth])
     (tmp_path / "classes.csv").unlink()
@@ -138,7 +140,7 @@ def test_colours_by_a_legend_and_without(tmp_path, mode):
     assert len(again.classes()) == (4 if mode == "RGB" else 3)  # black is a colour like others; 255 is void
 
 
-def test_a_colour_that_is_not_in_the_legend(tmp_path):
+def test_a_colour_that_is_not_in_the_label_map(tmp_path):
     masked.write_pairs(tmp_path, 20, classes=False)
     coloured(tmp_path, COLOURS)
     (tmp_path / "classes.csv").write_text("name,r,g,b\nground,10,10,200\nred,200,0,0\nvoid,0,0,0\n")
@@ -150,11 +152,11 @@ def test_void_without_a_list_of_classes():
     """It was ignored without a word, or ended with a bare ValueError."""
     assert from_values([0, 1, 2, 9], "9", {}).void == (9, 255)
     for void in ("sky", "²", "-1"):
-        with pytest.raises(UnknownName, match="no list of classes"):
+        with pytest.raises(UnknownName, match=void):
             from_values([0, 1, 2], void, {})
-    legend = from_colours([0, 0xFF0000, 0x00FF00], "#FF0000")
-    assert legend.classes == ("#000000", "#00ff00") and legend.void_colours == ((255, 0, 0),)
-    with pytest.raises(UnknownName, match="no list of classes"):
+    label_map = from_colours([0, 0xFF0000, 0x00FF00], "#FF0000")
+    assert label_map.classes == ("#000000", "#00ff00") and label_map.void_colours == ((255, 0, 0),)
+    with pytest.raises(UnknownName, match="7"):
         from_colours([0, 0xFF0000, 0x00FF00], "7")
 
 
@@ -168,17 +170,17 @@ def test_foreground_as_255_is_no_void(tmp_path):
 def test_lists_of_classes(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_text("sky\nroad\nvoid\n")
-    assert from_list(read_list(path), None, path) == Legend(("sky", "road"), (0, 1), (), (2, 255))
+    assert from_list(read_list(path), None, path) == LabelMap(("sky", "road"), (0, 1), (), (2, 255))
     path.write_text("3 sky\n7 road\n9: car\n")
-    assert from_list(read_list(path), "9", path) == Legend(("sky", "road"), (3, 7), (), (9, 255))
+    assert from_list(read_list(path), "9", path) == LabelMap(("sky", "road"), (3, 7), (), (9, 255))
     assert from_list(read_list(path), "car", path).void == (9, 255)
     with pytest.raises(UnknownName, match="cat"):
         from_list(read_list(path), "cat", path)
     path.write_text("64 128 64\tAnimal\n0 0 0\tVoid\n192 0 128\tArchway\n")
     assert from_list(read_list(path), None, path).colours == ((64, 128, 64), (192, 0, 128))
-    for wrong, words in (("a\na\n", "twice"), ("", "no class"), ("a\n", "besides void")):
+    for wrong in ("a\na\n", "", "a\n", "a\nvoid\n"):
         path.write_text(wrong)
-        with pytest.raises(DataError, match=words):
+        with pytest.raises(DataError, match=r"classes\.txt"):
             from_list(read_list(path), None, path)
 
 
@@ -186,7 +188,7 @@ def test_soft_edges_are_no_classes(tmp_path):
     masked.write_pairs(tmp_path, 3, classes=False)
     for file in (tmp_path / "masks").iterdir():
         Image.fromarray(np.arange(64 * 48).reshape(48, 64).astype(np.uint8)).save(file)
-    with pytest.raises(DataError, match="255 different numbers"):
+    with pytest.raises(DataError, match="255"):
         audit(tmp_path)
 
 
@@ -199,8 +201,8 @@ def test_pairs_share_their_geometry(tmp_path):
     Image.new("L", (20, 40), 2).save(tmp_path / "masks" / "bx1.png")
     found = audit(tmp_path)
     assert "sizes_differ" in codes(found)
-    legend = found.listing.truth.legend
-    pixels, masks = load_pairs(found.records, BOX, legend)
+    label_map = found.listing.target.label_map
+    pixels, masks = load_pairs(found.records, BOX, label_map)
     assert pixels.shape == (2, 3, 48, 64) and masks.shape == (2, 48, 64)
     assert (
         np.array_equal(masks[0], np.asarray(mask)[1::2, 1::2])
@@ -210,14 +212,15 @@ def test_pairs_share_their_geometry(tmp_path):
     assert (pixels[1, 1, :, :24] == 255).all() and (pixels[1, :, :, 24:] == 255).all()
     from dataclasses import replace
 
-    _, small = load_pairs(found.records, replace(BOX, scale=1.0), legend)
+    _, small = load_pairs(found.records, replace(BOX, scale=1.0), label_map)
     assert (small[1, :40, :20] == 2).all() and (small[1, 40:] == 255).all()  # smaller ones keep their size
     (tmp_path / "masks" / "ax0.png").write_bytes((tmp_path / "masks" / "bx1.png").read_bytes())
     with pytest.raises(DataError, match=r"masks/ax0\.png"):
-        load_pairs(found.records, BOX, legend)
+        load_pairs(found.records, BOX, label_map)
 
 
 def test_a_mask_that_changed_is_refused(tmp_path):
     masked.write_pairs(tmp_path, 1)
-    with pytest.raises(UnreadableImage, match="no longer"):
-        load_mask(str(tmp_path / "masks" / "ax0.png"), Legend(("a", "b"), (0, 1)), "0" * 64)
+    with pytest.raises(UnreadableImage) as caught:
+        load_mask(str(tmp_path / "masks" / "ax0.png"), LabelMap(("a", "b"), (0, 1)), "0" * 64)
+    assert caught.value.code == "mask_changed"

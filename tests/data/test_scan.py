@@ -1,4 +1,4 @@
-"""One look at every picture: numbers that the audit needs, and a stated refusal for the rest."""
+"""One look at every image: numbers that the audit needs, and a stated refusal for the rest."""
 
 import hashlib
 import os
@@ -9,10 +9,11 @@ import pytest
 from PIL import ExifTags, Image
 
 from foveal.clock import Clock
-from foveal.data.decode import REASONS, decode
-from foveal.data.scan import Reading, look_at, scan
-from foveal.data.sources import list_data
-from foveal.data.spool import Spool
+from foveal.data.audit.scan import ScanOptions, read_record, scan
+from foveal.data.images.decode import REASONS, decode
+from foveal.data.images.render_cache import RenderCache
+from foveal.data.sources.list_data import list_data
+from foveal.data.targets.labels import Labels
 from foveal.errors import UnreadableImage
 from foveal.values import Entry, Preprocess
 from pictures import draw, encoded, make_folder
@@ -28,7 +29,7 @@ def test_a_record_holds_what_the_file_holds(tmp_path):
     content = encoded(picture)
     one = entry(tmp_path, content)
     os.utime(one.path, ns=(5, 123456789))
-    found = look_at(one)
+    found = read_record(one)
     assert (found.path, found.label, found.split, found.group) == (one.path, "cat", "test", "g1")
     assert found.sha256 == hashlib.sha256(content).hexdigest()
     assert (found.width, found.height, found.file_time) == (200, 120, 123456789)
@@ -43,7 +44,7 @@ def test_the_perceptual_hash_is_imagehashs(tmp_path):
     import imagehash
 
     picture = draw(2, (64, 64))
-    found = look_at(entry(tmp_path, encoded(picture)))
+    found = read_record(entry(tmp_path, encoded(picture)))
     assert f"{found.phash:016x}" == str(imagehash.phash(picture.convert("L")))
 
 
@@ -53,22 +54,24 @@ def test_sharpness_is_the_variance_of_scipys_laplacian(tmp_path):
     picture = draw(3, (100, 90))
     grey = np.asarray(picture.convert("L"), dtype=float)
     expected = laplace(grey)[1:-1, 1:-1].var()
-    assert look_at(entry(tmp_path, encoded(picture))).sharpness == pytest.approx(expected, rel=1e-4)
+    assert read_record(entry(tmp_path, encoded(picture))).sharpness == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (3, 3), (2000, 1)])
-def test_pictures_of_hardly_any_size(tmp_path, size):
-    found = look_at(entry(tmp_path, encoded(draw(4, size) if min(size) > 7 else Image.new("RGB", size, "teal"))))
+def test_images_of_hardly_any_size(tmp_path, size):
+    found = read_record(
+        entry(tmp_path, encoded(draw(4, size) if min(size) > 7 else Image.new("RGB", size, "teal")))
+    )
     assert (found.width, found.height) == size
     assert np.isfinite([found.brightness, found.contrast, found.sharpness]).all()
 
 
 @pytest.mark.parametrize("size", [(300, 200), (450, 449), (449, 450), (200, 300)])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_width_and_height_are_those_of_the_upright_picture(tmp_path, size, orientation):
+def test_width_and_height_are_those_of_the_upright_image(tmp_path, size, orientation):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    found = look_at(entry(tmp_path, encoded(draw(5, size), "JPEG", exif=exif)))
+    found = read_record(entry(tmp_path, encoded(draw(5, size), "JPEG", exif=exif)))
     assert (found.width, found.height) == (size if orientation < 5 else size[::-1])
 
 
@@ -76,11 +79,11 @@ def test_camera_and_time_of_taking(tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.Model] = "X100"
     exif[ExifTags.Base.DateTime] = "2021:03:04 05:06:07"
-    found = look_at(entry(tmp_path, encoded(draw(6), "JPEG", exif=exif)))
+    found = read_record(entry(tmp_path, encoded(draw(6), "JPEG", exif=exif)))
     assert found.camera == "X100"
     assert found.taken_at == 1614834367  # `date -u -d '2021-03-04 05:06:07' +%s`
     exif[ExifTags.Base.DateTime] = "yesterday"
-    assert look_at(entry(tmp_path, encoded(draw(6), "JPEG", exif=exif))).taken_at is None
+    assert read_record(entry(tmp_path, encoded(draw(6), "JPEG", exif=exif))).taken_at is None
 
 
 def test_records_and_refusals_keep_the_order_of_the_entries(tmp_path):
@@ -89,7 +92,7 @@ def test_records_and_refusals_keep_the_order_of_the_entries(tmp_path):
     (folder / "dog" / "003.jpg").write_bytes(b"")
     entries = list_data(folder).entries
     counted = []
-    records, refused = scan(entries, Reading(on_each=counted.append))
+    records, refused = scan(entries, Labels(), ScanOptions(on_each=counted.append))
     assert [r.path for r in records] == [
         e.path for e in entries if not e.path.endswith(("cat/005.png", "dog/003.jpg"))
     ]
@@ -101,16 +104,16 @@ def test_records_and_refusals_keep_the_order_of_the_entries(tmp_path):
     assert sum(counted) == len(entries)
 
 
-def test_when_the_time_is_up_the_rest_is_left_out(tmp_path):
+def test_when_the_time_is_up_the_rest_is_excluded(tmp_path):
     entries = list_data(make_folder(tmp_path, {"cat": 4, "dog": 4})).entries
-    records, refused = scan(entries, Reading(clock=Clock(0.0)))
+    records, refused = scan(entries, Labels(), ScanOptions(clock=Clock(0.0)))
     assert records == []
     assert [(r.path, r.label) for r in refused] == [(e.path, e.label) for e in entries]
     assert {r.reason for r in refused} == {"no_time"}
 
 
 def test_a_stop_in_the_middle_leaves_a_fair_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("foveal.data.scan.cores", lambda: 1)
+    monkeypatch.setattr("foveal.data.audit.scan.cores", lambda: 1)
     entries = [Entry(str(tmp_path / c / f"{i}.png"), c) for c in "ab" for i in range(100)]
     content = encoded(Image.new("RGB", (8, 8), "teal"))
     for one in entries:
@@ -118,7 +121,7 @@ def test_a_stop_in_the_middle_leaves_a_fair_part(tmp_path, monkeypatch):
         with open(one.path, "wb") as handle:
             handle.write(content)
     clock = Clock()
-    records, refused = scan(entries, Reading(clock=clock, on_each=lambda _: clock.stop()))
+    records, refused = scan(entries, Labels(), ScanOptions(clock=clock, on_each=lambda _: clock.stop()))
     assert 0 < len(records) < len(entries)
     assert len(records) + len(refused) == len(entries)
     assert {r.reason for r in refused} == {"no_time"}
@@ -126,15 +129,15 @@ def test_a_stop_in_the_middle_leaves_a_fair_part(tmp_path, monkeypatch):
     assert min(labels.count("a"), labels.count("b")) >= len(labels) / 4
 
 
-def test_a_picture_over_the_limit_is_refused(tmp_path):
+def test_a_image_over_the_limit_is_refused(tmp_path):
     entries = [entry(tmp_path, encoded(draw(1, (50, 40))))]
-    assert scan(entries, Reading(), max_pixels=2000)[0]
-    assert [r.reason for r in scan(entries, Reading(), max_pixels=1999)[1]] == ["too_many_pixels"]
+    assert scan(entries, Labels(), ScanOptions(max_pixels=2000))[0]
+    assert [r.reason for r in scan(entries, Labels(), ScanOptions(max_pixels=1999))[1]] == ["too_many_pixels"]
 
 
-def test_the_numbers_are_the_same_with_and_without_a_spool(tmp_path):
+def test_the_numbers_are_the_same_with_and_without_a_render_cache(tmp_path):
     one = entry(tmp_path, encoded(draw(7, (500, 400)), "JPEG"))
-    assert look_at(one) == look_at(one, spool=Spool(Preprocess(size=64)))
+    assert read_record(one) == read_record(one, ScanOptions(render_cache=RenderCache(Preprocess(size=64))))
 
 
 def test_a_png_that_breaks_off_inside_its_data_is_refused_by_the_audit_too(tmp_path):
@@ -149,4 +152,4 @@ def test_a_png_that_breaks_off_inside_its_data_is_refused_by_the_audit_too(tmp_p
     with pytest.raises(UnreadableImage):
         decode(broken, str(path))
     with pytest.raises(UnreadableImage):
-        look_at(Entry(str(path), "x"))
+        read_record(Entry(str(path), "x"))

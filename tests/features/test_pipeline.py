@@ -16,7 +16,7 @@ from foveal.features.pipeline import batches
 class FakeEngine:
     """Features are the mean, and the top-left pixel, of each picture; answers come late and out of order."""
 
-    name, precision, version = "fake", "f32", "1"
+    name, precision, version = "fake", "fp32", "1"
 
     def __init__(self):
         self.sizes = []

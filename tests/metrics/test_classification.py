@@ -108,7 +108,7 @@ def test_certain_and_wrong_is_a_finite_loss():
     assert found["accuracy"] == 0
 
 
-def test_no_pictures_no_figures():
+def test_no_images_no_figures():
     found = classification_figures(np.zeros((0, 2), dtype=np.float32), np.zeros(0, dtype=np.int64), ["a", "b"])
     assert found["n"] == 0
     for name in ("accuracy", "accuracy_ci95", "balanced_accuracy", "macro_f1", "macro_f1_ci95", "log_loss", "ece"):

@@ -71,9 +71,9 @@ def test_truth_and_answer_may_change_places(one, other):
 
 def test_a_value_that_is_no_class_and_another_shape_are_refused():
     zeros = np.zeros((2, 2), np.uint8)
-    with pytest.raises(ValueError, match="none of the 3"):
+    with pytest.raises(ValueError, match="3"):
         confusion(np.full_like(zeros, 3), zeros, 3)
-    with pytest.raises(ValueError, match="can't be counted"):
+    with pytest.raises(ValueError, match="2, 2"):
         confusion(zeros[:1], zeros, 3)
 
 

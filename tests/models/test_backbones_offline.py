@@ -9,12 +9,12 @@ import pytest
 import timm
 import torch
 
-from foveal.data.decode import decode, read_file
-from foveal.data.render import render
-from foveal.data.samples import unpack
+from foveal.data.images.decode import decode, read_file
+from foveal.data.images.render import render
+from foveal.data.sources.samples import unpack
 from foveal.engines.openvino_engine import OpenVinoEngine
 from foveal.errors import WeightsUnavailable
-from foveal.models.backbones import find_backbone, load_trunk
+from foveal.models.backbones import find_backbone, load_feature_network
 
 SHARED = Path(os.environ.get("FOVEAL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 
@@ -74,5 +74,5 @@ def test_real_pixels_give_the_same_features_in_openvino_and_in_torch():
     found = OpenVinoEngine(backbone, backbone.preprocess)(pixels)
     with torch.inference_mode():
         ready = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
-        expected = load_trunk(backbone)(ready).numpy()
+        expected = load_feature_network(backbone)(ready).numpy()
     assert len(pixels) >= 4 and np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()

@@ -1,4 +1,4 @@
-"""From a classifier to a map: the small, honest version of `bench/digit_map.py`."""
+"""From a classifier to a map: a small version of `bench/digit_map.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 import digit_map
-from foveal.fit.segmenting import class_weights, segmentation_loss
+from foveal.data.targets.mask_loss import class_weights, segmentation_loss
 from foveal.models.networks import build
 from foveal.models.small import SmallNet
 
@@ -18,14 +18,14 @@ _STEPS, _MORE = 90, 40
 
 @pytest.fixture(scope="module")
 def scenes() -> tuple[digit_map.Scenes, digit_map.Scenes]:
-    """What to learn from, and 40 scenes held out."""
-    learning, held_out = digit_map.drawn()
-    return learning, (held_out[0][:40], held_out[1][:40])
+    """To train on, and 40 scenes held out."""
+    training, held_out = digit_map.drawn()
+    return training, (held_out[0][:40], held_out[1][:40])
 
 
 @pytest.fixture(scope="module")
 def classifier(scenes: tuple[digit_map.Scenes, digit_map.Scenes]) -> SmallNet:
-    """Learned from windows with one label each, in a short time."""
+    """Trained on windows with one label each, in a short time."""
     torch.manual_seed(0)
     module = build(digit_map.NETWORK)
     assert isinstance(module, SmallNet)
@@ -37,7 +37,7 @@ def classifier(scenes: tuple[digit_map.Scenes, digit_map.Scenes]) -> SmallNet:
 def test_a_classifier_finds_digits_without_masks_and_masks_make_it_exact(
     classifier: SmallNet, scenes: tuple[digit_map.Scenes, digit_map.Scenes]
 ) -> None:
-    """It finds much of the ink though it saw no mask; it paints too wide, and masks mend that."""
+    """It finds much of the ink without masks, but too wide an area; training on masks corrects that."""
     unseen = digit_map.judged("classifier", digit_map.mapped(classifier), scenes[1])
     assert unseen["right_on_ink"] > 2 / digit_map.CLASSES
     assert unseen["called_digit"] > 1.5 * unseen["ink"]
@@ -51,7 +51,7 @@ def test_a_classifier_finds_digits_without_masks_and_masks_make_it_exact(
 
 
 def test_middles_are_inside_their_digits(scenes: tuple[digit_map.Scenes, digit_map.Scenes]) -> None:
-    """What stands for a person's click is on or beside ink of its class."""
+    """The point that stands for a click is on ink of its class, or near it."""
     masks = scenes[0][1][:20]
     assert all(digit_map.middles(m) for m in masks)
     for mask in masks:

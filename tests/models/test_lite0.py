@@ -1,6 +1,7 @@
 """Lite0 as foveal runs it (a graph that points into the packaged weights, OpenVINO) against timm in torch."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ import timm
 import torch
 from PIL import Image
 
-from foveal.engines.openvino_engine import OpenVinoEngine, converted
+from foveal.engines.openvino_engine import OpenVinoEngine, convert_backbone
 from foveal.engines.torch_engine import TorchEngine
 from foveal.errors import UnknownName, WeightsUnavailable
-from foveal.models import backbones
-from foveal.models.backbones import find_backbone, load_trunk
+from foveal.models.backbones import find_backbone, load_feature_network
+from foveal.models.sources.packaged import PACKAGED, PackagedSource
 
 SHARED = Path(os.environ.get("FOVEAL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 
@@ -55,7 +56,7 @@ def test_torch_gives_the_same(pixels):
 
 def test_the_trunk_without_its_classifier(pixels, reference):
     with torch.inference_mode():
-        found = load_trunk(find_backbone())(normalised(pixels))
+        found = load_feature_network(find_backbone())(normalised(pixels))
         expected = reference.forward_head(reference.forward_features(normalised(pixels)), pre_logits=True)
     assert torch.equal(found, expected)
 
@@ -71,11 +72,10 @@ def test_known_pictures_get_their_imagenet_classes(reference):
     assert answers.count(897) >= 10, answers
 
 
-def test_damaged_weights_are_refused(monkeypatch):
-    entry = backbones._PACKAGED["lite0"]
-    monkeypatch.setitem(backbones._PACKAGED, "lite0", (*entry[:2], "0" * 64, *entry[3:]))
+def test_damaged_weights_are_refused():
+    source = PackagedSource({"lite0": replace(PACKAGED["lite0"], sha256="0" * 64)})
     with pytest.raises(WeightsUnavailable, match="SHA-256"):
-        find_backbone()
+        source.find("lite0")
 
 
 def test_names(monkeypatch, tmp_path):
@@ -90,7 +90,7 @@ def test_names(monkeypatch, tmp_path):
 
 def test_a_damaged_conversion_is_made_again(fresh_cache):
     backbone = find_backbone()
-    path = converted(backbone).with_suffix(".bin")
+    path = convert_backbone(backbone).with_suffix(".bin")
     good = path.read_bytes()
     path.write_bytes(good[:-1] + b"?")
-    assert converted(backbone).with_suffix(".bin").read_bytes() == good
+    assert convert_backbone(backbone).with_suffix(".bin").read_bytes() == good

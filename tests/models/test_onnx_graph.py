@@ -152,7 +152,7 @@ def test_what_is_no_onnx_file_is_refused(tmp_path):
     path = tmp_path / "broken.onnx"
     for content in (b"", b"not a graph at all", b"\x08\x07\x12\x04"):
         path.write_bytes(content)
-        with pytest.raises(UsageError, match=r"broken\.onnx: no ONNX file"):
+        with pytest.raises(UsageError, match=r"broken\.onnx"):
             resolve(path)
 
 
@@ -162,5 +162,5 @@ def test_sizes_that_depend_on_the_pictures_are_refused(tmp_path):
         helper.make_node("Reshape", ["x", "s"], ["y"]),
     ]
     path = write(tmp_path / "values.onnx", nodes, {}, (1, 3, 4, 4))
-    with pytest.raises(UsageError, match="depend on the pictures"):
+    with pytest.raises(UsageError, match="Reshape"):
         plan(str(path), batch=2)

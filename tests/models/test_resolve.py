@@ -5,6 +5,7 @@ import torch
 
 from foveal.errors import BundleError, UnknownName, UsageError
 from foveal.models.resolve import resolve
+from toy_backbone import NAME, toy_backbone
 
 
 def parameters(resolved, shape=(3, 64, 64)):
@@ -42,6 +43,38 @@ def test_a_function():
     assert parameters(found) == 61_100_840  # as torchvision's page gives it
 
 
+@pytest.mark.parametrize("name", ["torchvision:mobilenet_v2", "mobilenet_v2"])
+def test_a_torchvision_name(name):
+    found = resolve(name)
+    assert found.kind == "torchvision" and found.input == (3, 224, 224)
+    assert parameters(found) == 3_504_872  # as published with its weights
+    assert parameters(found) - parameters(resolve(name, classes=10)) == 990 * 1281
+
+
+def test_torchvision_says_what_size_it_takes_and_that_it_takes_colour():
+    found = resolve("torchvision:inception_v3")
+    assert found.input == (3, 299, 299)
+    with pytest.raises(UsageError, match="3 channels"):
+        found.build((1, 299, 299))
+
+
+def test_the_zoo_and_timm_come_before_torchvision():
+    assert resolve("resnet18").kind == "zoo" and resolve("torchvision:resnet18").kind == "torchvision"
+    assert resolve("wide_resnet50_2").kind == "timm"
+
+
+def test_a_packaged_backbone_is_planned_as_the_network_that_it_is():
+    assert parameters(resolve("lite0")) == parameters(resolve("tf_efficientnet_lite0"))
+
+
+def test_a_backbone_from_outside_is_a_model_too():
+    with pytest.raises(UnknownName):
+        resolve(NAME)
+    with toy_backbone():
+        found = resolve(NAME, classes=5)
+        assert found.kind == "backbone" and found.build((3, 32, 32))(torch.zeros(2, 3, 32, 32)).shape == (2, 5)
+
+
 def test_a_sketch():
     assert resolve("conv8k3-gap-dense2").kind == "sketch"
 
@@ -51,6 +84,7 @@ def test_a_sketch():
     [
         ("resnet5O", UnknownName, "resnet"),
         ("model:mnits", UnknownName, "mnist"),
+        ("torchvision:mobilenet_v3_lage", UnknownName, "mobilenet_v3_large"),
         ("nowhere.models:thing", UsageError, "nowhere"),
         ("torchvision.models:alexnett", UnknownName, "alexnet"),
         ("torchvision.models:get_model", UsageError, "arguments"),

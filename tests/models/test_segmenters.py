@@ -5,12 +5,12 @@ import torch
 from torch.nn import functional
 
 from foveal.errors import BundleError, UnknownName, UsageError
+from foveal.models.backbone_stages import split_into_stages
 from foveal.models.backbones import bare_network, find_backbone, load_network
 from foveal.models.networks import build, with_weights
 from foveal.models.segmentation.encoder import encoder_for
 from foveal.models.segmentation.fcn import FCN, bilinear
 from foveal.models.segmentation.network import DECODERS, segmenter
-from foveal.models.segments import segmented
 
 
 def spec(decoder, **more):
@@ -60,7 +60,7 @@ def test_the_encoder_gives_the_pretrained_maps_and_can_keep_its_norms():
     backbone = find_backbone()
     picture = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64)
     with torch.no_grad():
-        expected = segmented(load_network(backbone)).maps(picture)[1:]
+        expected = split_into_stages(load_network(backbone)).maps(picture)[1:]
         for folded in (True, False):
             found = encoder_for(backbone, folded=folded).eval()(picture)
             assert [m.shape[1] for m in found] == [16, 24, 40, 112, 320]
@@ -105,7 +105,7 @@ def test_what_nobody_can_segment_with_is_refused():
         segmenter("unet", 2, "zoo/resnet19")
     with pytest.raises(UsageError, match="strides"):
         segmenter("unet", 2, "zoo/lenet5")
-    with pytest.raises(UsageError, match="not known"):
+    with pytest.raises(UsageError, match="family"):
         segmenter("unet", 2, "vit_tiny_patch16_224")
     with pytest.raises(BundleError):
         build({"architecture": "segmenter", "decoder": "unet", "colour": 1})

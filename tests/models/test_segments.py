@@ -4,10 +4,11 @@ import pytest
 import timm
 import torch
 
-from foveal.models.backbones import find_backbone, load_network, load_trunk
+from foveal.models.backbone_stages import features_of, measure_segments, pool_stages, split_into_stages
+from foveal.models.backbones import find_backbone, load_feature_network, load_network
+from foveal.models.batch_norm_folding import fold_batch_norm
+from foveal.models.finetuned import Tuned, pretrained
 from foveal.models.networks import build, with_weights
-from foveal.models.segments import PLACES, features_of, fold, pooled, segmented, stage_numbers
-from foveal.models.tuned import Tuned, pretrained
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,14 @@ def test_segments_and_folding_keep_the_answer(name, norms, pictures):
     network = shaken(name)
     with torch.no_grad():
         expected = features_of(network, pictures)
-        segments = segmented(network)
+        segments = split_into_stages(network)
         assert segments is not None
         assert torch.allclose(segments(pictures), expected, rtol=1e-4, atol=1e-5)
         maps = segments.maps(pictures)
         assert torch.allclose(maps[0], expected, rtol=1e-4, atol=1e-5)
-        assert pooled(maps).shape == (2, expected.shape[1] + stage_numbers(network)[0])
-        assert fold(network) == norms
+        stages = measure_segments(network)[1:-1]
+        assert pool_stages(maps).shape == (2, expected.shape[1] + 4 * sum(stage.channels for stage in stages))
+        assert fold_batch_norm(network) == norms
         assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
         scale = expected.abs().max()
         assert (features_of(network, pictures) - expected).abs().max() < 1e-4 * scale
@@ -49,8 +51,7 @@ def test_segments_and_folding_keep_the_answer(name, norms, pictures):
 
 def test_pooled_stages_are_quarters_of_their_maps():
     map_ = torch.arange(32.0).view(1, 2, 4, 4)
-    row = pooled((torch.zeros(1, 3), map_))
-    assert PLACES == 2
+    row = pool_stages((torch.zeros(1, 3), map_))
     assert row[0, 3:7].tolist() == [
         map_[0, 0, :2, :2].mean(),
         map_[0, 0, :2, 2:].mean(),
@@ -60,7 +61,7 @@ def test_pooled_stages_are_quarters_of_their_maps():
 
 def test_a_network_of_an_unknown_kind_has_no_segments_and_is_tuned_as_one(pictures):
     network = timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=96)
-    assert segmented(network) is None and stage_numbers(network) == (0, 0)
+    assert split_into_stages(network) is None and measure_segments(network) == ()
     tuned = Tuned(network, 192, 4).eval()
     assert len(tuned.segments.parts) == 1 and tuned(pictures).shape == (2, 4)
 
@@ -104,7 +105,7 @@ def test_stages_in_openvino_are_those_of_torch(pictures):
     found = OpenVinoEngine(backbone, backbone.preprocess, stages=True)(pixels)
     with torch.no_grad():
         ready = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
-        expected = load_trunk(backbone, pooled=True)(ready).numpy()
+        expected = load_feature_network(backbone, pooled=True)(ready).numpy()
     assert found.shape == (2, backbone.dimension + backbone.stage_dimension)
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
     assert np.array_equal(found[:, : backbone.dimension], OpenVinoEngine(backbone, backbone.preprocess)(pixels))

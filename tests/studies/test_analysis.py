@@ -1,4 +1,4 @@
-"""Verdicts from numbers: intervals, power, and what a look costs."""
+"""Verdicts from numbers: intervals, power, and the cost of repeated analyses."""
 
 import math
 from dataclasses import replace
@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from foveal.studies.analysis import (
-    Results,
+from foveal.studies.framework import NOT_SUPPORTED, SUPPORTED, UNDECIDED, Contrast, Equal, Results, Study
+from foveal.studies.framework.analysis import (
+    alpha_at,
     analyse,
-    held_equal,
+    check_equal,
+    combine_verdicts,
     judge,
-    level,
     power,
     seeds_for,
-    t_interval,
-    together,
 )
-from foveal.studies.frame import NOT_SUPPORTED, SUPPORTED, UNDECIDED, Contrast, Equal, Study
+from foveal.studies.framework.results import t_interval
 from studies.toy import CONTRAST, deterministic, toy
 
 SAME = replace(CONTRAST, kind="same")
@@ -66,7 +65,7 @@ def test_the_same(mean, sd, verdict):
 
 
 def test_ratios_are_judged_as_logarithms_and_shown_as_factors():
-    ratio = Contrast("faster", "", ((1, "a", "accuracy"), (-1, "b", "accuracy")), least=1.1, ratio=True)
+    ratio = Contrast("faster", "", ((1, "a", "accuracy"), (-1, "b", "accuracy")), min_effect=1.1, ratio=True)
     found = judge(Results(rows([2.0, 2.2, 4.0], [1.0, 1.1, 2.0]), "ab").values(ratio), ratio)
     assert found.mean == pytest.approx(2) and found.low == pytest.approx(2) and found.verdict == SUPPORTED
 
@@ -98,10 +97,10 @@ def test_missing_seeds_bring_a_decision():
 
 
 def test_power_is_that_of_repeats():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for n, sd, effect, kind in ((6, 0.01, 0.012, "more"), (12, 0.02, 0.02, "same")):
-        contrast = replace(CONTRAST, kind=kind, least=effect)
-        drawn = chance.normal(effect if kind == "more" else 0.0, sd, (400, n))
+        contrast = replace(CONTRAST, kind=kind, min_effect=effect)
+        drawn = rng.normal(effect if kind == "more" else 0.0, sd, (400, n))
         found = np.mean([judge(v, contrast).verdict == SUPPORTED for v in drawn])
         assert found == pytest.approx(power(n, sd, effect, kind=kind), abs=0.06)
 
@@ -114,18 +113,20 @@ def test_seeds_grow_with_spread_and_with_the_number_of_contrasts():
 
 
 def test_looks_together_err_in_at_most_five_per_cent():
-    assert level(1) == 0.05 and sum(level(k) / 2 for k in range(1, 60)) <= 0.05 + 1e-12
-    chance, found = np.random.default_rng(1), 0
+    assert alpha_at(1) == 0.05 and sum(alpha_at(k) / 2 for k in range(1, 60)) <= 0.05 + 1e-12
+    rng, found = np.random.default_rng(1), 0
     for _ in range(200):
-        values = chance.normal(0, 0.02, 40)
-        found += any(judge(values[:n], CONTRAST, alpha=level(k)).low > 0 for k, n in enumerate((5, 10, 20, 40), 1))
+        values = rng.normal(0, 0.02, 40)
+        found += any(
+            judge(values[:n], CONTRAST, alpha=alpha_at(k)).low > 0 for k, n in enumerate((5, 10, 20, 40), 1)
+        )
     assert found <= 0.05 * 200
 
 
 def test_a_claim_is_as_good_as_its_weakest_part():
-    assert together([SUPPORTED, UNDECIDED]) == UNDECIDED
-    assert together([SUPPORTED, UNDECIDED, NOT_SUPPORTED]) == NOT_SUPPORTED
-    assert together([SUPPORTED]) == SUPPORTED and together([]) == UNDECIDED
+    assert combine_verdicts([SUPPORTED, UNDECIDED]) == UNDECIDED
+    assert combine_verdicts([SUPPORTED, UNDECIDED, NOT_SUPPORTED]) == NOT_SUPPORTED
+    assert combine_verdicts([SUPPORTED]) == SUPPORTED and combine_verdicts([]) == UNDECIDED
 
 
 def test_the_whole_of_it():
@@ -136,17 +137,17 @@ def test_the_whole_of_it():
     assert found["contrasts"][0]["mean"] == pytest.approx(0.03)
     assert [(r["arm"], round(r["mean"], 3)) for r in found["summary"]] == [("a", 0.8), ("b", 0.83)]
     points = found["plot"]["series"][0]["points"]
-    assert points[0]["x"] == CONTRAST.words and points[0]["low"] <= points[0]["mean"]
-    assert found["plot"]["marks"] == ((0.0, "no difference"), (0.02, "smallest effect of interest"))
+    assert points[0]["x"] == CONTRAST.statement and points[0]["low"] <= points[0]["mean"]
+    assert [value for value, _ in found["plot"]["marks"]] == [0.0, CONTRAST.min_effect]
     assert analyse(study, [], sizes=sizes)["verdict"] == UNDECIDED
 
 
 def test_arms_that_cost_more_than_promised_support_nothing():
     study = toy()
     uneven = {"a": {"parameters": 1000}, "b": {"parameters": 1100}}
-    assert not held_equal(Equal("parameters"), uneven).holds
+    assert not check_equal(Equal("parameters"), uneven).holds
     found = analyse(study, rows(around(0.8, 0.001), around(0.83, 0.001)), sizes=uneven)
-    assert found["verdict"] == NOT_SUPPORTED and found["checks"][0]["found"] == "1,000 to 1,100"
+    assert found["verdict"] == NOT_SUPPORTED and not found["checks"][0]["holds"]
 
 
 @pytest.mark.parametrize(("holds", "verdict"), [(True, SUPPORTED), (False, NOT_SUPPORTED)])

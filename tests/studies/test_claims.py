@@ -1,4 +1,4 @@
-"""Every study: what it names is there, its page can be drawn, and its claim is neither too easy nor too hard."""
+"""Every study: its names exist, its page can be drawn, and its claim is neither too easy nor too hard."""
 
 import math
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from foveal.studies import NAMES, find
-from foveal.studies.analysis import analyse, judge, together
-from foveal.studies.frame import SUPPORTED
-from foveal.studies.page import render
-from foveal.studies.runner import _described, default_seeds, measured
+from foveal.studies.framework import SUPPORTED
+from foveal.studies.framework.analysis import analyse, combine_verdicts, judge
+from foveal.studies.framework.page import render
+from foveal.studies.framework.runner import default_seeds, describe_study, measured
 
 STUDIES = {name: find(name) for name in NAMES}
 REPEATS = 120
@@ -18,9 +18,9 @@ REPEATS = 120
 def invented(study, seeds=3):
     """Rows with all measures that a contrast or a table asks for, drawn between a half and one."""
     asked = {m.name for m in study.measures} | {m for c in study.contrasts for _, _, m in c.terms}
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     return [
-        {"arm": a.name, "seed": s, "seconds": 1.0, "measures": {m: float(chance.uniform(0.5, 1)) for m in asked}}
+        {"arm": a.name, "seed": s, "seconds": 1.0, "measures": {m: float(rng.uniform(0.5, 1)) for m in asked}}
         for s in range(seeds)
         for a in study.arms
     ]
@@ -43,7 +43,7 @@ def test_a_page_can_be_drawn(name):
     sizes = {a.name: {"parameters": 1000.0, "macs": 1000.0} for a in study.arms}
     rows = invented(study)
     content = {
-        **_described(study), "name": name, "rows": rows, "seeds": 3, "looks": [3], "sizes": sizes,
+        **describe_study(study), "name": name, "rows": rows, "seeds": 3, "looks": [3], "sizes": sizes,
         "data": study.data, "command": "…", "seconds": 3.0, "versions": {"foveal": "1"},
         "machine": {"cpu": "some", "cores": 2, "instruction_sets": []},
     }  # fmt: skip
@@ -53,20 +53,20 @@ def test_a_page_can_be_drawn(name):
     assert page.count("<svg") == 2 and "nan" not in page.split("<svg")[1].split("</svg>")[0]
 
 
-def found(study, chance, *, true):
+def found(study, rng, *, true):
     """Whether the claim is called supported, its contrasts drawn around no effect, or around that of interest."""
     spread, n = measured()[study.name]["sd"], default_seeds(study)
     verdicts = []
-    for c in study.needed:
-        effect = math.log(c.least) if c.ratio else c.least
+    for c in study.claim_contrasts:
+        effect = math.log(c.min_effect) if c.ratio else c.min_effect
         centre = effect if (c.kind == "more") == true else 0.0
-        drawn = chance.normal(centre, spread[c.name], n)
-        verdicts.append(judge(drawn, c, family=len(study.needed)).verdict)
-    return together(verdicts) == SUPPORTED
+        drawn = rng.normal(centre, spread[c.name], n)
+        verdicts.append(judge(drawn, c, family=len(study.claim_contrasts)).verdict)
+    return combine_verdicts(verdicts) == SUPPORTED
 
 
-@pytest.mark.parametrize("name", [n for n in measured() if n in STUDIES and STUDIES[n].needed])
+@pytest.mark.parametrize("name", [n for n in measured() if n in STUDIES and STUDIES[n].claim_contrasts])
 def test_a_claim_is_found_when_true_and_seldom_when_not(name):
-    study, chance = STUDIES[name], np.random.default_rng(0)
-    assert sum(found(study, chance, true=False) for _ in range(REPEATS)) <= 0.05 * REPEATS
-    assert sum(found(study, chance, true=True) for _ in range(REPEATS)) >= 0.8 * REPEATS
+    study, rng = STUDIES[name], np.random.default_rng(0)
+    assert sum(found(study, rng, true=False) for _ in range(REPEATS)) <= 0.05 * REPEATS
+    assert sum(found(study, rng, true=True) for _ in range(REPEATS)) >= 0.8 * REPEATS

@@ -1,13 +1,13 @@
-"""A study without networks: two arms whose figures are drawn around known means."""
+"""A study without networks: two arms whose values are drawn around known means."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from foveal.studies.analysis import forest
-from foveal.studies.frame import Arm, Check, Contrast, Equal, Measure, Said, Study, difference
+from foveal.studies.framework import Arm, Check, Contrast, Equal, Measure, Said, Study, difference
+from foveal.studies.framework.analysis import forest_plot
 
-CONTRAST = Contrast("better", "b is better than a", difference("b", "a", "accuracy"), least=0.02)
+CONTRAST = Contrast("better", "b is better than a", difference("b", "a", "accuracy"), min_effect=0.02)
 
 
 def toy(*, effect=0.05, sd=0.01, fail_at=None, **changes):
@@ -26,7 +26,7 @@ def toy(*, effect=0.05, sd=0.01, fail_at=None, **changes):
         arms=(Arm("a", "the old way"), Arm("b", "the new way")),
         measures=(Measure("accuracy", "test accuracy"),),
         run=run,
-        plot=lambda results, found: forest("b is better", [CONTRAST], found),
+        plot=lambda results, analysis: forest_plot("b is better", [CONTRAST], analysis),
         contrasts=(CONTRAST,),
         sizes=lambda setting: {"a": {"parameters": 1000, "macs": 5}, "b": {"parameters": 1010, "macs": 7}},
         equal=(Equal("parameters"),),
@@ -43,5 +43,5 @@ def deterministic(holds):
         said=(),
         equal=(),
         checks=lambda results: [Check("right", "the sum is right", holds, "4 = 4")],
-        plot=lambda results, found: forest("nothing", [CONTRAST], found),
+        plot=lambda results, analysis: forest_plot("nothing", [CONTRAST], analysis),
     )

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from foveal.cli.console import Terminal, put, put_json, say
-from foveal.config import MAX_PIXELS
+from foveal.cli.options import option
+from foveal.config import TrainConfig
 
+#: Groups of paths that are printed for each finding.
 _SHOWN = 3
 
 
@@ -20,35 +22,33 @@ def audit(
             help="A folder of class folders, or of images/ and masks/; a CSV or JSONL file, or sample:clipart.",
         ),
     ],
-    task: Annotated[str, typer.Option(help="classify, segment, or auto: as the data look.")] = "auto",
-    classes: Annotated[str | None, typer.Option(metavar="FILE", help="Names of the classes in masks.")] = None,
-    void: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Class or number in masks that says: nobody knows.")
-    ] = None,
-    group_by: Annotated[str | None, typer.Option(help="Regular expression on paths below DATA.")] = None,
-    max_pixels: Annotated[int, typer.Option(help="Refuse pictures with more pixels.")] = MAX_PIXELS,
+    task: Annotated[str, option("task")] = TrainConfig.task,
+    classes: Annotated[str | None, option("classes")] = TrainConfig.classes,
+    void: Annotated[str | None, option("void")] = TrainConfig.void,
+    group_by: Annotated[str | None, option("group_by")] = TrainConfig.group_by,
+    max_pixels: Annotated[int, option("max_pixels")] = TrainConfig.max_pixels,
     json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Say what is wrong with the pictures, before anything is trained. Ends with 1 when something is."""
-    from foveal.data import Reading, Wanted
-    from foveal.data import audit as look_through
+    """Check a data set before anything is trained. Exits with 1 when there are findings to act on."""
+    from foveal.data.audit import audit as run_audit
+    from foveal.data.audit.scan import ScanOptions
+    from foveal.data.sources.listing import DataOptions
 
     with Terminal().stage("read and audit") as bar:
-        reading = Reading(cache=True, on_start=bar.total, on_each=bar)
-        wanted = Wanted(task, group_by, classes, void)
-        found = look_through(data, wanted, max_pixels=max_pixels, reading=reading)
+        scan_options = ScanOptions(cache=True, on_start=bar.total, on_each=bar, max_pixels=max_pixels)
+        audited = run_audit(data, DataOptions(task, group_by, classes, void), scan_options=scan_options)
     if json:
-        put_json(found.to_dict())
+        put_json(audited.to_dict())
     else:
-        sizes = found.classes()
+        sizes = audited.classes()
         named = ", ".join(f"{label} {n}" for label, n in sizes.items())
-        put(f"{len(found.records)} pictures read, {len(found.left_out)} left out; {len(sizes)} classes: {named}")
-        for finding in found.findings:
+        put(f"{len(audited.records)} images read, {len(audited.excluded)} excluded; {len(sizes)} classes: {named}")
+        for finding in audited.findings:
             put(f"{finding.severity:<8} {finding.message}")
             for group in finding.paths[:_SHOWN]:
                 put(f"         {'  =  '.join(group)}")
             if len(finding.paths) > _SHOWN:
                 put(f"         … all of them with --json ({finding.count})")
             put(f"         hint: {finding.hint}")
-        say("nothing to act on" if found.clean else "these are worth a look before you train")
-    raise typer.Exit(0 if found.clean else 1)
+        say("nothing to act on" if audited.clean else "check these before you train")
+    raise typer.Exit(0 if audited.clean else 1)

@@ -1,4 +1,4 @@
-"""What verbs print with: data to stdout, words and bars to stderr."""
+"""Output of the commands: data on stdout, messages and progress bars on stderr."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ T = TypeVar("T")
 
 
 def say(text: str) -> None:
-    """Words for a person, on stderr."""
+    """Print a message on stderr."""
     print(text.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)
 
 
 def put(text: str) -> None:
-    """Data, on stdout."""
+    """Print a line of data on stdout."""
     sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")
     sys.stdout.flush()
 
 
 def put_json(value: Mapping[str, Any]) -> None:
-    """One JSON object on stdout."""
+    """Print one JSON object on stdout."""
     from foveal.files import dumps
 
     put(dumps(value, indent=1))
 
 
 def counted(items: Iterable[T], bar: Bar) -> Iterator[T]:
-    """The same items, each counted on the bar as it passes."""
+    """Yield the items and advance the bar by one for each."""
     for item in items:
         bar(1)
         yield item
 
 
 class Terminal(Progress):
-    """Bars on a terminal, nothing elsewhere; sentences always."""
+    """Draws progress bars if stderr is a terminal; prints messages in any case."""
 
     def __init__(self) -> None:
         self._bars = sys.stderr.isatty()
 
     @contextmanager
     def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
-        """A bar with its rate and the time left."""
+        """A progress bar with rate and remaining time."""
         if not self._bars:
-            with super().stage(name, total) as deaf:
-                yield deaf
+            with super().stage(name, total) as silent:
+                yield silent
             return
         from rich.console import Console
         from rich.progress import (
@@ -73,7 +73,7 @@ class Terminal(Progress):
             yield _RichBar(bars, bars.add_task(name, total=total or None, rate="", figures=""))
 
     def say(self, text: str) -> None:
-        """A sentence on stderr."""
+        """Print a message on stderr."""
         say(text)
 
 
@@ -89,5 +89,5 @@ class _RichBar:
         self._bars.update(self._task, advance=done, rate=f"{speed:.0f}/s" if speed else "")
 
     def tell(self, **figures: float) -> None:
-        words = " ".join(f"{name} {value:.3g}" for name, value in figures.items() if name != "step")
-        self._bars.update(self._task, figures=words)
+        text = " ".join(f"{name} {value:.3g}" for name, value in figures.items() if name != "step")
+        self._bars.update(self._task, figures=text)

@@ -13,12 +13,12 @@ def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
     data: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", help="Other labelled pictures; by default the run's own test side."),
+        typer.Argument(metavar="[DATA]", help="Other labelled images; by default the run's own test subset."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
 ) -> None:
-    """Measure a finished model on its test side, or on other labelled pictures."""
-    from foveal.ship import load_bundle
+    """Evaluate a finished model on its test subset, or on other labelled images."""
+    from foveal.inference.bundle import load_bundle
     from foveal.tasks import find_task
 
     task = find_task(load_bundle(run).manifest.task)
@@ -30,4 +30,4 @@ def evaluate(
         put(line)
     for finding in result.get("findings", ()):
         say(f"{finding['message']} (hint: {finding['hint']})")
-    say(f"look {result['test_looks']} at this test set; {len(result['left_out'])} files left out")
+    say(f"evaluation {result['test_looks']} on this test set; {len(result['left_out'])} files excluded")

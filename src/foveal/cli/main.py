@@ -1,7 +1,7 @@
-"""`foveal VERB …`: the verbs, and how each ends.
+"""`foveal VERB …`: the commands and their exit codes.
 
-Exit codes: 0 done · 1 done, and the answer is "no" · 2 wrong usage or bad input · 3 a fault of
-ours · 130/143 stopped by a signal.
+Exit codes: 0 success · 1 success with a negative result (findings, does not fit) · 2 wrong usage or bad input ·
+3 internal error · 130/143 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from foveal import __version__
 from foveal.cli.audit import audit
 from foveal.cli.console import put, say
 from foveal.cli.doctor import doctor
@@ -28,10 +27,11 @@ from foveal.cli.train import train
 from foveal.cli.zoo import zoo
 from foveal.errors import FovealError
 from foveal.machine import share_cores
+from foveal.version import __version__
 
 
 class _Grouped(TyperGroup):
-    """Lists the verbs under the headings of their `rich_help_panel`, without the cost of importing rich."""
+    """Lists commands by their `rich_help_panel`, without the cost of importing rich."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         panels: dict[str, list[tuple[str, str]]] = {}
@@ -47,8 +47,8 @@ class _Grouped(TyperGroup):
 app = typer.Typer(
     name="foveal",
     cls=_Grouped,
-    help="Image classifiers you can believe, from a folder of pictures, on the machine you have.",
-    epilog="foveal VERB --help tells more. Nothing foveal does leaves this machine.",
+    help="Train trustworthy image classifiers from a folder of images, on your own machine.",
+    epilog="See foveal VERB --help for the options. No data leave this machine.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -56,17 +56,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_PICTURES = "Your pictures"
-for _verb in (train, audit, evaluate, predict):
-    app.command(rich_help_panel=_PICTURES)(_verb)
-app.command(rich_help_panel="Understand CNNs")(plan)
-app.command(rich_help_panel="Understand CNNs")(zoo)
-app.command(rich_help_panel="Understand CNNs")(study)
-app.command(rich_help_panel="This machine")(doctor)
+_PANELS = {
+    "Your pictures": (train, audit, evaluate, predict),
+    "Understand CNNs": (plan, zoo, study),
+    "This machine": (doctor,),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         put(f"foveal {__version__}")
         raise typer.Exit
 
@@ -81,11 +82,11 @@ def _options(
 
 
 def main() -> None:
-    """The entry point: run a verb and end with the right code."""
+    """The entry point: run a command and exit with its code."""
     share_cores()
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if hasattr(signal, "SIGPIPE"):  # `foveal predict … | head`: end quietly when the reader has seen enough
+    if hasattr(signal, "SIGPIPE"):  # `foveal predict … | head`: exit quietly when the pipe is closed
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app()
@@ -93,19 +94,21 @@ def main() -> None:
         say(f"foveal: {error}")
         if error.hint:
             say(f"hint: {error.hint}")
-        _end(error.exit_code)
-    except SystemExit as ended:
-        _end(ended.code)
+        _exit(error.exit_code)
+    except SystemExit as exit_request:
+        _exit(exit_request.code)
     except Exception:
         traceback.print_exc()
-        say("foveal: this is a fault of ours, not yours. Please report it with the lines above,")
-        say("hint: the command you gave, and what `foveal doctor` prints")
+        say("foveal: internal error, which is a bug in foveal")
+        say("hint: please report it with the lines above, your command, and the output of `foveal doctor`")
         sys.exit(3)
 
 
-def _end(code: str | int | None) -> NoReturn:
-    """After a signal at once: native threads still compute or import, and an interpreter that is torn down beneath
-    them ends with SIGSEGV now and then."""
+def _exit(code: str | int | None) -> NoReturn:
+    """Exit; after a signal without finalizing the interpreter.
+
+    Native threads may still compute or import then, and finalizing the interpreter under them can end in SIGSEGV.
+    """
     if code in (130, 143):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):

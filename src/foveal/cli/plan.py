@@ -17,20 +17,20 @@ def plan(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo name, a timm name, model:NAME, a run folder, an .onnx file, package.module:function, "
-            "or a sketch as conv100k3s2-relu-gap-dense10.",
+            help="A zoo, timm or torchvision name (torchvision:NAME), model:NAME, a run folder, an .onnx file, "
+            "package.module:function, or a sketch such as conv100k3s2-relu-gap-dense10.",
         ),
     ],
     input: Annotated[
         str | None,
-        typer.Option(metavar="CxHxW", help="One picture; by default what the model says, or 3x224x224."),
+        typer.Option(metavar="CxHxW", help="One image; by default what the model says, or 3x224x224."),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Pictures in a training step.")] = 32,
-    classes: Annotated[int, typer.Option(help="Outputs of a network that is made anew.")] = 1000,
+    batch: Annotated[int, typer.Option(help="Images in a training step.")] = 32,
+    classes: Annotated[int, typer.Option(help="Outputs of a network with fresh weights.")] = 1000,
     optimizer: Annotated[str, typer.Option(help="sgd, adamw, adam, rmsprop, sgd-plain, …")] = "sgd",
     precision: Annotated[str, typer.Option(help="fp32, or bf16 (autocast).")] = "fp32",
     checkpoint: Annotated[str, typer.Option(help="none, or blocks: compute their activations again.")] = "none",
-    frozen: Annotated[bool, typer.Option("--frozen", help="Only the last layer learns.")] = False,
+    frozen: Annotated[bool, typer.Option("--frozen", help="Only the last layer is trained.")] = False,
     device: Annotated[str, typer.Option(help="cpu, or cuda:24GiB with the memory of the GPU.")] = "cpu",
     memory: Annotated[str | None, typer.Option(help="A budget, as 8GiB.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of the CPU; by default as many as torch uses.")] = None,
@@ -44,7 +44,7 @@ def plan(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a network will cost before it runs, whether it fits, and what to do if not."""
+    """Show what a network costs before it runs, whether it fits, and what to do if not."""
     from foveal.planner import plan as make_plan
 
     found = make_plan(

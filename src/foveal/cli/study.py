@@ -14,31 +14,35 @@ from foveal.errors import UsageError
 
 def study(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One of them, or `all`; without, the list.")
+        str | None, typer.Argument(metavar="[NAME]", help="A study, or `all`; lists the studies if omitted.")
     ] = None,
     time: Annotated[
-        str | None, typer.Option(help="At most this long, as 5m; what is missing then goes on later.")
+        str | None, typer.Option(help="Time limit, such as 5m; the study can be resumed later.")
     ] = None,
-    data: Annotated[str | None, typer.Option(metavar="DATA", help="Other pictures than the study's own.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Training data, instead of the study's own.")
+    ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="How many; by default as many as the smallest effect of interest needs."),
+        typer.Option(min=1, help="Number of seeds; by default as many as the smallest effect of interest needs."),
     ] = None,
-    more: Annotated[int, typer.Option(min=0, help="Seeds in addition to those in the folder --out.")] = 0,
+    more: Annotated[int, typer.Option(min=0, help="Seeds to add to those in the folder --out.")] = 0,
     out: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="New, or of the same study: then it goes on.")
+        str | None, typer.Option(metavar="FOLDER", help="A new folder, or one of the same study to resume.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Answer questions about CNNs by experiments: each a claim, arms, seeds, intervals, and a verdict."""
+    """Run experiments about CNNs: each has a claim, arms, seeds, confidence intervals and a verdict."""
     clock = Clock.since_process_start(parse_duration(time)) if time else None
     if name is None:
         if time or data or seeds or more or out:
-            raise UsageError("which study?", hint="`foveal study` lists them; `foveal study all` runs all")
+            raise UsageError(
+                "no study is named", hint="`foveal study` lists the studies; `foveal study all` runs all of them"
+            )
         _list(json)
     elif name == "all":
         if data or seeds:
-            raise UsageError("`all` takes no --data and no --seeds", hint="each study has its own")
+            raise UsageError("--data and --seeds cannot be combined with `all`", hint="each study has its own")
         _all(out or "lab-notebook", clock, more, json)
     else:
         _one(name, clock, json, data=data, seeds=seeds, more=more, out=out)
@@ -46,10 +50,10 @@ def study(
 
 def _list(json: bool) -> None:
     from foveal.studies import NAMES, find
-    from foveal.studies.runner import measured
+    from foveal.studies.framework.runner import measured
 
-    known, studies = measured(), [find(n) for n in NAMES]
-    rows = [{"name": s.name, "claim": s.claim, "verdict": known.get(s.name, {}).get("verdict")} for s in studies]
+    results, studies = measured(), [find(n) for n in NAMES]
+    rows = [{"name": s.name, "claim": s.claim, "verdict": results.get(s.name, {}).get("verdict")} for s in studies]
     if json:
         put_json({"schema": 1, "studies": rows})
         return
@@ -58,44 +62,46 @@ def _list(json: bool) -> None:
         put(textwrap.fill(str(row["claim"]), 96, initial_indent="    ", subsequent_indent="    "))
 
 
-def _one(name: str, clock: Clock | None, json: bool, **how: Any) -> None:  # noqa: ANN401
+def _one(name: str, clock: Clock | None, json: bool, **options: Any) -> None:  # noqa: ANN401
     from foveal.studies import find
-    from foveal.studies.runner import PAGE, headline, run_study
+    from foveal.studies.framework.runner import PAGE, headline, run_study
 
-    path, content = run_study(find(name), clock=clock, progress=Terminal(), command=_command(name, how), **how)
+    path, content = run_study(
+        find(name), clock=clock, progress=Terminal(), command=_command(name, options), **options
+    )
     if json:
         put_json({**content, "folder": str(path)})
         return
     put(f"claim    {content['claim']}")
     put(f"verdict  {headline(content)}")
     for said in content["analysis"]["said"]:
-        put(f"said     “{said['sentence']}”: {said['verdict']}")
-    put(f"where    {path / PAGE}")
+        put(f"notebook “{said['sentence']}”: {said['verdict']}")
+    put(f"page     {path / PAGE}")
 
 
 def _all(out: str, clock: Clock | None, more: int, json: bool) -> None:
+    from foveal.studies.framework.runner import headline
     from foveal.studies.notebook import BUDGET, run_all
-    from foveal.studies.runner import headline
 
-    def tell(content: Any) -> None:  # noqa: ANN401
+    def report(content: Any) -> None:  # noqa: ANN401
         say(f"{content['name']}: {headline(content)}")
 
-    path, done = run_all(
+    path, contents = run_all(
         out,
         clock=clock or Clock.since_process_start(BUDGET),
         more=more,
         command=_command("all", {"out": out, "more": more}),
         progress=Terminal(),
-        on_each=tell,
+        on_each=report,
     )
     if json:
-        rows = [{"name": s["name"], "claim": s["claim"], "verdict": s["verdict"]} for s in done]
+        rows = [{"name": s["name"], "claim": s["claim"], "verdict": s["verdict"]} for s in contents]
         put_json({"schema": 1, "studies": rows, "folder": str(path)})
     else:
         put(str(path / "index.html"))
 
 
-def _command(name: str, how: dict[str, Any]) -> str:
-    """The words that were given, as they would be given again."""
-    options = " ".join(f"--{k} {v}" for k, v in how.items() if v)
-    return f"foveal study {name} {options}".rstrip()
+def _command(name: str, options: dict[str, Any]) -> str:
+    """The command line that repeats this call."""
+    given = " ".join(f"--{key} {value}" for key, value in options.items() if value)
+    return f"foveal study {name} {given}".rstrip()

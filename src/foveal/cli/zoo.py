@@ -70,5 +70,5 @@ def _one(card: Any, svg: Path | None, json: bool) -> None:  # noqa: ANN401
     for note in card.notes:
         put(textwrap.fill(note, _WIDTH, initial_indent="to know  ", subsequent_indent=" " * 9))
     shape = "×".join(map(str, card.input_shape))
-    put(f"\n{card.parameters:,} parameters, {card.macs:,} MACs for one picture of {shape}\n")
+    put(f"\n{card.parameters:,} parameters, {card.macs:,} MACs for one image of {shape}\n")
     put(layers_text(planned.layers))

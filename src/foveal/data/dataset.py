@@ -3,101 +3,105 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from foveal.config import TrainConfig
 from foveal.data.audit import audit
-from foveal.data.listing import Listing
-from foveal.data.pixels import check_unchanged
-from foveal.data.scan import Reading
-from foveal.data.split import as_side, make_split, read_sides
-from foveal.data.truth import truth_of
+from foveal.data.audit.scan import ScanOptions
+from foveal.data.images.pixels import check_unchanged
+from foveal.data.sources.listing import Listing
+from foveal.data.split.assign import make_split
+from foveal.data.split.split_csv import read_split, read_subsets
+from foveal.data.targets.registry import target_of
+from foveal.data.targets.target import Target
 from foveal.errors import DataError, Interrupted
 from foveal.files import read_json
-from foveal.values import SIDES, Dataset, Finding, ImageRecord, LeftOut, MaskRecord, Placed
+from foveal.values import Finding, Split
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What stage 1 hands on: the split, the target, and what the audit found.
+
+    Attributes:
+        name, root: short name of the data, and the folder that paths are shown relative to.
+        images: images that were named, read or not.
+        findings: of the audit.
+        split: every image with its subset.
+        target: what is to be learned about each image.
+    """
+
+    name: str
+    root: str
+    images: int
+    findings: tuple[Finding, ...]
+    split: Split
+    target: Target
+
+    @property
+    def task(self) -> str:
+        """The name of the target's task."""
+        return self.target.task
 
 
 def read_dataset(
-    listing: Listing, config: TrainConfig, reading: Reading, keep: Callable[[dict[str, Any]], None]
+    listing: Listing, config: TrainConfig, options: ScanOptions, keep: Callable[[dict[str, Any]], None]
 ) -> Dataset:
-    """Read, audit and split; `keep` is given the audit, as JSON-able values, before the split is tried.
+    """Read, audit and split.
+
+    Args:
+        listing: what the data names.
+        config: seed, `max_pixels`, and how to split.
+        options: caches, progress and time of the scan.
+        keep: is given the audit, as JSON-able values, before the split is tried.
 
     Raises:
-        DataError: when there is nothing to learn from.
+        DataError: when there is not enough to learn from.
         Interrupted: when the clock was stopped before two classes were read.
     """
-    previous = read_sides(Path(config.split_from) / "split.csv") if config.split_from else {}
-    found = audit(listing, max_pixels=config.max_pixels, reading=reading)
-    keep(found.to_dict())
-    if reading.clock.stopped and len(found.classes()) < 2:
-        reading.clock.check()
+    previous = read_subsets(Path(config.split_from) / "split.csv") if config.split_from else {}
+    audited = audit(listing, scan_options=replace(options, max_pixels=config.max_pixels))
+    keep(audited.to_dict())
+    if options.clock.stopped and len(audited.classes()) < 2:
+        options.clock.check()
         raise Interrupted("stopped before two classes were read: nothing was kept")
-    truth = listing.truth
     split = make_split(
-        found.records,
-        found.near,
-        found.left_out,
+        audited.records,
+        audited.near,
+        audited.excluded,
+        target=listing.target,
         seed=config.seed,
         previous=previous,
-        truth=truth,
         test=config.test,
     )
-    images = len(found.records) + len(found.left_out)
-    return Dataset(listing.name, listing.root, images, tuple(found.findings), split, truth.task)
+    images = len(audited.records) + len(audited.excluded)
+    return Dataset(listing.name, listing.root, images, tuple(audited.findings), split, listing.target)
 
 
 def reopen_dataset(run: Path) -> Dataset:
-    """Stage 1 of an earlier run, from its `audit.json` and `split.csv`, with every picture still what it was.
+    """Stage 1 of an earlier run, from its `audit.json` and `split.csv`, with every file still what it was.
 
     Raises:
-        DataError: when one of the files is missing or damaged, or pictures changed; they are named.
+        DataError: when one of the two is missing or damaged, or files changed; they are named.
     """
     try:
         audited = read_json(run / "audit.json")
-        with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-            rows = list(csv.DictReader(handle))
         findings = tuple(
             Finding(**{**f, "paths": tuple(tuple(group) for group in f["paths"])}) for f in audited["findings"]
         )
-        placed = tuple(
-            Placed(record_of(r), as_side(r["split"]), r["group"], r["note"]) for r in rows if r["split"] in SIDES
-        )
-        left_out = tuple(_left_out(r) for r in rows if r["split"] not in SIDES)
-        truth = truth_of(audited)
-        split = truth.reopened(placed, left_out)
-        dataset = Dataset(audited["data"], audited["root"], len(rows), findings, split, truth.task)
+        target = target_of(audited)
+        split = read_split(run / "split.csv", target)
+        images = len(split.placed) + len(split.excluded)
+        dataset = Dataset(audited["data"], audited["root"], images, findings, split, target)
     except OSError as error:
         raise DataError(
-            f"{error.filename}: {error.strerror}", hint="the run stopped too early: train anew"
+            f"{error.filename}: {error.strerror}", hint="the run stopped too early: start a new run"
         ) from None
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise DataError(f"{run}: audit.json or split.csv is damaged: {error}", hint="train anew") from None
-    check_unchanged([p.record for p in placed])
+        raise DataError(f"{run}: audit.json or split.csv is damaged: {error}", hint="start a new run") from None
+    records = [p.record for p in split.placed]
+    check_unchanged(file for r in records for file in [(r.path, r.sha256), *target.files(r)])
     return dataset
-
-
-def record_of(row: Mapping[str, str]) -> ImageRecord:
-    """What `split.csv` keeps of a picture; its measures are not asked for again."""
-    return ImageRecord(
-        path=row["path"],
-        label=row["label"] or None,
-        split=row["split"] if row["note"] == "given" else None,
-        group=row["group"],
-        sha256=row["sha256"],
-        width=0,
-        height=0,
-        file_time=0,
-        phash=0,
-        thumb=b"",
-        brightness=0.0,
-        contrast=0.0,
-        sharpness=0.0,
-        mask=MaskRecord(row["mask"], row["mask_sha256"], False, ()) if row.get("mask") else None,
-    )
-
-
-def _left_out(row: Mapping[str, str]) -> LeftOut:
-    reason, _, detail = row["note"].partition(": ")
-    return LeftOut(row["path"], reason, detail, row["label"] or None, row["sha256"])

@@ -1,6 +1,7 @@
-"""Leaf: a network compiled to a callable, and the probe that chooses which."""
+"""Leaf: a network compiled to a callable. The registry of engines, and the probe that chooses one."""
 
-from foveal.engines.base import Engine
+from foveal.engines.base import Engine, EngineSpec
 from foveal.engines.probe import choose_engine
+from foveal.engines.registry import register_engine
 
-__all__ = ["Engine", "choose_engine"]
+__all__ = ["Engine", "EngineSpec", "choose_engine", "register_engine"]

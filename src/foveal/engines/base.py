@@ -1,26 +1,29 @@
-"""What every engine can do, and the facts about this machine that name one."""
+"""What every engine can do, and what makes two of them give the same numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.machine import cpu_name
+from foveal.values import Backbone, Preprocess
 
 Pixels = NDArray[np.uint8]
 Features = NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """A frozen trunk, ready to run.
+    """A network, ready to run.
 
     Attributes:
         name: e.g. `openvino`.
-        precision: `f32` or `bf16`.
-        version: of the library underneath.
+        precision: `fp32` or `bf16`.
+        version: of the library that computes.
     """
 
     name: str
@@ -28,9 +31,9 @@ class Engine(Protocol):
     version: str
 
     def submit(self, pixels: Pixels) -> Future[Features]:
-        """Start on a batch `(N, H, W, 3)` of 8-bit RGB; the result is `(N, dimension)` in fp32.
+        """Start on a batch `(N, H, W, C)` of 8-bit images; the result is `(N, dimension)` in fp32.
 
-        A few batches may be under way at once; with more, the call waits.
+        A few batches may be in flight at once; with more, the call waits.
         """
         ...
 
@@ -39,18 +42,36 @@ class Engine(Protocol):
         ...
 
     def release(self) -> None:
-        """Give back what can be made again: the compiled network and its memory for batches."""
+        """Free what can be made again: the compiled network and its memory for batches."""
         ...
 
 
-def batch_for(engine: Engine) -> int:
-    """Pictures at once that suit an engine: in fp32 the maps of 8 stay near a processor, those of 32 do not.
+@dataclass(frozen=True)
+class EngineSpec:
+    """One way to compute the features of a backbone.
 
-    Lite0 on two cores, fp32: 181-183 pictures/s by 8, 155-168 by 32; bf16: 265 and 280.
+    Attributes:
+        name: unique, as in the decisions of a run: library and precision, `openvino-bf16`.
+        precision: `fp32` or `bf16`.
+        is_available: whether this machine can do it; costs next to nothing.
+        build: backbone, preprocessing of its input, and whether every stage, pooled, follows the features (see
+            `models.backbone_stages.pool_stages`) → the engine.
     """
-    return 8 if (engine.name, engine.precision) == ("openvino", "f32") else 32
+
+    name: str
+    precision: str
+    is_available: Callable[[], bool]
+    build: Callable[[Backbone, Preprocess, bool], Engine]
+
+
+def batch_for(engine: Engine) -> int:
+    """The batch size that suits an engine: in fp32 the maps of 8 images stay in a processor's cache, of 32 not.
+
+    Lite0 on two cores, fp32: 181-183 images/s by 8, 155-168 by 32; bf16: 265 and 280.
+    """
+    return 8 if (engine.name, engine.precision) == ("openvino", "fp32") else 32
 
 
 def key_of(engine: Engine) -> str:
-    """What makes two engines give the same numbers: name, version, precision, processor."""
+    """What two engines have in common that give the same numbers: name, version, precision, processor."""
     return f"{engine.name}-{engine.version}-{engine.precision}-{cpu_name()}"

@@ -1,7 +1,7 @@
-"""A whole network, trained here, compiled for the CPU: exported from torch once, kept, and held against torch.
+"""A whole network, trained here, compiled for the CPU: exported from torch once, cached, and compared with torch.
 
-A conversion takes some seconds, an answer of OpenVINO's a fraction of torch's. So the compiled form is kept by
-the content of the weights and the size of the input; with it no torch is imported at all.
+A conversion takes some seconds, a prediction of OpenVINO's a fraction of torch's. So the converted model is
+cached by the content of the weights and the size of the input; with it torch is not imported at all.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from foveal.engines.base import Engine, Features, Pixels
 from foveal.engines.openvino_engine import (
-    OnOpenVino,
-    converted_program,
+    CompiledModel,
+    cached_model,
+    convert_module,
     has_bf16,
-    intact,
-    kept,
+    is_intact,
     normalising,
     read,
     version,
 )
-from foveal.engines.probe import may_have_gpu
+from foveal.engines.torch_engine import may_have_gpu
 from foveal.errors import UsageError
 from foveal.files import cache_dir, digest_of, read_json, write_json
 from foveal.machine import cpu_name
@@ -34,7 +34,7 @@ from foveal.values import Preprocess
 if TYPE_CHECKING:
     import torch
 
-#: An engine is taken only when this share of torch's fp32 answers (the likeliest class) is its own, too.
+#: An engine is taken only when at least this share of its most likely classes are those of torch in fp32.
 SAME = 0.99
 
 Shape = tuple[int, int, int]
@@ -49,47 +49,47 @@ def network_engine(
     *,
     precision: str | None = None,
 ) -> tuple[Engine, str]:
-    """The fastest engine for a network whose answers are torch's; and why it was taken.
+    """The fastest engine for a network whose predictions are torch's; and why it was taken.
 
     Args:
-        network: gives the module, ready to answer: normalised `(N, C, H, W)` to logits `(N, K, …)`. It is asked
+        network: gives the module in evaluation mode: normalised `(N, C, H, W)` to logits `(N, K, …)`. It is called
             only when something has to be converted.
         sha256: of its weights and whatever else makes it what it is.
-        preprocess: mean and deviation are computed inside; its geometry is not looked at.
-        shape: `(H, W, C)` of the pictures, all of one size; their number is free.
-        pixels: gives some pictures `(N, H, W, C)`, 8 bits, to measure on; asked only when measuring.
-        precision: pins `f32` or `bf16`.
+        preprocess: mean and deviation are applied inside the engine; its geometry is ignored.
+        shape: `(H, W, C)` of the images, all of one size; the batch size is free.
+        pixels: gives some images `(N, H, W, C)`, 8 bits, to measure on; called only for a measurement.
+        precision: pins `fp32` or `bf16`.
 
     Raises:
-        UsageError: when that precision is not to be had here.
+        UsageError: when this machine does not have that precision.
     """
     if precision == "bf16" and not has_bf16():
-        raise UsageError("this processor computes no bf16 by itself", hint="leave --precision out")
+        raise UsageError("no engine computes bf16 on this machine", hint="leave --precision out")
     if may_have_gpu():
         return _torch(network, preprocess), "there is a GPU"
     folder = _folder(sha256, preprocess, shape)
-    model = kept(folder, "network.xml", lambda _: _exported(network(), shape))
+    model = cached_model(folder, "network.xml", lambda _: convert_module(network(), shape))
     measured = _read(folder / "measured.json")
     if measured is None or set(measured) != set(_precisions()):
         measured = _measured(network(), model, preprocess, shape, pixels())
         write_json(folder / "measured.json", measured)
     good = {p: m for p, m in measured.items() if m["same"] >= SAME and precision in (None, p)}
-    words = "; ".join(
+    reason = "; ".join(
         f"openvino-{p} {m['rate']:.1f}/s, same as torch {m['same']:.4f}" for p, m in measured.items()
     )
     if not good:
-        return _torch(network, preprocess), f"no other gives torch's answers: {words}"
+        return _torch(network, preprocess), f"no other gives torch's predictions: {reason}"
     chosen = max(good, key=lambda p: good[p]["rate"])
-    return _compiled(model, preprocess, shape, chosen), words
+    return _compiled(model, preprocess, shape, chosen), reason
 
 
 def is_ready(sha256: str, preprocess: Preprocess, shape: Shape) -> bool:
     """Whether a network of this content was converted for this size before."""
-    return intact(_folder(sha256, preprocess, shape))
+    return is_intact(_folder(sha256, preprocess, shape))
 
 
-def same_answers(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Share of the rows, or pixels, of two `(N, K, …)` whose likeliest class is the same."""
+def same_predictions(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Share of the rows, or pixels, of two `(N, K, …)` whose most likely class is the same."""
     return float((a.argmax(axis=1) == b.argmax(axis=1)).mean())
 
 
@@ -100,40 +100,28 @@ def _folder(sha256: str, preprocess: Preprocess, shape: Shape) -> Path:
 
 
 def _precisions() -> tuple[str, ...]:
-    return ("f32", "bf16") if has_bf16() else ("f32",)
+    return ("fp32", "bf16") if has_bf16() else ("fp32",)
 
 
 def _compiled(model: Path, preprocess: Preprocess, shape: Shape, precision: str) -> Engine:
-    return OnOpenVino(normalising(read(model), preprocess), shape, precision=precision)
-
-
-def _exported(module: torch.nn.Module, shape: Shape) -> Any:  # noqa: ANN401
-    """By way of `torch.export`, for any number of pictures of this size."""
-    import torch
-
-    height, width, channels = shape
-    example = torch.zeros(2, channels, height, width)
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    with torch.no_grad():
-        program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: batch},))
-    return converted_program(program)
+    return CompiledModel(normalising(read(model), preprocess), shape, precision=precision)
 
 
 def _measured(
     module: torch.nn.Module, model: Path, preprocess: Preprocess, shape: Shape, pixels: Pixels
 ) -> dict[str, dict[str, float]]:
-    """Precision → pictures a second, and the share of answers that are torch's."""
-    truth = _torch(lambda: module, preprocess, device="cpu")(pixels)
-    found = {}
+    """Precision → images a second, and the share of predictions that are torch's."""
+    expected = _torch(lambda: module, preprocess, device="cpu")(pixels)
+    measured = {}
     for precision in _precisions():
         engine = _compiled(model, preprocess, shape, precision)
-        answers: Features = engine(pixels)
+        logits: Features = engine(pixels)
         started = time.perf_counter()
         for _ in range(2):
             engine(pixels)
         rate = 2 * len(pixels) / (time.perf_counter() - started)
-        found[precision] = {"rate": rate, "same": same_answers(answers, truth)}
-    return found
+        measured[precision] = {"rate": rate, "same": same_predictions(logits, expected)}
+    return measured
 
 
 def _torch(network: Callable[[], torch.nn.Module], preprocess: Preprocess, *, device: str | None = None) -> Engine:
@@ -151,7 +139,7 @@ def _read(path: Path) -> dict[str, dict[str, float]] | None:
 
 
 def noise(shape: Shape, count: int = 1) -> Pixels:
-    """Something to measure engines on when no picture is at hand: soft blobs, not static."""
+    """Something to measure engines on when no image is at hand: soft blobs, not static."""
     from PIL import Image
 
     height, width, channels = shape

@@ -11,19 +11,26 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveal.engines.base import Features, Pixels
+from foveal.engines.base import EngineSpec, Features, Pixels
 from foveal.files import cache_dir, digest_of, read_json, sha256_of, write_json
-from foveal.models.backbones import load_trunk
+from foveal.models.backbones import load_feature_network
 from foveal.values import Backbone, Preprocess
+
+if TYPE_CHECKING:
+    import torch
+
+
+#: Our names of precisions → OpenVINO's.
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 @cache
 def _openvino() -> Any:  # noqa: ANN401
-    """OpenVINO without its telemetry, which would otherwise call home when imported."""
+    """OpenVINO without its telemetry, which would otherwise contact its server when imported."""
     if "openvino_telemetry" not in sys.modules:
         # Python's own way to say "not installed"; OpenVINO then uses its stub.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -43,17 +50,17 @@ def version() -> str:
 
 
 def has_bf16() -> bool:
-    """Whether this processor computes bfloat16 by itself."""
+    """Whether this processor has instructions for bfloat16."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-class OnOpenVino:
-    """A model on the CPU, one stream over all cores, two batches under way.
+class CompiledModel:
+    """A model on the CPU, one stream over all cores, two batches in flight.
 
     Args:
-        model: OpenVINO's, with 8-bit `(N, H, W, C)` pictures as its input.
+        model: OpenVINO's, with 8-bit images `(N, H, W, C)` as its input.
         shape: `(H, W, C)`.
-        precision: `f32` or `bf16`.
+        precision: `fp32` or `bf16`.
     """
 
     name = "openvino"
@@ -67,8 +74,7 @@ class OnOpenVino:
 
     def _compiled(self) -> Any:  # noqa: ANN401
         """A queue of requests to the compiled network: what takes the memory."""
-        options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": self.precision, "ENABLE_CPU_PINNING": False}
-        queue = _openvino().AsyncInferQueue(_core().compile_model(self._model, "CPU", options), 2)
+        queue = _openvino().AsyncInferQueue(_compile(self._model, self.precision), 2)
         queue.set_callback(_deliver)
         return queue
 
@@ -76,11 +82,11 @@ class OnOpenVino:
         """See `Engine.submit`.
 
         Raises:
-            ValueError: when the pictures have another shape than the engine was made for.
+            ValueError: when the images have another shape than the engine was made for.
         """
         if pixels.ndim != 4 or pixels.shape[1:] != self._shape:
             raise ValueError(
-                f"pixels of shape {pixels.shape}: this engine takes (N, {', '.join(map(str, self._shape))})"
+                f"images of shape {pixels.shape}: this engine takes (N, {', '.join(map(str, self._shape))})"
             )
         future: Future[Features] = Future()
         with self._lock:
@@ -98,23 +104,23 @@ class OnOpenVino:
         with self._lock:
             if self._queue is not None:
                 self._queue.wait_all()
-            self._queue = None  # compiled again when it is wanted: that takes a moment
+            self._queue = None  # compiled again when it is needed: that takes a moment
 
 
-class OpenVinoEngine(OnOpenVino):
-    """A frozen trunk on the CPU.
+class OpenVinoEngine(CompiledModel):
+    """A backbone on the CPU.
 
     Args:
-        backbone: the trunk.
+        backbone: what to compute.
         preprocess: how its input was made.
-        precision: `f32` or `bf16`.
-        stages: whether every stage, pooled, follows the features (see `models.segments.pooled`).
+        precision: `fp32` or `bf16`.
+        stages: whether every stage, pooled, follows the features (see `backbone_stages.pool_stages`).
     """
 
     def __init__(
-        self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "f32", stages: bool = False
+        self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "fp32", stages: bool = False
     ) -> None:
-        whole = _core().read_model(converted(backbone))
+        whole = _core().read_model(convert_backbone(backbone))
         model = normalising(_outputs(whole, preprocess, stages=stages), preprocess)
         super().__init__(model, (preprocess.size, preprocess.size, 3), precision=precision)
 
@@ -128,18 +134,18 @@ def _deliver(request: Any, userdata: tuple[Future[Features], float]) -> None:  #
 
 
 def _outputs(model: Any, preprocess: Preprocess, *, stages: bool) -> Any:  # noqa: ANN401
-    """The model with one output: the features, and behind them, if wanted, every stage in 2 × 2 places."""
+    """The model with one output: the features, followed, if wanted, by every stage in 2 × 2 cells."""
     ov = _openvino()
     ops = ov.opset13
     model.reshape([-1, 3, preprocess.size, preprocess.size])
     features, *maps = [model.get_results()[i].input_value(0) for i in range(len(model.outputs))]
-    places = [ops.adaptive_avg_pool(m, ops.constant([2, 2], dtype="int64")) for m in maps] if stages else []
-    rows = [ops.reshape(p, ops.constant([0, -1], dtype="int64"), special_zero=True) for p in places]
+    cells = [ops.adaptive_avg_pool(m, ops.constant([2, 2], dtype="int64")) for m in maps] if stages else []
+    rows = [ops.reshape(c, ops.constant([0, -1], dtype="int64"), special_zero=True) for c in cells]
     return ov.Model([ops.concat([features, *rows], 1) if rows else features], model.get_parameters(), "trunk")
 
 
 def normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
-    """The model with 8-bit `(N, H, W, 3)` pictures as input and the normalisation inside."""
+    """The model with 8-bit images `(N, H, W, C)` as input and the normalisation inside."""
     ov = _openvino()
     from openvino.preprocess import PrePostProcessor
 
@@ -151,45 +157,50 @@ def normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
     return steps.build()
 
 
-def converted(backbone: Backbone) -> Path:
-    """The trunk as OpenVINO's own model file in the cache, converted when it is not there or damaged."""
+def convert_backbone(backbone: Backbone) -> Path:
+    """The backbone as OpenVINO's own model file in the cache, converted when it is not there or damaged."""
     graph = sha256_of(backbone.graph) if backbone.graph is not None else None
     key = digest_of([backbone.name, backbone.weights_sha256, version(), graph, backbone.stage_dimension > 0])
     folder = cache_dir() / "models" / f"{backbone.name.replace('/', '-')}-{key}"
 
-    def convert(beside: Path) -> Any:  # noqa: ANN401
-        return _read_graph(backbone, beside) if backbone.graph is not None else _convert(backbone)
+    def convert(scratch: Path) -> Any:  # noqa: ANN401
+        return _read_graph(backbone, scratch) if backbone.graph is not None else _convert(backbone)
 
-    return kept(folder, "trunk.xml", convert)
+    return cached_model(folder, "trunk.xml", convert)
 
 
-def kept(folder: Path, name: str, make: Callable[[Path], Any]) -> Path:
-    """A model in OpenVINO's own form in a folder of the cache, made when it is not there or damaged.
+def cached_model(folder: Path, name: str, make: Callable[[Path], Any]) -> Path:
+    """A model in OpenVINO's own format in a folder of the cache, made when it is not there or damaged.
 
-    It comes to its place whole, with the hashes by which `intact` knows it: of two processes that make it at once
-    one keeps what the other made.
+    The folder appears whole, by one rename, with the hashes that `is_intact` checks: of two processes that make it
+    at once one keeps what the other made.
+
+    Args:
+        folder: of this model alone.
+        name: of the file, ending in `.xml`.
+        make: a folder for its temporary files → OpenVINO's model.
     """
-    if not intact(folder):
+    if not is_intact(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            target = beside / name
-            _openvino().save_model(make(beside), target, compress_to_fp16=False)
+            target = scratch / name
+            _openvino().save_model(make(scratch), target, compress_to_fp16=False)
             files = (target, target.with_suffix(".bin"))
-            write_json(beside / "hashes.json", {f.name: sha256_of(f) for f in files})
-            if not intact(folder):
+            write_json(scratch / "hashes.json", {f.name: sha256_of(f) for f in files})
+            if not is_intact(folder):
                 shutil.rmtree(folder, ignore_errors=True)
-                beside.rename(folder)
+                scratch.rename(folder)
         except OSError:
-            if not intact(folder):  # else another process was sooner
+            if not is_intact(folder):  # else another process was faster
                 raise
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
     return folder / name
 
 
-def intact(folder: Path) -> bool:
-    """Whether a model that was kept in this folder is still what was written."""
+def is_intact(folder: Path) -> bool:
+    """Whether the model in a folder of the cache is still what was written."""
     try:
         hashes = read_json(folder / "hashes.json")
         return bool(hashes) and all(sha256_of(folder / name) == digest for name, digest in hashes.items())
@@ -198,61 +209,90 @@ def intact(folder: Path) -> bool:
 
 
 def _read_graph(backbone: Backbone, folder: Path) -> Any:  # noqa: ANN401
-    """A graph whose weights lie in another file: ONNX wants the two side by side."""
+    """A graph whose weights lie in another file: ONNX needs both in one folder."""
     assert backbone.graph is not None and backbone.blob is not None
-    beside = folder / "source"
-    beside.mkdir(exist_ok=True)
+    source = folder / "source"
+    source.mkdir(exist_ok=True)
     try:
-        graph = Path(shutil.copy(backbone.graph, beside))
-        shutil.copy(backbone.blob, beside)
+        graph = Path(shutil.copy(backbone.graph, source))
+        shutil.copy(backbone.blob, source)
         model = _core().read_model(graph)
         model.validate_nodes_and_infer_types()
         return model
     finally:
-        # The weights are mapped, and a mapping outlives its name (not on Windows, where the copy stays).
-        shutil.rmtree(beside, ignore_errors=True)
+        # The weights are memory-mapped, which outlives the file's name (not on Windows, where the copy stays).
+        shutil.rmtree(source, ignore_errors=True)
 
 
 def _convert(backbone: Backbone) -> Any:  # noqa: ANN401
-    """Any torch trunk, by way of `torch.export`."""
+    """Any backbone in torch."""
+    size = backbone.preprocess.size
+    return convert_module(load_feature_network(backbone, maps=backbone.stage_dimension > 0), (size, size, 3))
+
+
+def convert_module(module: torch.nn.Module, shape: tuple[int, int, int]) -> Any:  # noqa: ANN401
+    """A module in torch as OpenVINO's model, by way of `torch.export`, for any number of images of one size.
+
+    Args:
+        module: normalised images `(N, C, H, W)` to whatever it gives.
+        shape: `(H, W, C)` of the images.
+    """
     import torch
 
-    size = backbone.preprocess.size
-    example = torch.zeros(2, 3, size, size)
+    height, width, channels = shape
+    example = torch.zeros(2, channels, height, width)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with torch.no_grad():
-        trunk = load_trunk(backbone, maps=backbone.stage_dimension > 0)
-        program = torch.export.export(trunk, (example,), dynamic_shapes=({0: batch},))
-    return _openvino().convert_model(program)
-
-
-def converted_program(program: Any) -> Any:  # noqa: ANN401
-    """What `torch.export` made, as OpenVINO's model."""
+        program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: batch},))
     return _openvino().convert_model(program)
 
 
 def read(path: Path) -> Any:  # noqa: ANN401
-    """A model file, as OpenVINO's model."""
+    """A model file as OpenVINO's model."""
     return _core().read_model(path)
 
 
-def beginning(backbone: Backbone, size: int, stage: int | None, precision: str) -> Callable[[Features], Features]:
-    """The beginning of a trunk on normalised pictures `(N, 3, size, size)`, one batch after the other.
+def leading_stages(
+    backbone: Backbone, size: int, stage: int | None, precision: str
+) -> Callable[[Features], Features]:
+    """The leading part of a backbone on normalised images `(N, 3, size, size)`, one batch after the other.
 
     Args:
-        backbone: whose stages are known.
-        size: side of the pictures, pixels.
+        backbone: of a known family.
+        size: side of the images, pixels.
         stage: the one whose map `(N, C, H, W)` is wanted, from 0; None for the features `(N, dimension)`.
-        precision: `f32` or `bf16`.
+        precision: `fp32` or `bf16`.
     """
-    model = _core().read_model(converted(backbone))
+    model = _core().read_model(convert_backbone(backbone))
     model.reshape([-1, 3, size, size])
     output = model.get_results()[0 if stage is None else 1 + stage].input_value(0)
-    part = _openvino().Model([output], model.get_parameters(), "beginning")
-    options = {"NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
-    compiled = _core().compile_model(part, "CPU", options)
+    compiled = _compile(_openvino().Model([output], model.get_parameters(), "beginning"), precision)
 
-    def run(pictures: Features) -> Features:
-        return np.array(compiled(pictures)[compiled.output(0)], dtype=np.float32)
+    def run(images: Features) -> Features:
+        return np.array(compiled(images)[compiled.output(0)], dtype=np.float32)
 
     return run
+
+
+def _compile(model: Any, precision: str) -> Any:  # noqa: ANN401
+    """One stream over all cores; two processes may share them, so threads are not pinned."""
+    options = {
+        "NUM_STREAMS": "1",
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+        "ENABLE_CPU_PINNING": False,
+    }
+    return _core().compile_model(model, "CPU", options)
+
+
+FP32 = EngineSpec(
+    "openvino-fp32",
+    "fp32",
+    lambda: True,
+    lambda backbone, preprocess, stages: OpenVinoEngine(backbone, preprocess, stages=stages),
+)
+BF16 = EngineSpec(
+    "openvino-bf16",
+    "bf16",
+    has_bf16,
+    lambda backbone, preprocess, stages: OpenVinoEngine(backbone, preprocess, precision="bf16", stages=stages),
+)

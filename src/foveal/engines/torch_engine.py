@@ -1,14 +1,17 @@
-"""torch on whatever it finds: CUDA, MPS, or the CPU in channels_last. Tested on a CPU only."""
+"""torch on CUDA, MPS, or the CPU in channels_last. Tested on a CPU only."""
 
 from __future__ import annotations
 
+import platform
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveal.engines.base import Features, Pixels
-from foveal.models.backbones import load_trunk
+from foveal.engines.base import EngineSpec, Features, Pixels
+from foveal.models.backbones import load_feature_network
 from foveal.values import Backbone, Preprocess
 
 if TYPE_CHECKING:
@@ -16,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class TorchEngine:
-    """A frozen trunk, or a network with its head, in torch: one worker, two batches under way.
+    """A backbone, or a network with its head, in torch: one worker thread.
 
     Args:
-        network: a backbone, or a network that gives one row a picture.
+        network: a backbone, or a network that gives one row for each image.
         preprocess: how its input was made.
-        precision: `f32` or `bf16`.
-        device: by default the first that is there.
+        precision: `fp32` or `bf16`.
+        device: by default the first that is available.
         stages: whether every stage of a backbone, pooled, follows the features.
     """
 
@@ -33,7 +36,7 @@ class TorchEngine:
         network: Backbone | torch.nn.Module,
         preprocess: Preprocess,
         *,
-        precision: str = "f32",
+        precision: str = "fp32",
         device: str | None = None,
         stages: bool = False,
     ) -> None:
@@ -43,8 +46,8 @@ class TorchEngine:
         self.device = device or best_device()
         self.version = f"{torch.__version__}-{self.device}"
         self._type = torch.bfloat16 if precision == "bf16" else torch.float32
-        module = network if isinstance(network, torch.nn.Module) else load_trunk(network, pooled=stages)
-        self._trunk = module.eval().to(self.device, self._type, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = network if isinstance(network, torch.nn.Module) else load_feature_network(network, pooled=stages)
+        self._module = module.eval().to(self.device, self._type, memory_format=torch.channels_last)  # type: ignore[call-overload]
         channels = preprocess.channels
         self._mean = torch.tensor(preprocess.mean[:channels], device=self.device).view(1, channels, 1, 1)
         self._std = torch.tensor(preprocess.std[:channels], device=self.device).view(1, channels, 1, 1)
@@ -59,7 +62,7 @@ class TorchEngine:
         return self.submit(pixels).result()
 
     def release(self) -> None:
-        """See `Engine.release`; on a CPU torch keeps nothing between batches."""
+        """See `Engine.release`. On a CPU torch holds nothing between batches."""
         import torch
 
         if self.device == "cuda":
@@ -70,15 +73,28 @@ class TorchEngine:
 
         with torch.inference_mode():
             batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float()
-            features = self._trunk(((batch - self._mean) / self._std).to(self._type))
+            features = self._module(((batch - self._mean) / self._std).to(self._type))
             result: Features = features.float().cpu().numpy()
         return result
 
 
 def best_device() -> str:
-    """`cuda`, `mps` or `cpu`: the first that is there."""
+    """`cuda`, `mps` or `cpu`: the first that is available."""
     import torch
 
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def may_have_gpu() -> bool:
+    """A guess that costs nothing: only torch could tell, and it takes seconds to import."""
+    return Path("/dev/nvidia0").exists() or (sys.platform == "darwin" and platform.machine() == "arm64")
+
+
+FP32 = EngineSpec(
+    "torch-fp32",
+    "fp32",
+    may_have_gpu,
+    lambda backbone, preprocess, stages: TorchEngine(backbone, preprocess, stages=stages),
+)

@@ -1,4 +1,4 @@
-"""Stage 2: a frozen trunk → features, cached on disk."""
+"""Stage 2: a frozen backbone → features, cached on disk."""
 
 from foveal.features.extract import Extractor, FeatureTable
 

@@ -1,4 +1,4 @@
-"""Pictures → features of one view, none of them computed twice."""
+"""Images → features of one view, none of them computed twice."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.clock import Clock
+from foveal.clock import Deadline
 from foveal.config import MAX_PIXELS
-from foveal.data.decode import DECODING
-from foveal.data.pixels import read_rendered
-from foveal.data.spool import Spool
+from foveal.data.images.decode import DECODING
+from foveal.data.images.pixels import read_rendered
+from foveal.data.images.render_cache import RenderCache
 from foveal.engines import Engine
 from foveal.engines.base import Features, Pixels, key_of
 from foveal.errors import UnreadableImage
@@ -28,8 +28,8 @@ class FeatureTable:
 
     Attributes:
         rows: SHA-256 → `(dimension,)`.
-        computed: how many were computed now, not found in the cache.
-        changed: paths whose content is no longer what the audit read.
+        computed: how many were not in the cache and had to be computed.
+        changed: paths whose content is no longer what the audit read; they have no row.
     """
 
     rows: dict[str, NDArray[np.float32]]
@@ -39,32 +39,40 @@ class FeatureTable:
     def take(
         self, batch: Sequence[tuple[ImageRecord, NDArray[np.float32] | UnreadableImage]], cache: FeatureCache
     ) -> None:
-        """Rows that were just computed, each view's first; they go into the cache, too."""
-        for record, found in batch:
-            if isinstance(found, UnreadableImage):
+        """Add rows `(1, dimension)` that were just computed, to the cache as well."""
+        for record, result in batch:
+            if isinstance(result, UnreadableImage):
                 self.changed.append(record.path)
             else:
-                self.rows[record.sha256] = found[0]
-                cache.add(record.sha256, found[0])
+                self.rows[record.sha256] = result[0]
+                cache.add(record.sha256, result[0])
                 self.computed += 1
 
     def of(self, records: Sequence[ImageRecord]) -> Features:
-        """The vectors of these records, `(N, dimension)`."""
+        """The vectors of these records, `(N, dimension)`.
+
+        Raises:
+            KeyError: for a record without a row.
+        """
         return np.stack([self.rows[r.sha256] for r in records])
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """Everything about *how* features are computed; `run` then takes the pictures.
+    """How features are computed; `run` computes them.
 
     Attributes:
-        stages: whether the engine gives every stage behind the features.
+        backbone, preprocess, engine: the frozen network, its input, and what computes it.
+        render_cache: rendered images of the audit, where there are any.
+        max_pixels: images with more pixels are refused.
+        cache: whether features are kept on disk.
+        stages: whether the engine appends the pooled features of all stages to the last ones.
     """
 
     backbone: Backbone
     preprocess: Preprocess
     engine: Engine
-    spool: Spool | None = None
+    render_cache: RenderCache | None = None
     max_pixels: int = MAX_PIXELS
     cache: bool = True
     stages: bool = False
@@ -74,18 +82,16 @@ class Extractor:
         records: Sequence[ImageRecord],
         *,
         view: str = "plain",
-        clock: Clock,
-        reserve: float = 0.0,
+        deadline: Deadline,
         on_each: Callable[[int], None] = lambda _: None,
     ) -> FeatureTable:
-        """The features of all records, in their order until the time is up.
+        """The features of all records, in order, until the deadline.
 
         Args:
-            records: what to look at; equal content is computed once.
+            records: the images; equal content is computed once.
             view: one of `render.VIEWS`.
-            clock: the budget; `reserve` seconds of it are kept for later stages.
-            reserve: seconds.
-            on_each: called with the number of pictures done since the last call.
+            deadline: no further batch is computed once it has passed.
+            on_each: called with the number of images done since the last call.
         """
         space = [
             DECODING,
@@ -103,16 +109,16 @@ class Extractor:
         on_each(len(records) - len(wanted) + len(table.rows))
         todo = [r for r in wanted if r.sha256 not in table.rows]
         try:
-            with closing(batches(todo, self.read, self.engine, (view,))) as made:
-                for batch in made:
+            with closing(batches(todo, self.read, self.engine, (view,))) as computed:
+                for batch in computed:
                     table.take(batch, cache)
                     on_each(len(batch))
-                    if clock.left(reserve=reserve) <= 0:
+                    if deadline.passed:
                         break
         finally:
             cache.flush()
         return table
 
     def read(self, record: ImageRecord) -> Pixels:
-        """One rendered picture; see `read_rendered`."""
-        return read_rendered(record, self.preprocess, self.spool, max_pixels=self.max_pixels)
+        """One rendered image; see `read_rendered`."""
+        return read_rendered(record, self.preprocess, self.render_cache, max_pixels=self.max_pixels)

@@ -1,4 +1,4 @@
-"""Decode ahead, compute behind: pictures in, feature vectors out, in order and in constant memory."""
+"""Images → feature vectors, in order and in constant memory: threads decode ahead of the engine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.decode import quiet
-from foveal.data.render import seen_as
+from foveal.data.images.decode import quiet
+from foveal.data.images.render import apply_view
 from foveal.engines import Engine
 from foveal.engines.base import Pixels, batch_for
 from foveal.errors import UnreadableImage
 from foveal.machine import cores
 
-_UNDER_WAY = 2  # batches with the engine
-_AHEAD = 96  # pictures that are decoded before they are asked for
+_IN_FLIGHT = 2  # batches that the engine computes while the next one is prepared
+_AHEAD = 96  # images that are decoded ahead of the engine
 
 T = TypeVar("T")
 
@@ -33,36 +33,36 @@ class _Batch(Generic[T]):
 
     def results(self) -> list[tuple[T, NDArray[np.float32] | UnreadableImage]]:
         computed = iter(np.stack([v.result() for v in self.views], axis=1)) if self.views else iter(())
-        return [(item, next(computed) if refusal is None else refusal) for item, refusal in self.items]
+        return [(item, next(computed) if error is None else error) for item, error in self.items]
 
 
 def batches(
     items: Iterable[T], read: Callable[[T], Pixels], engine: Engine, views: Sequence[str]
 ) -> Generator[list[tuple[T, NDArray[np.float32] | UnreadableImage]]]:
-    """Feature vectors `(V, dimension)` of all items, batch by batch, in order.
+    """Feature vectors of all items, one per view, batch by batch, in order.
 
     Args:
-        items: anything; taken as they are needed.
-        read: an item's rendered picture, `(size, size, 3)`; called in threads.
-        engine: computes.
-        views: looks at each picture, from one decoding.
+        items: of any type; consumed as they are needed.
+        read: item → rendered image `(size, size, 3)`; called in threads.
+        engine: computes the features.
+        views: names of the views that are made of each image; see `render.VIEWS`.
 
     Yields:
-        Lists of (item, features), with the refusal instead where `read` raised `UnreadableImage`.
+        Lists of (item, features `(V, dimension)`); where `read` raised `UnreadableImage`, the error instead.
     """
-    under_way: deque[_Batch[T]] = deque()
-    at_once = batch_for(engine)
-    # Closed by hand: what is raised while a forgotten generator is cleaned away (the second Ctrl-C, say) is lost.
+    in_flight: deque[_Batch[T]] = deque()
+    batch_size = batch_for(engine)
+    # Closed explicitly: exceptions raised while an abandoned generator is finalized (the second Ctrl-C) are lost.
     with closing(_read_ahead(items, read)) as source:
-        while chunk := list(islice(source, at_once)):
-            good = [p for _, p in chunk if not isinstance(p, UnreadableImage)]
-            pixels = np.stack(good) if good else None
-            futures = [engine.submit(seen_as(pixels, v)) for v in views] if pixels is not None else []
-            refusals = [(item, p if isinstance(p, UnreadableImage) else None) for item, p in chunk]
-            under_way.append(_Batch(refusals, futures))
-            if len(under_way) > _UNDER_WAY:
-                yield under_way.popleft().results()
-    for batch in under_way:
+        while chunk := list(islice(source, batch_size)):
+            readable = [p for _, p in chunk if not isinstance(p, UnreadableImage)]
+            pixels = np.stack(readable) if readable else None
+            futures = [engine.submit(apply_view(pixels, v)) for v in views] if pixels is not None else []
+            errors = [(item, p if isinstance(p, UnreadableImage) else None) for item, p in chunk]
+            in_flight.append(_Batch(errors, futures))
+            if len(in_flight) > _IN_FLIGHT:
+                yield in_flight.popleft().results()
+    for batch in in_flight:
         yield batch.results()
 
 
@@ -79,7 +79,7 @@ def _read_ahead(items: Iterable[T], read: Callable[[T], Pixels]) -> Generator[tu
                 item, future = ahead.popleft()
                 try:
                     yield item, future.result()
-                except UnreadableImage as refusal:
-                    yield item, refusal
+                except UnreadableImage as error:
+                    yield item, error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

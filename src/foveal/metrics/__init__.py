@@ -1,4 +1,4 @@
-"""Leaf: pure functions from answers to figures, each with its interval."""
+"""Leaf: pure functions from predictions to figures, with their intervals."""
 
 from foveal.metrics.classification import classification_figures, expected_calibration_error
 from foveal.metrics.intervals import bootstrap, wilson

@@ -1,4 +1,4 @@
-"""Figures of a classifier on labelled pictures."""
+"""Figures of a classifier on labelled images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Labels = NDArray[np.int64]
 
 
 def classification_figures(probabilities: Array, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
-    """All figures of one measurement, as `summary.json` shows them.
+    """All figures of one evaluation, as `summary.json` shows them.
 
     Args:
         probabilities: `(N, K)`.
@@ -23,21 +23,21 @@ def classification_figures(probabilities: Array, labels: Labels, classes: Sequen
         classes: K names.
 
     Returns:
-        With no pictures, `n` is 0 and every figure is None.
+        Without images, `n` is 0 and every figure is None.
     """
     n, k = len(labels), len(classes)
     matrix = confusion(labels, probabilities.argmax(axis=1) if n else labels, k)
-    right = int(np.trace(matrix))
+    correct = int(np.trace(matrix))
     per_class = [{"label": c, **row} for c, row in zip(classes, per_class_figures(matrix), strict=True)]
     true = probabilities[np.arange(n), labels].astype(np.float64)
-    answers = probabilities.argmax(axis=1) if n else labels
+    predictions = probabilities.argmax(axis=1) if n else labels
     return {
         "n": n,
-        "accuracy": right / n if n else None,
-        "accuracy_ci95": wilson(right, n),
+        "accuracy": correct / n if n else None,
+        "accuracy_ci95": wilson(correct, n),
         "balanced_accuracy": balanced_accuracy(matrix),
         "macro_f1": macro_f1(matrix) if n else None,
-        "macro_f1_ci95": bootstrap(lambda i: macro_f1(confusion(labels[i], answers[i], k)), n),
+        "macro_f1_ci95": bootstrap(lambda i: macro_f1(confusion(labels[i], predictions[i], k)), n),
         "log_loss": float(-np.log(np.maximum(true, 1e-7)).mean()) if n else None,
         "ece": expected_calibration_error(probabilities, labels),
         "per_class": per_class,
@@ -45,23 +45,23 @@ def classification_figures(probabilities: Array, labels: Labels, classes: Sequen
     }
 
 
-def confusion(labels: Labels, answers: Labels, k: int) -> NDArray[np.int64]:
-    """`(K, K)`: rows are true classes, columns answers."""
-    return np.bincount(labels * k + answers, minlength=k * k).reshape(k, k)
+def confusion(labels: Labels, predictions: Labels, k: int) -> NDArray[np.int64]:
+    """`(K, K)`: rows are true classes, columns predictions."""
+    return np.bincount(labels * k + predictions, minlength=k * k).reshape(k, k)
 
 
 def per_class_figures(matrix: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Precision, recall, F1 and the interval of the recall, a class. Undefined ones are None."""
+    """Precision, recall, F1 and the interval of the recall for each class; None where undefined."""
     rows = []
     for i, hit in enumerate(np.diag(matrix).tolist()):
-        support, answered = int(matrix[i].sum()), int(matrix[:, i].sum())
+        support, predicted = int(matrix[i].sum()), int(matrix[:, i].sum())
         rows.append(
             {
                 "n": support,
-                "precision": hit / answered if answered else None,
+                "precision": hit / predicted if predicted else None,
                 "recall": hit / support if support else None,
                 "recall_ci95": wilson(hit, support),
-                "f1": 2 * hit / (support + answered) if support + answered else None,
+                "f1": 2 * hit / (support + predicted) if support + predicted else None,
             }
         )
     return rows
@@ -75,7 +75,7 @@ def balanced_accuracy(matrix: NDArray[np.int64]) -> float | None:
 
 
 def macro_f1(matrix: NDArray[np.int64]) -> float:
-    """Mean F1 over the classes that occur, as truth or as answer (as scikit-learn has it)."""
+    """Mean F1 over the classes that occur, as target or as prediction (as in scikit-learn)."""
     total = matrix.sum(axis=0) + matrix.sum(axis=1)
     seen = total > 0
     return float((2 * np.diag(matrix)[seen] / total[seen]).mean())

@@ -1,4 +1,4 @@
-"""Confidence intervals: how far a figure from a finite test set can be trusted."""
+"""Confidence intervals: how precise a figure from a finite test set is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def wilson(right: int, total: int, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Wilson's score interval for a proportion (Wilson 1927); None when nothing was counted."""
+    """Wilson's score interval for a proportion (Wilson 1927); None when the total is 0."""
     if total == 0:
         return None
     z = _normal_quantile(confidence)
@@ -28,8 +28,8 @@ def bootstrap(
     """Percentile bootstrap, 95 % (Efron 1979).
 
     Args:
-        figure: the figure of the pictures at these positions.
-        total: how many pictures there are.
+        figure: the figure of the images at these positions.
+        total: number of images.
         rounds: resamples.
         seed: of the resampling.
     """

@@ -1,7 +1,8 @@
-"""MODEL, as every verb takes it: the one place that knows what a model's name may be.
+"""MODEL, as every verb takes it, and in one place what it may be.
 
-In this order: `model:NAME` (ships in the package), a run folder or bundle, an `.onnx` file,
-`package.module:function`, a zoo name, a timm name, a sketch (see `sketch.py`).
+The forms are tried in the order of `FORMS`: `model:NAME` (ships in the package), a run folder or bundle, an
+`.onnx` file, `torchvision:NAME`, `package.module:function`, a zoo name, a sketch (see `sketch.py`), a backbone
+(`lite0`, or of a registered source), a timm name, a torchvision name.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ import importlib
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from foveal.errors import BundleError, UnknownName, UsageError
 from foveal.files import read_json
 from foveal.models import sketch
+from foveal.models.shipped import PREFIX, bundle_folder, shipped_folder
+from foveal.models.sources import SOURCES
+from foveal.models.sources.packaged import PACKAGED
+from foveal.models.sources.timm_cache import TimmCache, bare_name, is_timm_model
 from foveal.values import Manifest
 
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["bundle", "onnx", "function", "zoo", "timm", "sketch"]
+Kind = Literal["bundle", "onnx", "function", "zoo", "backbone", "timm", "torchvision", "sketch"]
+_TORCHVISION = "torchvision:"
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,10 @@ class Resolved:
     """What a MODEL is, before it is built.
 
     Attributes:
-        kind: which of the forms it has.
+        kind: which form it has.
         name: as it was given.
-        build: makes the network with fresh weights, for pictures `(C, H, W)`.
-        input: what it expects of a picture, where it says so.
+        build: makes the network with fresh weights, for images `(C, H, W)`.
+        input: `(C, H, W)` of the images that it takes, where that is known.
         path: of a bundle's folder or an `.onnx` file.
     """
 
@@ -51,38 +57,36 @@ def resolve(name: str | os.PathLike[str], *, classes: int = 1000) -> Resolved:
 
     Args:
         name: see the top of this file.
-        classes: outputs of a network that is made anew (zoo, timm).
+        classes: outputs of a network with fresh weights (zoo, timm, torchvision).
 
     Raises:
         UnknownName: with the nearest known name.
-        UsageError: for a sketch with a mistake, shown by a caret, or a function that can't be imported.
+        UsageError: for a sketch with a mistake, marked by a caret, or a function that can't be imported.
         BundleError: for a folder without a model.
     """
     text = os.fspath(name)
-    for form in (_shipped, _folder, _onnx, _function):
-        found = form(text)
-        if found:
-            return found
-    return _named(text, classes)
+    for form in FORMS:
+        resolved = form(text, classes)
+        if resolved:
+            return resolved
+    import timm
+
+    raise UnknownName(
+        "model", text, [*_zoo_names(), *_backbone_names(), *timm.list_models(), *_torchvision_names()]
+    )
 
 
-def _shipped(text: str) -> Resolved | None:
-    if not text.startswith("model:"):
-        return None
-    shelf = Path(str(resources.files("foveal.models"))) / "shipped"
-    known = sorted(f.name for f in shelf.iterdir() if (f / "bundle.json").is_file())
-    if text.removeprefix("model:") not in known:
-        raise UnknownName("model", text.removeprefix("model:"), known)
-    return _bundle(text, shelf / text.removeprefix("model:"))
+def _shipped(text: str, _: int) -> Resolved | None:
+    return _bundle(text, shipped_folder(text)) if text.startswith(PREFIX) else None
 
 
-def _folder(text: str) -> Resolved | None:
+def _folder(text: str, _: int) -> Resolved | None:
     path = Path(text)
     if not text or not path.is_dir():
         return None
-    folder = path / "model" if (path / "model").is_dir() else path
+    folder = bundle_folder(path)
     if path.name == text and not (folder / "bundle.json").exists():
-        return None  # a folder that happens to be called as a network is
+        return None  # a folder that happens to have the name of a network
     return _bundle(text, folder)
 
 
@@ -99,41 +103,36 @@ def _bundle(text: str, folder: Path) -> Resolved:
 
         if manifest.network is not None:
             return network(manifest.network)
-        return _headed(str(manifest.backbone), len(manifest.classes) + manifest.outside)
+        from foveal.models.backbones import bare_network
+
+        return bare_network(str(manifest.backbone), classes=len(manifest.classes) + manifest.outside).train()
 
     return Resolved("bundle", text, build, shape, folder)
 
 
-def _headed(backbone: str, classes: int) -> nn.Module:
-    """A backbone with a linear head: as a frozen run's bundle answers."""
-    import timm
-
-    return _timm_module(timm.create_model(_TIMM_NAMES.get(backbone, backbone), num_classes=classes))
-
-
-def _onnx(text: str) -> Resolved | None:
+def _onnx(text: str, _: int) -> Resolved | None:
     if not text.endswith(".onnx"):
         return None
     path = Path(text)
     if not path.is_file():
-        raise UsageError(f"{text}: there is no such file", hint="give the path of an .onnx file")
+        raise UsageError(f"{text}: no such file", hint="give the path of an .onnx file")
     from foveal.models.onnx_graph import OnnxNetwork, read
 
     graph, shape = read(path)
     return Resolved("onnx", text, lambda _: OnnxNetwork(graph, path.parent), shape, path)
 
 
-def _function(text: str) -> Resolved | None:
+def _function(text: str, _: int) -> Resolved | None:
     module_name, colon, function_name = text.partition(":")
     if not colon or not all(part.isidentifier() for part in module_name.split(".")):
         return None
     if not function_name.isidentifier():
         raise UsageError(f"{text}: no function is named after the colon", hint="as in torchvision.models:resnet18")
-    found = _imported(text, module_name, function_name)
-    return Resolved("function", text, lambda shape: _called(text, found, shape))
+    function = _import_function(text, module_name, function_name)
+    return Resolved("function", text, lambda _: _call(text, function))
 
 
-def _imported(text: str, module_name: str, function_name: str) -> Callable[..., Any]:
+def _import_function(text: str, module_name: str, function_name: str) -> Callable[..., Any]:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -143,7 +142,7 @@ def _imported(text: str, module_name: str, function_name: str) -> Callable[..., 
             f"{text}: {error}", hint="is the package installed, or the file in this folder?"
         ) from None
     except Exception as error:
-        raise UsageError(f"{text}: {type(error).__name__}: {error}", hint="mend that module first") from error
+        raise UsageError(f"{text}: {type(error).__name__}: {error}", hint="correct that module first") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
@@ -151,7 +150,7 @@ def _imported(text: str, module_name: str, function_name: str) -> Callable[..., 
     return function  # type: ignore[no-any-return]
 
 
-def _called(text: str, function: Callable[..., Any], shape: tuple[int, int, int]) -> nn.Module:
+def _call(text: str, function: Callable[..., Any]) -> nn.Module:
     from torch import nn
 
     needed = [
@@ -161,63 +160,126 @@ def _called(text: str, function: Callable[..., Any], shape: tuple[int, int, int]
     ]
     if needed:
         raise UsageError(
-            f"{text} wants arguments: {', '.join(needed)}", hint="give a function that can do without"
+            f"{text} needs arguments: {', '.join(needed)}", hint="give a function without required arguments"
         )
     try:
         module = function()
     except Exception as error:
-        raise UsageError(f"{text}: {type(error).__name__}: {error}", hint="mend that function first") from error
+        raise UsageError(f"{text}: {type(error).__name__}: {error}", hint="correct that function first") from error
     if not isinstance(module, nn.Module):
-        raise UsageError(f"{text} gives {type(module).__name__}", hint="it should return a torch.nn.Module")
+        raise UsageError(f"{text} returns {type(module).__name__}", hint="it should return a torch.nn.Module")
     return module
 
 
-#: Names of foveal's own for networks of timm's.
-_TIMM_NAMES = {"lite0": "tf_efficientnet_lite0"}
+def _zoo(text: str, classes: int) -> Resolved | None:
+    if text not in _zoo_names():
+        return None
+    from foveal.models import zoo
+
+    return Resolved(
+        "zoo",
+        text,
+        lambda shape: zoo.create(text, classes=classes, channels=shape[0]),
+        zoo.card(text).input_shape,
+    )
 
 
-def _named(text: str, classes: int) -> Resolved:
-    zoo = _zoo_names()
-    if text in zoo:
-        published = importlib.import_module("foveal.models.zoo").card(text).input_shape
-        return Resolved("zoo", text, lambda shape: _from_zoo(text, classes, shape[0]), published)
-    if sketch.looks_like_sketch(text):
-        sketch.parse(text)
-        return Resolved("sketch", text, lambda shape: sketch.build(text, shape))
+def _sketch(text: str, _: int) -> Resolved | None:
+    if not sketch.looks_like_sketch(text):
+        return None
+    sketch.parse(text)
+    return Resolved("sketch", text, lambda shape: sketch.build(text, shape))
+
+
+def _backbone(text: str, classes: int) -> Resolved | None:
+    """What a source has under a name of its own. A packaged one is a network of timm's."""
+    if text in PACKAGED:
+        return _timm_network(text, PACKAGED[text].architecture, classes)
+    source = next((s for s in SOURCES if not isinstance(s, TimmCache) and s.has(text)), None)
+    if source is None:
+        return None
+    return Resolved("backbone", text, lambda _: source.architecture(text, classes=classes).train())
+
+
+def _timm(text: str, classes: int) -> Resolved | None:
+    return _timm_network(text, bare_name(text), classes) if is_timm_model(text) else None
+
+
+def _timm_network(text: str, name: str, classes: int) -> Resolved:
     import timm
 
-    bare = _TIMM_NAMES.get(text, text.removeprefix("timm/"))
-    if not timm.is_model(bare.partition(".")[0]):
-        raise UnknownName("model", text, [*zoo, *_TIMM_NAMES, *timm.list_models()])
-    config = timm.models.get_pretrained_cfg(bare.partition(".")[0])
-    given = config.input_size if config is not None else None
+    config = timm.models.get_pretrained_cfg(name.partition(".")[0])
+    published = config.input_size if config is not None else None
 
     def build(shape: tuple[int, int, int]) -> nn.Module:
         arguments = {"num_classes": classes} | ({"in_chans": shape[0]} if shape[0] != 3 else {})
+        network: nn.Module
         try:
-            return _timm_module(timm.create_model(bare, **arguments, img_size=shape[1:]))
+            network = timm.create_model(name, **arguments, img_size=shape[1:])
         except TypeError:  # convolutional networks take any size
-            return _timm_module(timm.create_model(bare, **arguments))
+            network = timm.create_model(name, **arguments)
+        return network
 
-    return Resolved("timm", text, build, tuple(given) if given else None)
+    return Resolved("timm", text, build, tuple(published) if published else None)
 
 
-def _timm_module(module: Any) -> nn.Module:  # noqa: ANN401
-    network: nn.Module = module
-    return network
+def _torchvision_prefixed(text: str, classes: int) -> Resolved | None:
+    if not text.startswith(_TORCHVISION):
+        return None
+    name = text.removeprefix(_TORCHVISION)
+    if name not in _torchvision_names():
+        raise UnknownName("torchvision model", name, _torchvision_names())
+    return _torchvision_network(text, name, classes)
+
+
+def _torchvision(text: str, classes: int) -> Resolved | None:
+    return _torchvision_network(text, text, classes) if text in _torchvision_names() else None
+
+
+def _torchvision_network(text: str, name: str, classes: int) -> Resolved:
+    from torchvision import models
+
+    side = models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
+
+    def build(shape: tuple[int, int, int]) -> nn.Module:
+        if shape[0] != 3:
+            raise UsageError(f"{text} takes 3 channels, not {shape[0]}", hint=f"--input 3x{side}x{side}")
+        with warnings.catch_warnings():  # two of them announce that their initial weights may change
+            warnings.simplefilter("ignore", FutureWarning)
+            network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+        return network
+
+    return Resolved("torchvision", text, build, (3, side, side))
 
 
 def _zoo_names() -> tuple[str, ...]:
-    try:
-        zoo = importlib.import_module("foveal.models.zoo")
-        names: tuple[str, ...] = zoo.names()
-    except (ImportError, AttributeError):
-        return ()
+    from foveal.models import zoo
+
+    return zoo.names()
+
+
+def _backbone_names() -> list[str]:
+    return [name for source in SOURCES if not isinstance(source, TimmCache) for name in source.names()]
+
+
+def _torchvision_names() -> list[str]:
+    """Of torchvision's classifiers."""
+    from torchvision import models
+
+    names: list[str] = models.list_models(module=models)
     return names
 
 
-def _from_zoo(name: str, classes: int, channels: int) -> nn.Module:
-    module: nn.Module = importlib.import_module("foveal.models.zoo").create(
-        name, classes=classes, channels=channels
-    )
-    return module
+#: One function a form, in order: each gives None for what does not have its form.
+FORMS: tuple[Callable[[str, int], Resolved | None], ...] = (
+    _shipped,
+    _folder,
+    _onnx,
+    _torchvision_prefixed,
+    _function,
+    _zoo,
+    _sketch,
+    _backbone,
+    _timm,
+    _torchvision,
+)

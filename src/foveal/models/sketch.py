@@ -4,7 +4,7 @@ Tokens are joined by `-`. `convN` has N filters, `kN` sets the kernel's side (3)
 groups (1); convolutions pad so that stride 1 keeps the size ("same"), or not at all with `valid` at the end.
 `pool2` and `avg2` pool by the maximum and the mean (stride as the window, or `sN`), `gap` over all places.
 `dense64` is a fully connected layer, `drop0.5` dropout; `relu`, `bn` (batch normalisation), `lrn` (local response
-normalisation) and `flatten` stand for themselves.
+normalisation) and `flatten` mean themselves.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HINT = "conv100k3s2, conv64valid, dense64, pool2, avg2, drop0.5, relu, bn, lrn,
 
 @dataclass(frozen=True)
 class Token:
-    """One layer of a sketch: its word, numbers by letter, and where it stands in the text."""
+    """One layer of a sketch: its word, numbers by letter, and its position in the text."""
 
     kind: str
     numbers: dict[str, int]
@@ -95,10 +95,10 @@ def build(text: str, shape: tuple[int, int, int]) -> nn.Sequential:
 
     Args:
         text: the sketch.
-        shape: channels, height, width of a picture.
+        shape: channels, height, width of an image.
 
     Raises:
-        UsageError: for a wrong token, or one that can't stand where it does; with a caret under it.
+        UsageError: for a wrong token, or one in an impossible position; with a caret under it.
     """
     from collections import OrderedDict
 

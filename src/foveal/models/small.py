@@ -1,4 +1,4 @@
-"""Convolutional networks for small pictures, up to about 64 pixels: 3 × 3 convolutions in stages, nothing else."""
+"""Convolutional networks for small images, up to about 64 pixels: 3 × 3 convolutions in stages, nothing else."""
 
 from __future__ import annotations
 
@@ -22,21 +22,8 @@ class Convolution(nn.Module):
         return result
 
 
-class Residual(nn.Module):
-    """Two convolutions beside an identity (He et al. 2015), without a ReLU on the sum."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(Convolution(width, width), Convolution(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, width, H, W)` to the same shape."""
-        result: Tensor = x + self.inner(x)
-        return result
-
-
 class SmallNet(nn.Module):
-    """Stages of convolutions, a max pooling of 2 between stages, the maximum over all places, a linear layer.
+    """Stages of convolutions, a max pooling of 2 between stages, the maximum over all positions, a linear layer.
 
     Args:
         channels: of the input.
@@ -44,7 +31,6 @@ class SmallNet(nn.Module):
         stages: the widths of each stage's convolutions; `[[32, 32], [64, 64]]`.
         kernel, stride: of the first convolution, which always computes in fp32: with one input channel
             it is cheap, and half precision is least exact there.
-        residual: a residual block at the end of all stages but the first.
         dropout: before the linear layer.
     """
 
@@ -56,7 +42,6 @@ class SmallNet(nn.Module):
         stages: Sequence[Sequence[int]],
         kernel: int = 3,
         stride: int = 1,
-        residual: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -70,8 +55,6 @@ class SmallNet(nn.Module):
             for width in stage:
                 layers.append(Convolution(before, width))
                 before = width
-            if residual and number:
-                layers.append(Residual(before))
         self.layers = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(before, classes)
@@ -80,7 +63,7 @@ class SmallNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Normalised pictures `(N, C, H, W)` to feature maps `(N, D, h, w)`."""
+        """Normalised images `(N, C, H, W)` to feature maps `(N, D, h, w)`."""
         with torch.autocast(x.device.type, enabled=False):
             x = self.stem(x.float())
         features: Tensor = self.layers(x)
@@ -92,7 +75,7 @@ class SmallNet(nn.Module):
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised pictures `(N, C, H, W)` to logits `(N, classes)`."""
+        """Normalised images `(N, C, H, W)` to logits `(N, classes)`."""
         return self.forward_head(self.forward_features(x))
 
 
@@ -104,28 +87,28 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised pictures `(N, C, H, W)` to log-probabilities."""
+        """Normalised images `(N, C, H, W)` to log-probabilities."""
         each = torch.stack([torch.log_softmax(m(x).float(), dim=1) for m in self.members])
         return torch.logsumexp(each, dim=0) - torch.log(torch.tensor(float(len(self.members))))
 
 
-#: Looks that `Shifted` takes at a picture.
+#: Shifts of an image that `Shifted` averages over.
 SHIFTS = 5
 
 
 class Shifted(nn.Module):
-    """A network's mean answer over small shifts of the picture, `pixels` in each direction and none."""
+    """A network's mean prediction over small shifts of the image, `pixels` in each direction and none."""
 
     def __init__(self, inner: nn.Module, pixels: int) -> None:
         super().__init__()
         self.inner, self.pixels = inner, pixels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised pictures `(N, C, H, W)` to log-probabilities `(N, classes)`."""
+        """Normalised images `(N, C, H, W)` to log-probabilities `(N, classes)`."""
         p = self.pixels
-        wide = nn.functional.pad(x, (p, p, p, p), mode="replicate")
+        padded = nn.functional.pad(x, (p, p, p, p), mode="replicate")
         height, width = x.shape[2:]
-        places = [(p, p), (0, p), (2 * p, p), (p, 0), (p, 2 * p)]
-        looks = torch.cat([wide[:, :, y : y + height, c : c + width] for y, c in places])
-        answers = torch.log_softmax(self.inner(looks).float(), dim=1).view(len(places), len(x), -1)
-        return torch.logsumexp(answers, dim=0) - torch.log(torch.tensor(float(len(places))))
+        offsets = [(p, p), (0, p), (2 * p, p), (p, 0), (p, 2 * p)]
+        views = torch.cat([padded[:, :, y : y + height, c : c + width] for y, c in offsets])
+        log_probabilities = torch.log_softmax(self.inner(views).float(), dim=1).view(len(offsets), len(x), -1)
+        return torch.logsumexp(log_probabilities, dim=0) - torch.log(torch.tensor(float(len(offsets))))

@@ -11,7 +11,7 @@ __all__ = ["plan"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """`plan` is made of torch: it is imported when it is asked for."""
+    """`plan` is made of torch: it is imported when it is needed."""
     if name != "plan":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from foveal.planner.planning import plan

@@ -1,4 +1,4 @@
-"""What to do when it does not fit: remedies, traced anew alone and together, and the cheapest that suffice."""
+"""What to do when it does not fit: remedies, traced again alone and together, and the cheapest that suffice."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """What oneDNN's AVX-512 kernels keep while they compute the gradient of a convolution's weight.
 
-Threads share the work by pictures of the batch or by channels, whichever moves fewer bytes; those that share
-pictures each add up a weight of their own. The costs are those of oneDNN 3 (`balance` in its files
+Threads share the work by images of the batch or by channels, whichever moves fewer bytes; those that share
+images each add up a weight of their own. The costs are those of oneDNN 3 (`balance` in its files
 `jit_avx512_common_conv_kernel.cpp`, `…_common_1x1_conv_kernel.cpp`, `…_core_bf16_conv_kernel.cpp`),
 held against the allocations that convolutions of 22 networks make on a Zen 4 processor. In bf16 sums are kept in
-fp32, and pictures are laid out anew so that two neighbours stand together.
+fp32, and images are laid out again so that two neighbours are adjacent.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-#: Channels that are computed together; bytes of barriers and guards beside the sums.
+#: Channels that are computed together; bytes of barriers and guards besides the sums.
 BLOCK, _BARRIERS = 16, 8448
 #: What a weight costs against a place of a map, 1 × 1: in fp32, and in bf16.
 _POINT_WEIGHT, _POINT_WEIGHT_BF16, _WEIGHT = 12, 8.4, 8
-#: 1 × 1 in bf16: maps of so many places are laid out anew, of so many channels at a time.
+#: 1 × 1 in bf16: maps of so many places are laid out again, of so many channels at a time.
 _SMALL_MAP, _INPUTS_AT_ONCE, _OUTPUTS_AT_ONCE = 196, 112, 384
 #: 1 × 1 with a stride: channels whose places are gathered at a time.
 _GATHERED = 128
 
-#: Threads over pictures, over output channels, over input channels.
+#: Threads over images, over output channels, over input channels.
 _Split = tuple[int, int, int]
 
 
@@ -31,7 +31,7 @@ class Form:
     """A convolution in numbers.
 
     Attributes:
-        batch: pictures.
+        batch: images.
         groups: of channels; a thread has groups of its own where there are enough.
         inputs, outputs: channels of a group.
         height, width, rows, columns: of the input and of the output.
@@ -39,7 +39,7 @@ class Form:
         stride, padding: along a row.
         threads: of the CPU.
         half: bf16.
-        few: pictures are read as they are.
+        few: images are read as they are.
         last: channels are innermost in memory.
     """
 
@@ -89,24 +89,22 @@ class Form:
 
 def sums(form: Form) -> int:
     """Bytes of sums and rearranged maps while the gradient of the weight is computed."""
-    over_pictures = _over_pictures(form)
+    over_images = _over_images(form)
     if form.half:
-        kept = 4 * form.weights * over_pictures + (
-            _points(form) if form.kernel == 1 else _pairs(form, over_pictures)
-        )
+        kept = 4 * form.weights * over_images + (_points(form) if form.kernel == 1 else _pairs(form, over_images))
     else:
-        kept = 4 * form.weights * (over_pictures - 1)
+        kept = 4 * form.weights * (over_images - 1)
     if form.kernel == 1 and form.stride > 1:
         size = 2 if form.half else 4
         kept += size * form.threads * min(form.inputs, _GATHERED) * form.rows * form.columns
     return kept + (_BARRIERS if kept else 0)
 
 
-def _pairs(form: Form, pictures: int) -> int:
-    """Both maps of the pictures that are in work, two neighbours together."""
+def _pairs(form: Form, images: int) -> int:
+    """Both maps of the images that are in work, two neighbours together."""
     outputs = form.output_blocks * form.rows * form.paired_columns
     inputs = 0 if form.few else form.input_blocks * form.height * form.paired_width
-    return 2 * BLOCK * form.groups * pictures * (inputs + outputs)
+    return 2 * BLOCK * form.groups * images * (inputs + outputs)
 
 
 def _points(form: Form) -> int:
@@ -117,8 +115,8 @@ def _points(form: Form) -> int:
     return 2 * form.threads * places * channels
 
 
-def _over_pictures(form: Form) -> int:
-    """How many threads share the pictures of a batch: the rest share channels."""
+def _over_images(form: Form) -> int:
+    """How many threads share the images of a batch: the rest share channels."""
     if form.threads <= form.groups:
         return 1
     threads = form.threads // form.groups
@@ -128,14 +126,14 @@ def _over_pictures(form: Form) -> int:
         chosen = _cheapest(form, threads, _half_cost(form))
     else:
         chosen = _least_work(form, threads, _cost(form))
-    pictures = chosen[0]
-    return min(form.batch, threads) if threads / 2 < pictures < threads else pictures
+    images = chosen[0]
+    return min(form.batch, threads) if threads / 2 < images < threads else images
 
 
 def _splits(form: Form, threads: int) -> Iterator[_Split]:
-    for pictures in range(1, min(threads, form.batch) + 1):
-        for outputs in range(1, min(threads // pictures, form.output_blocks) + 1):
-            yield pictures, outputs, min(threads // pictures // outputs, form.input_blocks)
+    for images in range(1, min(threads, form.batch) + 1):
+        for outputs in range(1, min(threads // images, form.output_blocks) + 1):
+            yield images, outputs, min(threads // images // outputs, form.input_blocks)
 
 
 def _cheapest(form: Form, threads: int, cost: Callable[[_Split], float]) -> _Split:
@@ -159,9 +157,9 @@ def _least_work(form: Form, threads: int, cost: Callable[[_Split], float]) -> _S
 
 
 def _work(form: Form, split: _Split) -> int:
-    pictures, outputs, inputs = split
+    images, outputs, inputs = split
     channels = math.ceil(form.output_blocks / outputs) * math.ceil(form.input_blocks / inputs)
-    return math.ceil(form.batch / pictures) * channels
+    return math.ceil(form.batch / images) * channels
 
 
 def _cost(form: Form) -> Callable[[_Split], float]:
@@ -203,8 +201,8 @@ def _point_cost(form: Form) -> Callable[[_Split], float]:
     weight = _POINT_WEIGHT_BF16 if form.half else _POINT_WEIGHT
 
     def cost(split: _Split) -> float:
-        pictures, outputs, inputs = split
-        some = form.batch * places / pictures
+        images, outputs, inputs = split
+        some = form.batch * places / images
         blocks_out, blocks_in = math.ceil(form.output_blocks / outputs), math.ceil(form.input_blocks / inputs)
         return some * BLOCK * (blocks_in + blocks_out) + weight * blocks_out * blocks_in * BLOCK**2
 
@@ -212,10 +210,10 @@ def _point_cost(form: Form) -> Callable[[_Split], float]:
 
 
 def _shares(form: Form, split: _Split) -> tuple[int, int, int]:
-    """Pictures, blocks of outputs, blocks of inputs of one thread."""
-    pictures, outputs, inputs = split
+    """Images, blocks of outputs, blocks of inputs of one thread."""
+    images, outputs, inputs = split
     return (
-        math.ceil(form.batch / pictures),
+        math.ceil(form.batch / images),
         math.ceil(form.output_blocks / outputs),
         math.ceil(form.input_blocks / inputs),
     )

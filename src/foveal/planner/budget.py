@@ -1,4 +1,4 @@
-"""How much memory there may be: the least of what the machine has and what was asked for."""
+"""How much memory there may be: the least of what the machine has and what was requested."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def device_of(text: str) -> tuple[str, int | None]:
 
 
 def budget_for(device: str, memory: str | int | None) -> Budget:
-    """The least of what is asked for, the cgroup's limit and what is available."""
+    """The least of what is requested, the cgroup's limit and what is available."""
     name, own = device_of(device)
     found: list[tuple[int, str]] = []
     if memory is not None:

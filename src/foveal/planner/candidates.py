@@ -50,7 +50,7 @@ class Planned:
         return self._replays[key]
 
     def can_be(self, model: str) -> bool:
-        """Whether another network takes the same pictures."""
+        """Whether another network takes the same images."""
         try:
             self.replay_of({"model": model})
         except (FovealError, ValueError, RuntimeError):
@@ -68,7 +68,7 @@ class Planned:
         return len(blocks_of(self.module))
 
     def micro_batches(self) -> tuple[int, int]:
-        """Into how many micro-batches, of how many pictures, the batch is cut: few, and so that it fits."""
+        """Into how many micro-batches, of how many images, the batch is cut: few, and so that it fits."""
         batch = self.scenario.batch
         parts = 2
         if self.budget.size is not None:
@@ -97,7 +97,7 @@ class Planned:
         return inside / max(1, self.plan.macs)
 
     def _module(self, model: str, scenario: Scenario) -> nn.Module:
-        """The network for these pictures: built anew when they have another size, or it is another one."""
+        """The network for these images: built again when they have another size, or it is another one."""
         if not model and (scenario.input == self.scenario.input or isinstance(self.model, nn.Module)):
             return self.module
         found = resolve(model or self.model, classes=self.classes)  # type: ignore[arg-type]

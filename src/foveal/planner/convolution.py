@@ -141,7 +141,7 @@ class Convolution:
 
     @property
     def _few(self) -> bool:
-        """Pictures of few channels are read as they are."""
+        """Images of few channels are read as they are."""
         return self.xs[1] <= 3 and not self.point
 
     @property
@@ -171,7 +171,7 @@ class Convolution:
 
     @property
     def columns(self) -> int:
-        """Unrolled columns of one picture and one group."""
+        """Unrolled columns of one image and one group."""
         return self.size * math.prod(self.ws[1:]) * math.prod(self.ys[2:])
 
     @property
@@ -203,7 +203,7 @@ def forward(work: Work, results: int, backend: Backend) -> tuple[int, int]:
 
 
 def backward(work: Work, results: int, backend: Backend) -> tuple[int, int]:
-    """Expected bytes and a bound, both gradients included where they are asked for."""
+    """Expected bytes and a bound, both gradients included where they are requested."""
     c = Convolution.of(work, backend)
     to_input, to_weight = work[7], work[8]
     if not c.onednn:
@@ -217,13 +217,13 @@ def backward(work: Work, results: int, backend: Backend) -> tuple[int, int]:
 
 
 def _spare(c: Convolution) -> int:
-    """What the small buffers of an implementation may come to: in bf16 a picture a thread, less in fp32."""
-    picture = c.x // c.xs[0]
-    return c.backend.threads * (picture if c.size == 2 else 2 * picture // 3) + c.w + 65536
+    """What the small buffers of an implementation may come to: in bf16 an image a thread, less in fp32."""
+    image = c.x // c.xs[0]
+    return c.backend.threads * (image if c.size == 2 else 2 * image // 3) + c.w + 65536
 
 
 def _stored(c: Convolution, channels: int) -> int:
-    """1 × 1 in bf16: sums of one picture a thread, in fp32."""
+    """1 × 1 in bf16: sums of one image a thread, in fp32."""
     if not (c.wide and c.size == 2 and c.point):
         return 0
     return 4 * c.backend.threads * c._padded(channels) * math.prod(c.ys[2:])
@@ -246,7 +246,7 @@ def _channels_last_gradient(c: Convolution) -> int:
 
 
 def _scattered(c: Convolution) -> int:
-    """Sums of a picture, where the gradient of the input is scattered."""
+    """Sums of an image, where the gradient of the input is scattered."""
     return c.x // c.xs[0] if c.strided and not c._few else 0
 
 

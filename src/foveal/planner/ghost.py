@@ -26,7 +26,7 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
             warnings.simplefilter("ignore")
             return build()
     except (RuntimeError, NotImplementedError, ValueError, TypeError):
-        return build()  # some constructors look at values (`linspace(…).item()`)
+        return build()  # some constructors read values (`linspace(…).item()`)
 
 
 #: The mode that tensors without content live in; None: the tensors of a recording have content.
@@ -76,17 +76,17 @@ def _ghost(tensor: Tensor, fake: Fake) -> Tensor:
 
 
 def give_gradients(ghost: nn.Module, fake: Fake) -> None:
-    """Gradients for all that learns, as after a backward pass."""
+    """Gradients for all that is trained, as after a backward pass."""
     for parameter in ghost.parameters():
         if parameter.requires_grad:
             parameter.grad = _ghost(parameter.data, fake)
 
 
 def materialised(module: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
-    """A network whose lazy layers know their sizes: one picture of noise goes through those that do not yet.
+    """A network whose lazy layers have their sizes: one image of noise goes through those that do not yet.
 
     Raises:
-        UsageError: when the network can't take such a picture.
+        UsageError: when the network can't take such an image.
     """
     tensors = (*module.parameters(), *module.buffers())
     if not any(isinstance(t, nn.UninitializedParameter | nn.UninitializedBuffer) for t in tensors):
@@ -103,7 +103,7 @@ def materialised(module: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
 
 
 def wants_content(refusal: UsageError) -> bool:
-    """Whether a network was refused because it looks at the values of its tensors."""
+    """Whether a network was refused because it depends on the values of its tensors."""
     cause = refusal.__cause__
     kinds = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
     return isinstance(cause, kinds) or "FakeTensor" in str(cause) or "meta tensor" in str(cause)
@@ -114,6 +114,6 @@ def refused(error: Exception, shape: tuple[int, int, int]) -> UsageError:
     form = "x".join(map(str, shape))
     said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return UsageError(
-        f"the network does not take pictures of {form}: {said}",
+        f"the network does not take images of {form}: {said}",
         hint="give channels, height and width: --input CxHxW",
     )

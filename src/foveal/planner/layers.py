@@ -1,4 +1,4 @@
-"""The sheet's rows: what each layer gives, holds, computes and sees."""
+"""The sheet's rows: what each layer gives, holds and computes, and its receptive field."""
 
 from __future__ import annotations
 

@@ -39,14 +39,14 @@ def record_prediction(
         ghost: of the network, see `ghost.ghost_of`.
         fake: the mode its tensors live in.
         scenario: input and precision.
-        batch: pictures.
+        batch: images.
         sheet: to be written on the way.
 
     Raises:
-        UsageError: when the network does not take such pictures.
+        UsageError: when the network does not take such images.
     """
     ghost.eval()
-    inputs, _ = _pictures(fake, scenario, batch)
+    inputs, _ = _images(fake, scenario, batch)
     with recording(fake, batch) as recorder, torch.no_grad():
         _hold(recorder, ghost, inputs)
         recorder.begin("forward")
@@ -72,7 +72,7 @@ def record_training(
         ghost: of the network, when there is one already; it is used up.
 
     Raises:
-        UsageError: when the network does not take such pictures.
+        UsageError: when the network does not take such images.
     """
     fake: Fake = ghost[1] if ghost else new_fake()
     copy = ghost[0] if ghost else ghost_of(module, fake)
@@ -84,7 +84,7 @@ def record_training(
 
 
 def replay_training(module: nn.Module, scenario: Scenario, backend: Backend) -> Replay:
-    """A training step, ready to be played at any batch size; of a network that looks at values, with content."""
+    """A training step, ready to be played at any batch size; of a network that depends on values, with content."""
     try:
         one, two = record_training(module, scenario)
     except UsageError as refusal:
@@ -109,7 +109,7 @@ def _record_step(
     scenario: Scenario,
     batch: int,
 ) -> Recording:
-    inputs, targets = _pictures(fake, scenario, batch * scenario.accumulate)
+    inputs, targets = _images(fake, scenario, batch * scenario.accumulate)
     with recording(fake, batch) as recorder:
         _hold(recorder, ghost, inputs, targets)
         state = (v for s in optimizer.state.values() for v in s.values() if isinstance(v, Tensor))
@@ -137,7 +137,7 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _pictures(fake: Fake, scenario: Scenario, batch: int) -> tuple[Tensor, Tensor]:
+def _images(fake: Fake, scenario: Scenario, batch: int) -> tuple[Tensor, Tensor]:
     with fake or nullcontext():
         inputs = torch.empty(batch, *scenario.input) if fake else torch.rand(batch, *scenario.input)
         if scenario.channels_last:
@@ -145,8 +145,8 @@ def _pictures(fake: Fake, scenario: Scenario, batch: int) -> tuple[Tensor, Tenso
         return inputs, torch.zeros(batch, dtype=torch.long)
 
 
-def _hold(recorder: Recorder, ghost: nn.Module, *pictures: Tensor) -> None:
-    recorder.hold(pictures, INPUT)
+def _hold(recorder: Recorder, ghost: nn.Module, *images: Tensor) -> None:
+    recorder.hold(images, INPUT)
     recorder.hold(ghost.parameters(), PARAMETERS)
     recorder.hold(ghost.buffers(), BUFFERS)
 

@@ -45,13 +45,13 @@ def plan(
 
     Args:
         model: a MODEL as on the command line, or a module, which is not touched.
-        input: channels, height, width of a picture; by default what the model says, or 3 × 224 × 224.
-        batch: pictures in a training step.
-        classes: outputs of a network that is made anew.
+        input: channels, height, width of an image; by default what the model says, or 3 × 224 × 224.
+        batch: images in a training step.
+        classes: outputs of a network with fresh weights.
         optimizer: a key of `planner.scenario.OPTIMIZERS`.
         precision: `fp32`, or `bf16` autocast.
         checkpoint: `none`, or `blocks`: activations of blocks are computed again in the backward pass.
-        frozen: only the last layer learns.
+        frozen: only the last layer is trained.
         device: `cpu`, or `cuda:24GiB`.
         memory: a budget as `8GiB` or bytes, in addition to what the machine has.
         threads: of a CPU; by default those that torch uses.
@@ -97,7 +97,7 @@ def planned(
     played = replay.play(chosen.batch)
     fits = _verdict(replay, played, budget)
     macs = sum(layer.macs for layer in layers)
-    picture = 4 * shape[0] * shape[1] * shape[2]
+    image = 4 * shape[0] * shape[1] * shape[2]
     made = Plan(
         model=name,
         scenario=_described(chosen, device, backend),
@@ -105,7 +105,7 @@ def planned(
         macs=macs,
         flops=2 * macs,
         train_flops=replay.flops_at(chosen.batch),
-        input_bytes=picture * chosen.batch,
+        input_bytes=image * chosen.batch,
         feature_map_bytes=sum(layer.activation_bytes for layer in layers) * chosen.batch,
         layers=layers,
         predict=_pass(once),
@@ -199,7 +199,7 @@ def _notes(scenario: Scenario, device: str, content: bool) -> tuple[str, ...]:
             "the figures for CUDA come from a model of its caching allocator; not validated on CUDA hardware"
         )
     if content:
-        notes.append("the network looks at values: it was run with 2 and 3 pictures of noise, not without content")
+        notes.append("the network depends on values: it was run with 2 and 3 images of noise, not without content")
     if scenario.checkpoint != "none" and not scenario.frozen:
         notes.append("checkpointed blocks compute batch statistics twice; foveal updates the running ones once")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""How much memory one prediction takes, and nothing else: asked often, so without the training step."""
+"""How much memory one prediction takes, and nothing else: called often, so without the training step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foveal.planner.scenario import Scenario
 
 
 def prediction_bytes(network: nn.Module, shape: tuple[int, int, int]) -> int:
-    """What the allocator holds at most while the network answers for one picture `(C, H, W)` on the CPU, weights
+    """What the allocator holds at most while the network predicts one image `(C, H, W)` on the CPU, weights
     included: the plan's upper bound."""
     fake = new_fake()
     recorder = record_prediction(ghost_of(network, fake), fake, Scenario(input=shape), 1)

@@ -1,4 +1,4 @@
-"""The whole process: what lies resident beside the allocator's tensors. An estimate, and a figure of its own.
+"""The whole process: what lies resident besides the allocator's tensors. An estimate, and a figure of its own.
 
 The figures in `process.json` were measured and written by `bench/process.py`.
 """

@@ -1,7 +1,8 @@
 """Receptive fields, carried through the operators of a prediction (Araujo, Norris and Sim 2019).
 
-Each tensor has, per direction, the interval of input places that one of its places sees. Where branches meet, the
-intervals are united; a pooling over all places, attention, or a dense layer on a flattened map sees everything.
+Each tensor has, per direction, the interval of input positions that one of its positions depends on. Where
+branches meet, the intervals are united; a pooling over all positions, attention, or a linear layer on a flattened
+map depends on everything.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 @dataclass(frozen=True)
 class Span:
-    """One direction: place `i` sees the input from `i * jump + low` to `i * jump + high`."""
+    """One direction: position `i` depends on the input from `i * jump + low` to `i * jump + high`."""
 
     jump: Fraction = Fraction(1)
     low: Fraction = Fraction(0)
@@ -28,7 +29,7 @@ class Span:
         return Span(self.jump * stride, self.low - padding * self.jump, self.high + (reach - padding) * self.jump)
 
     def spread(self, kernel: int, stride: int, padding: int) -> Span:
-        """After a transposed convolution: `o` sees those `i` with `o + padding - i * stride` in the kernel."""
+        """A transposed convolution: `o` depends on those `i` with `o + padding - i * stride` in the kernel."""
         jump = self.jump / stride
         return Span(jump, self.low + (padding - kernel + 1) * jump, self.high + padding * jump)
 
@@ -44,7 +45,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Field:
-    """What one place of a tensor sees; `everything` when it sees the whole input."""
+    """What one position of a tensor depends on; `everything`: the whole input."""
 
     rows: Span = Span()
     columns: Span = Span()
@@ -64,7 +65,7 @@ class Fields:
     """The fields of all tensors of one prediction; called after each operator.
 
     Args:
-        inputs: `(1, C, H, W)`: each of its places sees itself.
+        inputs: `(1, C, H, W)`: each of its positions depends on itself.
     """
 
     def __init__(self, inputs: Tensor) -> None:
@@ -72,7 +73,7 @@ class Fields:
         self._known[inputs] = Field()
 
     def of(self, tensor: object) -> Field | None:
-        """What a tensor sees of the input; None when nothing."""
+        """What a tensor depends on in the input; None when nothing."""
         found: Field | None = self._known.get(tensor) if isinstance(tensor, Tensor) else None
         return found
 

@@ -12,8 +12,8 @@ from foveal.errors import UsageError
 KINDS = ("parameters", "buffers", "input", "gradients", "optimizer", "activations")
 PARAMETERS, BUFFERS, INPUT, GRADIENTS, OPTIMIZER, ACTIVATIONS = range(len(KINDS))
 
-#: What is said about a network that is no function of the batch size.
-NO_LINE = "it can't be planned: its work is no function of the batch size"
+#: What is said about a network that is not a function of the batch size.
+NO_LINE = "it can't be planned: its work is not a function of the batch size"
 
 Work = tuple[Any, ...]
 

@@ -87,9 +87,7 @@ def _numbers(planned: Planned) -> Iterator[Offer]:
             "accumulate",
             {"batch": micro, "accumulate": parts},
             f"{parts} micro-batches of {micro}: a little slower"
-            + (
-                f"; {norms} batch normalisations see {micro} pictures instead of {scenario.batch}" if norms else ""
-            ),
+            + (f"; {norms} batch normalisations see {micro} images instead of {scenario.batch}" if norms else ""),
             15 if norms else 5,
             same_mathematics=not norms,
             group="batch",
@@ -97,7 +95,7 @@ def _numbers(planned: Planned) -> Iterator[Offer]:
         yield Offer(
             "smaller-batch",
             {"batch": micro},
-            f"a batch of {micro}: noisier gradients, the learning rate has to be chosen anew",
+            f"a batch of {micro}: noisier gradients, the learning rate has to be chosen again",
             60,
             same_mathematics=False,
             group="batch",
@@ -125,7 +123,7 @@ def _numbers(planned: Planned) -> Iterator[Offer]:
         yield Offer(
             "lean-optimizer",
             {"optimizer": lean},
-            f"{lean} instead of {scenario.optimizer}: its rate has to be chosen anew",
+            f"{lean} instead of {scenario.optimizer}: its rate has to be chosen again",
             45,
             same_mathematics=False,
             group="optimizer",
@@ -141,7 +139,7 @@ def _network(planned: Planned) -> Iterator[Offer]:
         yield Offer(
             "smaller-input",
             {"input": (channels, *small)},
-            f"pictures of {small[0]} × {small[1]}: small things are lost",
+            f"images of {small[0]} × {small[1]}: small things are lost",
             70,
             same_mathematics=False,
         )
@@ -149,7 +147,7 @@ def _network(planned: Planned) -> Iterator[Offer]:
         yield Offer(
             "frozen",
             {"frozen": True},
-            "only the last layer learns: faster, and worse where the pictures are unlike ImageNet's",
+            "only the last layer is trained: faster, and worse where the images are unlike ImageNet's",
             100,
             same_mathematics=False,
         )
@@ -182,13 +180,13 @@ _FAMILIES = (
 
 
 def sibling_of(name: str) -> str | None:
-    """The next smaller member of a network's family that some library knows, by name."""
+    """The next smaller member of a network's family that some library has, by name."""
     for candidate in _candidates(name):
         try:
             found = resolve(candidate)
         except FovealError:
             continue
-        if found.kind in ("zoo", "timm", "function"):
+        if found.kind in ("zoo", "timm", "torchvision", "function"):
             return candidate
     return None
 

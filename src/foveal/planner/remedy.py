@@ -21,8 +21,8 @@ _NUMBERS = itertools.count()
 _LONG = 6
 
 
-def freeze_trunk(module: nn.Module) -> None:
-    """Only the last layer that has parameters learns; nothing is kept for the gradients of the others."""
+def freeze_backbone(module: nn.Module) -> None:
+    """Only the last layer that has parameters is trained; nothing is kept for the gradients of the others."""
     owners = [m for m in module.modules() if any(True for _ in m.parameters(recurse=False))]
     for parameter in module.parameters():
         parameter.requires_grad_(False)

@@ -26,7 +26,7 @@ class Played:
 
     Attributes:
         peak, most: bytes at the highest point, expected and bound.
-        layer: at which the peak stands.
+        layer: at the peak.
         operator: that ran at the peak.
         breakdown: bytes at the peak by what they hold, with `workspace`.
         levels: after each event, bytes.
@@ -58,7 +58,7 @@ class Replay:
     """Two recordings of one pass at different batch sizes, carried on to any batch along a line.
 
     Args:
-        one, two: the recordings; `two` may be None for a pass that is only asked for at `one`'s batch.
+        one, two: the recordings; `two` may be None for a pass that is only played at `one`'s batch.
         backend: whose workspaces to count.
 
     Raises:
@@ -169,7 +169,7 @@ def _first_free(one: Recording, start: int, end: int) -> int:
 
 @dataclass
 class Largest:
-    """The largest batch that fits: the answer of a search over replays."""
+    """The largest batch that fits: found by a search over replays."""
 
     replay: Replay
     budget: int
@@ -177,7 +177,7 @@ class Largest:
     tried: dict[int, int] = field(default_factory=dict)
 
     def find(self) -> int:
-        """Pictures; 0 when not even one fits."""
+        """Images; 0 when not even one fits."""
         low, high = 0, self.limit
         while self._need(high) <= self.budget:
             low, high = high, 4 * high

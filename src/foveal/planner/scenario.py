@@ -27,16 +27,16 @@ class Scenario:
     """One way of training, or predicting with, a network.
 
     Attributes:
-        input: channels, height, width of one picture.
-        batch: pictures that are in memory at once.
+        input: channels, height, width of one image.
+        batch: images that are in memory at once.
         optimizer: a key of `OPTIMIZERS`.
         precision: `fp32`, or `bf16` autocast.
         checkpoint: blocks whose activations are computed again in the backward pass: none, all, or those named.
-        frozen: only the last layer with parameters learns.
+        frozen: only the last layer with parameters is trained.
         offload: tensors saved for the backward pass lie in the host's memory (a GPU) or on disk (a CPU).
         accumulate: micro-batches whose gradients are added before a step.
         devices: replicas that share the batch.
-        channels_last: the memory format of pictures and weights.
+        channels_last: the memory format of images and weights.
     """
 
     input: tuple[int, int, int]
@@ -56,7 +56,7 @@ class Scenario:
         if self.precision not in ("fp32", "bf16"):
             raise UnknownName("precision", self.precision, ("fp32", "bf16"))
         if self.batch < 1:
-            raise UsageError(f"a batch of {self.batch} pictures", hint="a batch holds 1 picture or more")
+            raise UsageError(f"a batch of {self.batch} images", hint="a batch holds 1 image or more")
         if len(self.input) != 3 or min(self.input) < 1:
             raise UsageError(f"input {self.input}: not channels, height, width", hint="as in --input 3x224x224")
 

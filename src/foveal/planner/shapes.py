@@ -105,7 +105,7 @@ SAME = {
         ("uniform_", "default"),
     )
 }  # fmt: skip
-#: Operators that look at the same memory in another form: torch's own, on the content that is not there.
+#: Operators that view the same memory in another shape: torch's own, on the content that is not there.
 VIEWS = {
     getattr(getattr(_aten, name), overload)
     for name, overload in (

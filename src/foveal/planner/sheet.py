@@ -65,8 +65,8 @@ def _headline(plan: Plan) -> str:
     s = plan.scenario
     form = "×".join(map(str, s["input"]))
     return (
-        f"{plan.model}: pictures of {form}; training with batch {s['batch']}, {s['optimizer']}, {s['precision']}, "
-        f"on {s['device']}. Layers: for one picture."
+        f"{plan.model}: images of {form}; training with batch {s['batch']}, {s['optimizer']}, {s['precision']}, "
+        f"on {s['device']}. Layers: for one image."
     )
 
 
@@ -75,9 +75,9 @@ def _totals(plan: Plan) -> str:
     return "\n".join(
         (
             f"parameters    {plan.parameters:,}",
-            f"one picture   {plan.macs:,} MACs ({plan.flops:,} FLOPs)",
+            f"one image   {plan.macs:,} MACs ({plan.flops:,} FLOPs)",
             f"one step      {plan.train_flops:,} FLOPs forward and backward, batch {batch}",
-            f"the batch     {plan.input_bytes:,} bytes of pictures, {plan.feature_map_bytes:,} of feature maps",
+            f"the batch     {plan.input_bytes:,} bytes of images, {plan.feature_map_bytes:,} of feature maps",
         )
     )
 
@@ -103,10 +103,10 @@ def _verdict(plan: Plan) -> str:
         return f"No budget is known ({fits.source}): give --memory."
     budget = f"{size_text(fits.budget_bytes)} ({fits.source})"
     if fits.ok:
-        return f"It fits into {budget}; the largest batch that does holds {fits.largest_batch} pictures."
+        return f"It fits into {budget}; the largest batch that does holds {fits.largest_batch} images."
     if fits.largest_batch:
-        return f"It does NOT fit into {budget}: at most {fits.largest_batch} pictures a batch would."
-    return f"It does NOT fit into {budget}: not even one picture at a time would."
+        return f"It does NOT fit into {budget}: at most {fits.largest_batch} images a batch would."
+    return f"It does NOT fit into {budget}: not even one image at a time would."
 
 
 def _remedies(plan: Plan) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foveal.errors import UsageError
-from foveal.planner.remedy import checkpoint_blocks, freeze_trunk, offloaded
+from foveal.planner.remedy import checkpoint_blocks, freeze_backbone, offloaded
 from foveal.planner.scenario import Scenario
 
 Loss = Callable[[object, Tensor], Tensor]
@@ -22,7 +22,7 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter]) -> Any:  # noq
     """An optimizer by its name in `scenario.OPTIMIZERS`: torch's, or `InBackward`, used in the same way.
 
     Raises:
-        UsageError: when nothing learns.
+        UsageError: when nothing is trained.
     """
     if name.endswith("-in-backward"):
         return InBackward(name.removesuffix("-in-backward"), parameters)
@@ -98,7 +98,7 @@ def train_step(
 class InBackward:
     """An optimizer for each parameter, which steps as soon as the gradient is there and then lets go of it.
 
-    Gradients of all parameters never exist at once. Nothing may look at all of them (clipping, accumulation).
+    Gradients of all parameters never exist at once. Nothing may read all of them (clipping, accumulation).
     """
 
     def __init__(self, name: str, parameters: Iterable[nn.Parameter]) -> None:
@@ -133,7 +133,7 @@ def prepared(module: nn.Module, scenario: Scenario) -> nn.Module:
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     if scenario.frozen:
-        freeze_trunk(module)
+        freeze_backbone(module)
     if scenario.checkpoint != "none":
         checkpoint_blocks(module, None if scenario.checkpoint == "blocks" else scenario.checkpoint)
     return module

@@ -24,7 +24,7 @@ def terminal_timeline(found: PassPlan, *, width: int = 72, height: int = 8) -> s
 
 
 def svg_timeline(found: PassPlan, title: str, *, width: int = 720, height: int = 240) -> str:
-    """The same as a picture of its own, with the peak marked."""
+    """The same as an image of its own, with the peak marked."""
     left, bottom, top = 80, 28, 30
     last = max((x for x, _ in found.timeline), default=1) or 1
     highest = max(max((y for _, y in found.timeline), default=1), found.peak_bytes) or 1

@@ -1,6 +1,6 @@
 """One pass on tensors without content, every allocation and free written down in order.
 
-A dispatch mode stands on top of torch's fake tensors, which run the real dispatcher, autograd and autocast for the
+A dispatch mode lies on top of torch's fake tensors, which run the real dispatcher, autograd and autocast for the
 device that is planned for. Memory is keyed by storage, so views and in-place operators cost nothing, and a
 free is noted when the last holder lets go: what autograd saves, and for how long, is measured and not modelled.
 """
@@ -101,7 +101,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if node is not None:
             return self._layer_of_node.get(node._sequence_nr(), self.layer)
         following = torch._C._autograd._get_sequence_nr()
-        for number in range(self._following, following):  # an operator may have made helpers beside its own node
+        for number in range(self._following, following):  # an operator may have made helpers besides its own node
             self._layer_of_node[number] = self.layer
         self._following = following
         return self.layer

@@ -1,6 +1,6 @@
-"""The experiments behind the claims: one file a study, all on the frame of `frame.py`.
+"""The experiments behind the claims: one file each in `experiments/`, all built on `framework/`.
 
-A study's file loads no torch until it runs, so that `foveal study` lists all claims at once.
+A study's file imports torch only when it runs, so that `foveal study` lists all claims at once.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 
 from foveal.errors import UnknownName
-from foveal.studies.frame import Study
+from foveal.studies.framework.study import Study
 
-#: In the order of the notebook's ten questions. `NAME` stands in `NAME.py`, with `_` for `-`, as `STUDY`.
+#: In the order of the notebook's ten questions. Study `a-b` is `STUDY` in `experiments/a_b.py`.
 NAMES = (
     "cnn-vs-dense",
     "cost",
@@ -33,5 +33,5 @@ def find(name: str) -> Study:
     """
     if name not in NAMES:
         raise UnknownName("study", name, NAMES)
-    study: Study = import_module(f"foveal.studies.{name.replace('-', '_')}").STUDY
+    study: Study = import_module(f"foveal.studies.experiments.{name.replace('-', '_')}").STUDY
     return study

@@ -1,4 +1,4 @@
-"""All studies into one lab notebook: a folder each, and an index."""
+"""The lab notebook: all studies, a folder each, and an index."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from foveal.clock import Clock, format_duration
 from foveal.files import write_text
 from foveal.progress import Progress
 from foveal.studies import NAMES, find
-from foveal.studies.page import render_index, said_of
-from foveal.studies.runner import FILE, MEASURED, default_seeds, headline, run_study
+from foveal.studies.framework.page import notebook_claims, render_index
+from foveal.studies.framework.runner import FILE, default_seeds, headline, refresh, run_study
 
-#: Seconds for all of them, when nothing else is said.
+#: Default time limit for all of them, seconds.
 BUDGET = 58 * 60.0
 
 
@@ -27,26 +27,58 @@ def run_all(
     names: Sequence[str] = NAMES,
     on_each: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> tuple[Path, list[dict[str, Any]]]:
-    """Run all studies within one time, each a share of what is left by what it should take, and write the index.
+    """Run all studies within one time limit and write the index.
 
-    A study that needs less leaves the rest to those after it.
+    Each study may use a share of the remaining time in proportion to its expected time; what it does not need is
+    left for the studies after it.
+
+    Args:
+        out: folder of the notebook, new or to resume.
+        clock: the time limit.
+        more: additional seeds for each study.
+        command: the command line, for the index.
+        progress: shows a bar for each study.
+        names: which studies.
+        on_each: called with the content of each `study.json`.
+
+    Returns:
+        The folder, and the contents of all `study.json`.
     """
     studies = [find(name) for name in names]
     weights = {s.name: s.seconds * default_seeds(s) for s in studies}
     done = []
     for number, study in enumerate(studies):
-        waiting = sum(weights[s.name] for s in studies[number:])
-        own = Clock(clock.left() * weights[study.name] / waiting) if clock.budget < float("inf") else Clock()
-        folder, told = Path(out) / study.name, f"foveal study {study.name}"
-        _, content = run_study(study, out=str(folder), more=more, command=told, clock=own, progress=progress)
+        remaining = sum(weights[s.name] for s in studies[number:])
+        own = Clock(clock.left() * weights[study.name] / remaining) if clock.budget < float("inf") else Clock()
+        _, content = run_study(
+            study,
+            out=str(Path(out) / study.name),
+            more=more,
+            command=f"foveal study {study.name}",
+            clock=own,
+            progress=progress,
+        )
         on_each(content)
         done.append(content)
         write_index(Path(out), done, command)
     return Path(out), done
 
 
+def refresh_all(out: Path, command: str, names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
+    """Analyse and draw all studies of a notebook again from their rows, and write the index.
+
+    Args:
+        out: folder of the notebook.
+        command: the command line that made it.
+        names: which studies.
+    """
+    contents = [refresh(find(name), out / name) for name in names]
+    write_index(out, contents, command)
+    return contents
+
+
 def write_index(out: Path, studies: Sequence[Mapping[str, Any]], command: str) -> None:
-    """`index.html`, and `README.md` with the same for who reads the folder on the web."""
+    """Write `index.html`, and `README.md` for those who read the folder on a code hosting site."""
     machine, versions = studies[0]["machine"], studies[0]["versions"]
     took = format_duration(sum(s["seconds"] for s in studies))
     where = f"{machine['cpu']}, {machine['cores']} cores; foveal {versions['foveal']}, torch {versions['torch']}"
@@ -54,24 +86,26 @@ def write_index(out: Path, studies: Sequence[Mapping[str, Any]], command: str) -
     lines = ["# Lab notebook", "", f"Made by `{command}`. {where}.", ""]
     lines += ["| study | claim | verdict |", "| --- | --- | --- |"]
     lines += [f"| [{s['name']}]({s['name']}/{FILE}) | {s['claim']} | {headline(s)} |" for s in studies]
-    told = [(s, said) for s in studies for said in said_of(s)]
-    if told:
+    claims = [(s, said) for s in studies for said in notebook_claims(s)]
+    if claims:
         lines += ["", "## What the notebook says", ""]
         lines += [
-            f"- {said['sentence'].rstrip('.')}: **{said['verdict']}** ({s['name']}). {_why(said)}"
-            for s, said in told
+            f"- {said['sentence'].rstrip('.')}: **{said['verdict']}** ({s['name']}). {_evidence(said)}"
+            for s, said in claims
         ]
     write_text(out / "README.md", "\n".join(lines) + "\n")
     write_text(out / "index.html", render_index(studies, command))
 
 
-def _why(said: Mapping[str, Any]) -> str:
-    """The figures behind a verdict on one of the notebook's sentences."""
-    return "; ".join(f"{c['words']}: {c['found']}" if "least" in c else str(c["found"]) for c in said["why"])
+def _evidence(said: Mapping[str, Any]) -> str:
+    """The measurements behind the verdict on one of the notebook's sentences."""
+    return "; ".join(
+        f"{c['statement']}: {c['evidence']}" if "criterion" in c else str(c["evidence"]) for c in said["evidence"]
+    )
 
 
 def measured_of(studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the package keeps of a lab notebook: verdicts, seeds, and the spread of each contrast."""
+    """The content of `measured.json`: verdicts, numbers of seeds, and the spread of each contrast."""
     return {
         s["name"]: {
             "verdict": s["verdict"],
@@ -81,6 +115,3 @@ def measured_of(studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         }
         for s in studies
     }
-
-
-__all__ = ["BUDGET", "MEASURED", "measured_of", "run_all", "write_index"]

@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveal.errors import UsageError
-from foveal.models.onnx_graph import elements, forms, layers
+from foveal.models.onnx_graph import elements, layers, shapes
+from foveal.models.onnx_graph.graph_input import channels_last, image_input
 from foveal.models.onnx_graph.network import OnnxNetwork
-from foveal.models.onnx_graph.picture import channels_last, picture_of
-from foveal.models.onnx_graph.table import OPERATORS, Unsupported
+from foveal.models.onnx_graph.operators import OPERATORS, Unsupported
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OnnxNetwork", "elements", "forms", "layers", "read"]
+__all__ = ["OnnxNetwork", "elements", "layers", "read", "shapes"]
 
 
 def read(path: Path) -> tuple[onnx.GraphProto, tuple[int, int, int] | None]:
-    """A file's graph, checked, and the form `(C, H, W)` of its pictures where it is fixed.
+    """A file's graph, checked, and the shape `(C, H, W)` of its images where it is fixed.
 
     Raises:
-        UsageError: for a file that is no ONNX graph, or one of several inputs or of operators unknown here.
+        UsageError: for a file that is not an ONNX graph, or has several inputs or unknown operators.
     """
     try:
         import onnx
@@ -33,9 +33,9 @@ def read(path: Path) -> tuple[onnx.GraphProto, tuple[int, int, int] | None]:
     try:
         graph = onnx.load(str(path), load_external_data=False).graph
     except Exception as error:  # protobuf's own errors have no common root
-        raise UsageError(f"{path}: no ONNX file ({str(error)[:100]})", hint="is the file whole?") from None
+        raise UsageError(f"{path}: not an ONNX file ({str(error)[:100]})", hint="is the file complete?") from None
     if not graph.node:
-        raise UsageError(f"{path}: no ONNX file (there is no graph in it)", hint="is the file whole?")
+        raise UsageError(f"{path}: not an ONNX file (it has no graph)", hint="is the file complete?")
     unknown = Counter(
         node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
         for node in graph.node
@@ -48,10 +48,10 @@ def read(path: Path) -> tuple[onnx.GraphProto, tuple[int, int, int] | None]:
             hint="give the network it was exported from: a run folder, a timm name, or package.module:function",
         )
     try:
-        shape = picture_of(graph)[1]
+        shape = image_input(graph)[1]
     except Unsupported as refusal:
         raise UsageError(
-            f"{path}: {refusal}", hint="foveal plans networks that take one batch of pictures"
+            f"{path}: {refusal}", hint="foveal plans networks that take one batch of images"
         ) from None
     if shape is None or not all(shape[1:]):
         return graph, None

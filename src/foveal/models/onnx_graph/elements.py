@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from foveal.models.onnx_graph.table import Value, axes_of, beside, operator
-
-if TYPE_CHECKING:
-    from foveal.models.onnx_graph.network import Node
+from foveal.models.onnx_graph.node import Node, Value
+from foveal.models.onnx_graph.operators import axes_of, like, operator
 
 _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "Relu": functional.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Erf": torch.erf, "Exp": torch.exp,
@@ -36,7 +34,7 @@ def _one(node: Node, x: Tensor) -> Tensor:
 
 @operator(*_TWO, by_torch=True)
 def _two(node: Node, a: Value, b: Value) -> Tensor:
-    left, right = beside(a, b), beside(b, a)
+    left, right = like(a, b), like(b, a)
     if not isinstance(left, Tensor):
         left = torch.as_tensor(left, dtype=right.dtype, device=right.device)
     return _TWO[node.kind](left, right)  # type: ignore[no-any-return]
@@ -44,7 +42,7 @@ def _two(node: Node, a: Value, b: Value) -> Tensor:
 
 @operator("Div", by_torch=True)
 def _div(node: Node, a: Value, b: Value) -> Tensor:
-    left, right = beside(a, b), beside(b, a)
+    left, right = like(a, b), like(b, a)
     whole = isinstance(left, Tensor) and not left.is_floating_point()
     return torch.div(left, right, rounding_mode="trunc" if whole else None)
 
@@ -52,11 +50,11 @@ def _div(node: Node, a: Value, b: Value) -> Tensor:
 @operator("Sum", "Max", "Min", by_torch=True)
 def _several(node: Node, *values: Value) -> Tensor:
     run = {"Sum": torch.add, "Max": torch.maximum, "Min": torch.minimum}[node.kind]
-    like = next(v for v in values if isinstance(v, Tensor))
-    found, *others = (torch.as_tensor(v, dtype=like.dtype) if isinstance(v, np.ndarray) else v for v in values)
+    first = next(v for v in values if isinstance(v, Tensor))
+    result, *others = (torch.as_tensor(v, dtype=first.dtype) if isinstance(v, np.ndarray) else v for v in values)
     for other in others:
-        found = run(found, other)  # type: ignore[operator]
-    return found  # type: ignore[return-value]
+        result = run(result, other)  # type: ignore[operator]
+    return result  # type: ignore[return-value]
 
 
 @operator("Where", by_torch=True)
@@ -77,7 +75,7 @@ def _elu(node: Node, x: Tensor) -> Tensor:
 
 @operator("PRelu")
 def _prelu(node: Node, x: Tensor, slope: Value) -> Tensor:
-    return torch.where(x >= 0, x, x * beside(slope, x))
+    return torch.where(x >= 0, x, x * like(slope, x))
 
 
 @operator("Gelu")

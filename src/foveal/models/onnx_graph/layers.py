@@ -1,20 +1,18 @@
-"""Layers: convolutions, norms, pools, products."""
+"""Layers: convolutions, normalisations, poolings, matrix products."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from foveal.models.onnx_graph.table import Unsupported, Value, beside, operator, padded
-
-if TYPE_CHECKING:
-    from foveal.models.onnx_graph.network import Node
+from foveal.models.onnx_graph.node import Node, Value
+from foveal.models.onnx_graph.operators import Unsupported, like, operator, padded
 
 
 def _padding(node: Node, x: Tensor, kernel: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -138,7 +136,7 @@ def _gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
 
 @operator("MatMul")
 def _matmul(node: Node, a: Value, b: Value) -> Tensor:
-    return torch.matmul(beside(a, b), beside(b, a))
+    return torch.matmul(like(a, b), like(b, a))
 
 
 @operator("Einsum")

@@ -1,8 +1,8 @@
 """An ONNX graph, run node by node by torch.
 
-For planning and looking at: every node is a module of its own, so that it has a row in the sheet. Stored floats of
-more than one number are parameters, except running statistics of batch normalisations. Shapes are reckoned on the
-host, with numpy; the graph's own batch size, where it is fixed, gives way to that of the pictures.
+For planning and inspection: every node is a module of its own, so that it has a row in the table of layers. Stored
+floats of more than one number are parameters, except running statistics of batch normalisations. Shapes are
+computed on the host, with numpy; the graph's own batch size, where it is fixed, gives way to that of the images.
 """
 
 from __future__ import annotations
@@ -14,51 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foveal.models.onnx_graph.picture import channels_last, picture_of
-from foveal.models.onnx_graph.table import OPERATORS, Array, Value, on_host
+from foveal.models.onnx_graph.graph_input import channels_last, image_input
+from foveal.models.onnx_graph.node import Array, Node, Value
+from foveal.models.onnx_graph.operators import OPERATORS, on_host
 
 if TYPE_CHECKING:
     import onnx
-
-#: Inputs of a batch normalisation that are statistics, not parameters.
-_STATISTICS = (3, 4)
-
-
-class Node(nn.Module):
-    """One node of the graph: what it holds, and what it does.
-
-    Args:
-        kind: as ONNX calls it.
-        attributes: of the node.
-        inputs: names of values; an empty one for an input that is left out.
-        outputs: names of values.
-    """
-
-    def __init__(self, kind: str, attributes: dict[str, Any], inputs: list[str], outputs: list[str]) -> None:
-        super().__init__()
-        self.kind, self.attributes, self.inputs, self.outputs = kind, attributes, inputs, outputs
-        self.batch: tuple[int, int] | None = None
-        self.held: dict[int, str] = {}
-
-    def hold(self, position: int, tensor: Tensor) -> None:
-        """Keep a stored tensor as the input at this position."""
-        name = f"input_{position}"
-        if isinstance(tensor, nn.Parameter) and not (
-            self.kind == "BatchNormalization" and position in _STATISTICS
-        ):
-            self.register_parameter(name, tensor)
-        else:
-            self.register_buffer(name, tensor.detach())
-        self.held[position] = name
-
-    def forward(self, *values: Value) -> Any:  # noqa: ANN401
-        """The node's outputs, for the values that are not stored, in order."""
-        given = iter(values)
-        whole = [
-            getattr(self, self.held[i]) if i in self.held else None if not name else next(given)
-            for i, name in enumerate(self.inputs)
-        ]
-        return OPERATORS[self.kind](self, *whole)
 
 
 class OnnxNetwork(nn.Module):
@@ -66,13 +27,13 @@ class OnnxNetwork(nn.Module):
 
     Args:
         graph: checked by `read`.
-        folder: of the file, for tensors that lie beside it.
+        folder: of the file, for tensors stored in other files next to it.
     """
 
     def __init__(self, graph: onnx.GraphProto, folder: Path) -> None:
         super().__init__()
         stored = _stored(graph, folder)
-        self.input_name, shape = picture_of(graph)
+        self.input_name, shape = image_input(graph)
         self.channels_last = shape is not None and channels_last(shape)
         self.own_batch = shape[0] if shape and shape[0] else None
         self.results = [value.name for value in graph.output]
@@ -91,26 +52,26 @@ class OnnxNetwork(nn.Module):
             key: [n for n, k in last.items() if k == key and n not in self.results] for key in self.nodes
         }
 
-    def forward(self, pictures: Tensor) -> Any:  # noqa: ANN401
-        """The graph's outputs for pictures `(N, C, H, W)`: one tensor, or a tuple of several."""
+    def forward(self, images: Tensor) -> Any:  # noqa: ANN401
+        """The graph's outputs for images `(N, C, H, W)`: one tensor, or a tuple of several."""
         values: dict[str, Value] = {
             **self.constants,
-            self.input_name: pictures.movedim(1, -1) if self.channels_last else pictures,
+            self.input_name: images.movedim(1, -1) if self.channels_last else images,
         }
         for key, module in self.nodes.items():
             node: Any = module
-            node.batch = (self.own_batch, len(pictures)) if self.own_batch else None
+            node.batch = (self.own_batch, len(images)) if self.own_batch else None
             given = [values[n] for i, n in enumerate(node.inputs) if n and i not in node.held]
             if given and all(isinstance(v, np.ndarray) for v in given) and not node.held:
                 out: Any = on_host(node, *given)
             else:
                 out = node(*given)
             values |= dict(zip(node.outputs, out if isinstance(out, tuple | list) else (out,), strict=False))
-            for name in self._done[key]:  # what nobody reads any more is let go, as a network written by hand does
+            for name in self._done[key]:  # freed after its last use, as in a network written by hand
                 values.pop(name, None)
             del given, out
-        found = tuple(values[name] for name in self.results)
-        return found[0] if len(found) == 1 else found
+        outputs = tuple(values[name] for name in self.results)
+        return outputs[0] if len(outputs) == 1 else outputs
 
 
 def _stored(graph: onnx.GraphProto, folder: Path) -> dict[str, Tensor | Array]:
@@ -118,17 +79,17 @@ def _stored(graph: onnx.GraphProto, folder: Path) -> dict[str, Tensor | Array]:
     from onnx import TensorProto
 
     floats = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
-    found: dict[str, Tensor | Array] = {}
+    tensors: dict[str, Tensor | Array] = {}
     for proto in graph.initializer:
         if proto.data_type in floats and int(np.prod(proto.dims)) > 1:
-            found[proto.name] = nn.Parameter(_weights(proto, folder))
+            tensors[proto.name] = nn.Parameter(_weights(proto, folder))
         else:
-            found[proto.name] = _array(proto, folder)
-    return found
+            tensors[proto.name] = _array(proto, folder)
+    return tensors
 
 
 def _weights(proto: onnx.TensorProto, folder: Path) -> Tensor:
-    """Of a tensor that lies in another file which is not here, the form alone."""
+    """A stored tensor; zeros of its shape where it is stored in another file that is missing."""
     import onnx
 
     try:
@@ -149,9 +110,9 @@ def _node(proto: onnx.NodeProto) -> Node:
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
     if isinstance(attributes.get("value"), onnx.TensorProto):
         attributes["value"] = onnx.numpy_helper.to_array(attributes["value"])
-    kind = type(proto.op_type, (Node,), {})  # the sheet shows the class's name
-    made: Node = kind(proto.op_type, attributes, list(proto.input), list(proto.output))
-    return made
+    kind = type(proto.op_type, (Node,), {})  # the table of layers shows the class's name
+    node: Node = kind(proto.op_type, OPERATORS[proto.op_type], attributes, list(proto.input), list(proto.output))
+    return node
 
 
 def _module_name(proto: onnx.NodeProto, number: int) -> str:

@@ -1,4 +1,4 @@
-"""The trunk below a segmentation decoder: one map of each resolution, from fine to coarse."""
+"""The encoder of a segmentation network: one map of each resolution, from fine to coarse."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ from torch import Tensor, nn
 
 from foveal.errors import UsageError
 from foveal.models import zoo
+from foveal.models.backbone_stages import split_network
 from foveal.models.backbones import bare_network, load_network
-from foveal.models.segments import fold, segmented
+from foveal.models.batch_norm_folding import fold_batch_norm
 from foveal.values import Backbone
 
-#: A network of the zoo stands under this name, since timm knows some by the same: `zoo/resnet18`.
+#: Prefix of a network of the zoo, since timm has some of the same name: `zoo/resnet18`.
 ZOO = "zoo/"
-#: Side of the picture on which strides are read off, pixels.
+#: Side of the image on which strides are measured, pixels.
 _PROBE = 128
+#: Strides of the maps that decoders are made for; the last may be missing.
+_STRIDES = (2, 4, 8, 16, 32)
 
 
 class Encoder(nn.Module):
-    """Normalised pictures `(N, 3, H, W)` to maps `(N, C, H / stride, W / stride)`, from fine to coarse.
+    """Normalised images `(N, 3, H, W)` to maps `(N, C, H / stride, W / stride)`, from fine to coarse.
 
     Args:
-        parts: modules in a row; the last map of each resolution is given, those of full resolution are not.
+        parts: modules in order; the last map of each resolution is given, except full resolution.
+        reduction: H and W must be multiples of it; None: of the stride of the coarsest map.
 
     Attributes:
         channels, strides: of each map.
-        stride: of the last one; H and W must be multiples of it.
+        reduction: H and W must be multiples of it.
     """
 
-    def __init__(self, parts: Sequence[nn.Module]) -> None:
+    def __init__(self, parts: Sequence[nn.Module], reduction: int | None = None) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
         was_training, sizes = self.training, []
@@ -44,11 +48,7 @@ class Encoder(nn.Module):
         self._taken = [i for i, (_, s) in enumerate(sizes) if s > 1 and s != later[i]]
         self.channels = tuple(sizes[i][0] for i in self._taken)
         self.strides = tuple(sizes[i][1] for i in self._taken)
-
-    @property
-    def stride(self) -> int:
-        """Of the coarsest map."""
-        return int(self.strides[-1])
+        self.reduction = reduction or max(self.strides, default=1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """All maps."""
@@ -66,54 +66,53 @@ def encoder_for(
     """An encoder out of a classifier.
 
     Args:
-        backbone: a `Backbone`, whose weights are loaded; or a name, for fresh weights: `lite0`, a timm name, or
+        backbone: a `Backbone`, whose weights are loaded; or a name, for fresh weights: see `find_backbone`, or
             `zoo/NAME`.
-        top: with the convolution that classifiers such as Lite0 put before their pooling: what `fc7` was to Long
+        top: with the convolution that classifiers such as Lite0 have before their pooling: what `fc7` was to Long
             et al.
         dilated: the coarsest map keeps the resolution of the one before, its kernels dilated instead (Chen et al.
             2018).
         folded: batch normalisation is merged into the convolutions before it. A batch of segmentation holds few
-            pictures, whose statistics say little.
+            images, whose statistics say little.
 
     Raises:
-        UnknownName: when nobody knows the network.
-        UsageError: when its stages are not known, or do not end at a stride of 32.
+        UnknownName: when no source has the network.
+        UsageError: when it belongs to no known family, or its maps have other strides than decoders take.
     """
     name = backbone if isinstance(backbone, str) else backbone.name
     if name.startswith(ZOO):
         parts = list(zoo.create(name.removeprefix(ZOO), channels=3).trunk.children())
     else:
-        parts = _timm_parts(backbone, top=top, folded=folded)
-    if dilated:
-        _dilate(parts, Encoder(parts))
+        parts = _parts_of(backbone, top=top, folded=folded)
     encoder = Encoder(parts)
-    if encoder.strides != ((2, 4, 8, 16) if dilated else (2, 4, 8, 16, 32)):
+    if encoder.strides not in (_STRIDES, _STRIDES[:-1]):
         raise UsageError(
-            f"{name} has maps of the strides {', '.join(map(str, encoder.strides))}",
-            hint="segmentation wants maps of 2, 4, 8, 16 and 32, as lite0 or a ResNet has",
+            f"{name} has maps of strides {', '.join(map(str, encoder.strides))}",
+            hint="segmentation needs maps of strides 2, 4, 8, 16 and 32, as lite0 or a ResNet has",
         )
-    return encoder
+    if not dilated:
+        return encoder
+    _dilate(parts, encoder)
+    return Encoder(parts, encoder.reduction)
 
 
-def _timm_parts(backbone: str | Backbone, *, top: bool, folded: bool) -> list[nn.Module]:
+def _parts_of(backbone: str | Backbone, *, top: bool, folded: bool) -> list[nn.Module]:
     network = bare_network(backbone) if isinstance(backbone, str) else load_network(backbone)
     if folded:
-        fold(network)
-    segments = segmented(network)
-    if segments is None:
+        fold_batch_norm(network)
+    parts = split_network(network)
+    if parts is None:
         raise UsageError(
-            f"the stages of a {type(network).__name__} are not known",
-            hint="lite0 and ResNets can be segmented with",
+            f"{type(network).__name__} belongs to no known backbone family",
+            hint="lite0, EfficientNets and ResNets can be encoders",
         )
-    first, *parts, last = segments.parts
-    # A ResNet's first segment holds maps of two resolutions.
-    parts = [*(first if isinstance(first, nn.Sequential) else [first]), *parts]
-    # The last segment ends in pooling; what stands before that is a layer of its own.
-    return [*parts, nn.Sequential(*list(last)[:-1])] if top and isinstance(last, nn.Sequential) else parts
+    neck = [nn.Sequential(*parts.neck)] if top and parts.neck else []
+    # The modules of the stem one by one: a ResNet's gives maps of two resolutions.
+    return [*parts.stem, *parts.stages, *neck]
 
 
 def _dilate(parts: Sequence[nn.Module], encoder: Encoder) -> None:
-    """The parts that lead to the coarsest map, in place: strides become 1, what follows them is dilated."""
+    """Change the parts that lead to the coarsest map, in place: stride 1, and dilated kernels instead."""
     first = encoder._taken[-2] + 1
     for part in parts[first:]:
         for module in part.modules():
@@ -122,8 +121,6 @@ def _dilate(parts: Sequence[nn.Module], encoder: Encoder) -> None:
             module.stride = (1, 1)
             if module.kernel_size != (1, 1):
                 module.dilation = (2, 2)
-                if module.padding not in (
-                    "same",
-                    (0, 0),
-                ):  # timm's own "same" padding looks at stride and dilation
+                # timm's own "same" padding follows stride and dilation by itself.
+                if module.padding not in ("same", (0, 0)):
                     module.padding = tuple((k // 2) * 2 for k in module.kernel_size)

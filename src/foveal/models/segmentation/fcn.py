@@ -1,6 +1,6 @@
 """Fully convolutional networks: Long, Shelhamer and Darrell, "Fully convolutional networks for semantic
-segmentation" (2015). Scores of each class are made at stride 32 and brought back up; FCN-16s and FCN-8s add the
-scores of finer maps on the way."""
+segmentation" (2015). Scores of each class are made at stride 32 and upsampled; FCN-16s and FCN-8s add the scores
+of finer maps on the way."""
 
 from __future__ import annotations
 
@@ -13,48 +13,46 @@ from torch import Tensor, nn
 class FCN(nn.Module):
     """Maps of an encoder to logits `(N, classes, H, W)` at full resolution.
 
-    As in the paper the layers that score are zero at first, so that an FCN-16s begins as the FCN-32s; what brings
-    scores up is a transposed convolution that begins bilinear. The last of these stays so.
+    As in the paper the layers that make scores start at zero, so that an FCN-16s starts as the FCN-32s; scores are
+    upsampled by transposed convolutions that start as bilinear interpolation. The last of these stays so.
 
     Args:
         channels: of the encoder's maps.
         strides: of the same maps.
         classes: K.
         finest: stride of the finest map that is scored: 32, 16 or 8.
-        width: pixels of the picture between two places of the finest scores.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], classes: int, finest: int) -> None:
         super().__init__()
-        places = [i for i, s in enumerate(strides) if s >= finest]
-        self._places = places[::-1]  # from coarse to fine
-        self.score = nn.ModuleList(nn.Conv2d(channels[i], classes, 1) for i in self._places)
+        self._scored = [i for i, s in enumerate(strides) if s >= finest][::-1]  # from coarse to fine
+        self.score = nn.ModuleList(nn.Conv2d(channels[i], classes, 1) for i in self._scored)
         self.up = nn.ModuleList(
             bilinear(classes, strides[a] // strides[b])
-            for a, b in zip(self._places, self._places[1:], strict=False)
+            for a, b in zip(self._scored, self._scored[1:], strict=False)
         )
-        self.last = bilinear(classes, strides[self._places[-1]], mixing=False).requires_grad_(False)
+        self.last = bilinear(classes, strides[self._scored[-1]], mixing=False).requires_grad_(False)
         for score in self.score:
             assert isinstance(score, nn.Conv2d) and score.bias is not None
             nn.init.zeros_(score.weight)
             nn.init.zeros_(score.bias)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Up, with skips added."""
-        x: Tensor = self.score[0](maps[self._places[0]])
-        for up, score, place in zip(self.up, self.score[1:], self._places[1:], strict=True):
-            x = up(x) + score(maps[place])
-        whole: Tensor = self.last(x)
-        return whole
+        """Scores, upsampled with the skips added."""
+        x: Tensor = self.score[0](maps[self._scored[0]])
+        for up, score, position in zip(self.up, self.score[1:], self._scored[1:], strict=True):
+            x = up(x) + score(maps[position])
+        logits: Tensor = self.last(x)
+        return logits
 
 
 def bilinear(classes: int, factor: int, *, mixing: bool = True) -> nn.ConvTranspose2d:
-    """A transposed convolution that enlarges maps bilinearly, each class by itself.
+    """A transposed convolution that starts as bilinear upsampling, each class by itself.
 
     Args:
         classes: channels.
-        factor: of enlargement, even.
-        mixing: whether it may learn to mix the classes.
+        factor: of upsampling, even.
+        mixing: whether training may mix the classes.
     """
     up = nn.ConvTranspose2d(
         classes,

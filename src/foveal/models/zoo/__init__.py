@@ -1,6 +1,6 @@
 """The zoo: the architectures that made the field, each true to its paper, by name.
 
-Nothing is registered by importing: the names stand in one table, and a network's module is imported when the
+Nothing is registered by importing: the names are in one table, and a network's module is imported when the
 network is made.
 """
 

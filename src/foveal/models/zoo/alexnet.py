@@ -46,7 +46,7 @@ class AlexNet(Network):
 def dense_head(flat: int, classes: int) -> dict[str, nn.Module]:
     """A 6 × 6 map through two dense layers of 4096 with dropout before each (section 4.2), and the classifier."""
     return {
-        "pool": nn.AdaptiveAvgPool2d(6),  # does nothing at the published size; makes any other picture fit
+        "pool": nn.AdaptiveAvgPool2d(6),  # does nothing at the published size; makes any other image fit
         "flatten": nn.Flatten(),
         "drop6": nn.Dropout(0.5),
         "fc6": nn.Sequential(nn.Linear(flat, 4096), nn.ReLU(inplace=True)),

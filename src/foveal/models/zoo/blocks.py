@@ -116,7 +116,7 @@ class Inception(nn.Module):
 class SqueezeExcitation(nn.Module):
     """Each channel times a gate that is computed from the means of all of them (Hu et al. 2017).
 
-    The mean runs over all places: what a gate does at one place depends on the whole picture.
+    The mean runs over all positions: what a gate does at one position depends on the whole image.
 
     Args:
         channels: in and out.
@@ -154,7 +154,7 @@ class Residual(nn.Module):
 
 
 def basic(channels: int, width: int, *, stride: int = 1) -> list[nn.Module]:
-    """Two 3 × 3 convolutions: what a block of ResNet-18 and -34 computes beside its shortcut."""
+    """Two 3 × 3 convolutions: what a block of ResNet-18 and -34 computes next to its shortcut."""
     return [
         convolution_norm(channels, width, 3, stride=stride),
         convolution_norm(width, width, 3, relu=False),
@@ -164,7 +164,7 @@ def basic(channels: int, width: int, *, stride: int = 1) -> list[nn.Module]:
 def bottleneck(channels: int, width: int, *, stride: int = 1) -> list[nn.Module]:
     """1 × 1, 3 × 3 and 1 × 1 to four times the width, as in ResNet-50 and deeper.
 
-    The stride stands in the 3 × 3: the paper puts it into the first 1 × 1, which then drops three places of four.
+    The stride is in the 3 × 3: the paper puts it into the first 1 × 1, which then drops three places of four.
     """
     return [
         convolution_norm(channels, width, 1),

@@ -1,6 +1,6 @@
 """Cards: what each architecture is, where it was published, what it brought. Data, read without torch.
 
-The words stand in `cards/NAME.toml`; the figures in `figures.json`, which `tools/zoo_pages.py` computes.
+The texts are in `cards/NAME.toml`; the figures in `figures.json`, which `tools/zoo_pages.py` computes.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Card:
         notes: where this one differs from the paper, or the paper from itself.
         input_size: side of the square it was written for, pixels.
         channels, classes: as published.
-        preprocess: how a picture becomes its input.
+        preprocess: how an image becomes its input.
         parameters: that training changes, as published.
-        macs: multiply-accumulates for one picture of `input_size`; FLOPs are twice as many.
-        activation_bytes: all that its layers put out for one picture, in fp32.
-        receptive_field: side of the square of the input that a place of the last map sees, pixels.
+        macs: multiply-accumulates for one image of `input_size`; FLOPs are twice as many.
+        activation_bytes: all that its layers put out for one image, in fp32.
+        receptive_field: side of the square of the input that a position of the last map depends on, pixels.
         steps: from the input to the classes.
     """
 

@@ -22,7 +22,7 @@ _GAP, _MARGIN, _BASE, _LABELS = 15.0, 24.0, 300.0, 150.0
 
 
 def draw(card: Card) -> str:
-    """The drawing as SVG text. Heights and thicknesses are logarithmic; shapes stand below as C × H × W."""
+    """The drawing as SVG text. Heights and thicknesses are logarithmic; shapes are written below as C × H × W."""
     channels, height, width = card.input_shape
     steps = [Step("input", "input", (channels, height, width)), *card.steps]
     parts, x = [], _MARGIN
@@ -31,7 +31,7 @@ def draw(card: Card) -> str:
         parts.append(slab)
     kinds = list(dict.fromkeys(step.kind for step in steps))
     total = max(x + _MARGIN, _MARGIN * 2 + 118 * len(kinds))
-    legend = "".join(_entry(kind, _MARGIN + 118 * i) for i, kind in enumerate(kinds))
+    label_map = "".join(_entry(kind, _MARGIN + 118 * i) for i, kind in enumerate(kinds))
     bottom = _BASE + _LABELS + 36
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total:.0f} {bottom:.0f}" width="{total:.0f}" '
@@ -40,7 +40,7 @@ def draw(card: Card) -> str:
         f'<text x="{_MARGIN}" y="28" font-size="18" font-weight="bold">{escape(card.title)}, {card.year}</text>\n'
         f'<text x="{_MARGIN}" y="48" fill="#57606a">{card.parameters:,} parameters, {card.macs:,} MACs</text>\n'
         + "\n".join(parts)
-        + f"\n{legend}\n</svg>\n"
+        + f"\n{label_map}\n</svg>\n"
     )
 
 

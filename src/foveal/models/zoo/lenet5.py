@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from foveal.models.zoo.network import Network
 
-#: Table I of the paper: the maps of S2 that each map of C3 sees.
+#: Table I of the paper: the maps of S2 that each map of C3 takes.
 CONNECTIONS = (
     *((i, (i + 1) % 6, (i + 2) % 6) for i in range(6)),
     *((i, (i + 1) % 6, (i + 2) % 6, (i + 3) % 6) for i in range(6)),
@@ -20,7 +20,7 @@ CONNECTIONS = (
 #: Length of a code, 7 × 12 pixels of a stylised character.
 CODE = 84
 
-#: The digits in 7 × 12 pixels, seven columns a row. The paper shows its own only as a picture (figure 3).
+#: The digits in 7 × 12 pixels, seven columns a row. The paper shows its own only as an image (figure 3).
 _FONT = """
 .#####. ...##.. .#####. .#####. ....##. ####### ..####. ####### .#####. .#####.
 ##...## ..###.. ##...## ##...## ...###. ##..... .##.... .....## ##...## ##...##
@@ -60,9 +60,9 @@ class Subsampling(nn.Module):
 
 
 class PartialConvolution(nn.Module):
-    """C3: a 5 × 5 convolution in which each map sees only some of the maps below (`CONNECTIONS`).
+    """C3: a 5 × 5 convolution in which each map takes only some of the maps below (`CONNECTIONS`).
 
-    Maps that see equally many stand together in one grouped convolution, so that no multiplication by an absent
+    Maps with equally many inputs share one grouped convolution, so that no multiplication by an absent
     connection is stored or computed.
     """
 
@@ -89,10 +89,10 @@ class RadialBasis(nn.Module):
     are set by hand and not trained.
 
     Args:
-        classes: ten get the digits' pictures; any other number gets codes of random signs, always the same.
+        classes: ten get the digits' images; any other number gets codes of random signs, always the same.
     """
 
-    #: Works on dimension 1 alone, whatever stands behind it: `(N, D)` or `(N, D, H, W)`.
+    #: Works on dimension 1 alone, whatever follows it: `(N, D)` or `(N, D, H, W)`.
     pointwise = True
 
     def __init__(self, classes: int) -> None:
@@ -117,7 +117,7 @@ class LeNet5(Network):
             "s4": nn.Sequential(Subsampling(16), ScaledTanh()),
         }
         head = {
-            "pool": nn.AdaptiveAvgPool2d(5),  # does nothing at 32 × 32; makes any larger picture fit
+            "pool": nn.AdaptiveAvgPool2d(5),  # does nothing at 32 × 32; makes any larger image fit
             "c5": nn.Sequential(nn.Conv2d(16, 120, 5), ScaledTanh()),
             "flatten": nn.Flatten(),
             "f6": nn.Sequential(nn.Linear(120, CODE), ScaledTanh()),

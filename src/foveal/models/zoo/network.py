@@ -26,14 +26,14 @@ class Feature:
 
 
 class Network(nn.Module):
-    """A trunk from pictures to feature maps, and a head from feature maps to one logit a class.
+    """A trunk from images to feature maps, and a head from feature maps to one logit a class.
 
     Attributes:
         trunk: `(N, channels, H, W)` to `(N, D, h, w)`; its children by name are the steps of the architecture.
         head: `(N, D, h, w)` to `(N, classes)`; its last child is the classifier.
         feature_info: where feature maps can be taken, from fine to coarse.
         channels: of the input.
-        smallest: the shortest side of a picture that the network takes, pixels: what its arithmetic needs, and
+        smallest: the shortest side of an image that the network takes, pixels: what its arithmetic needs, and
             at least one stride, since below that most of what the last layers see is padding.
     """
 
@@ -65,10 +65,10 @@ class Network(nn.Module):
         return self.feature_info[-1].channels
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Normalised pictures `(N, C, H, W)` to feature maps `(N, D, h, w)`.
+        """Normalised images `(N, C, H, W)` to feature maps `(N, D, h, w)`.
 
         Raises:
-            UsageError: when the pictures are too small, or have another number of channels.
+            UsageError: when the images are too small, or have another number of channels.
         """
         _check(type(self).__name__, x, self.channels, self.smallest)
         maps: Tensor = self.trunk(x)
@@ -80,7 +80,7 @@ class Network(nn.Module):
         return vectors
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised pictures `(N, C, H, W)` to logits `(N, classes)`."""
+        """Normalised images `(N, C, H, W)` to logits `(N, classes)`."""
         return self.forward_head(self.forward_features(x))
 
 
@@ -95,12 +95,12 @@ def _check(name: str, x: Tensor, channels: int, smallest: int) -> None:
     """Refuse what the network can't take, in words."""
     if x.shape[1] != channels:
         raise UsageError(
-            f"this {name} takes pictures of {channels} channels, not {x.shape[1]}",
+            f"this {name} takes images of {channels} channels, not {x.shape[1]}",
             hint=f"make it with channels={x.shape[1]}",
         )
     if min(x.shape[2:]) < smallest:
         raise UsageError(
-            f"pictures of {x.shape[2]} × {x.shape[3]} pixels are too small for {name}",
+            f"images of {x.shape[2]} × {x.shape[3]} pixels are too small for {name}",
             hint=f"the smallest that works is {smallest} × {smallest}",
         )
 

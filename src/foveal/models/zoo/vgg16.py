@@ -25,7 +25,7 @@ class VGG16(Network):
             before = width
         features["pool5"] = (before, 32)
         head = {
-            "pool": nn.AdaptiveAvgPool2d(7),  # does nothing at 224; makes any other picture fit
+            "pool": nn.AdaptiveAvgPool2d(7),  # does nothing at 224; makes any other image fit
             "flatten": nn.Flatten(),
             "fc6": nn.Sequential(nn.Linear(before * 7 * 7, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5)),
             "fc7": nn.Sequential(nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5)),

@@ -1,0 +1,5 @@
+"""What is wrong with a data set, before anything is trained."""
+
+from foveal.data.audit.core import Audit, audit
+
+__all__ = ["Audit", "audit"]

@@ -1,0 +1,1 @@
+"""From a file to pixels: one decoding path, one preprocessing, arrays."""

@@ -1,0 +1,171 @@
+"""Images as a network's input: one at a time, or a whole subset as one array."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.config import MAX_PIXELS
+from foveal.data.images.decode import decode, quiet, read_file
+from foveal.data.images.idx import header_of, is_idx, read_idx, split_name
+from foveal.data.images.render import render, shrink_limit
+from foveal.data.images.render_cache import RenderCache
+from foveal.errors import DataError, UnreadableImage
+from foveal.files import cache_dir
+from foveal.machine import cores
+from foveal.memory_budget import MemoryBudget
+from foveal.values import ImageRecord, Preprocess
+
+Pixels = NDArray[np.uint8]
+
+
+def room_for(shape: tuple[int, ...], kind: type[np.generic], memory: int | None = None) -> NDArray[Any]:
+    """An array of zeros, in memory or, when it is large for a budget of `memory` bytes, on disk."""
+    most = MemoryBudget(memory).array
+    if math.prod(shape) * np.dtype(kind).itemsize <= most:
+        return np.zeros(shape, dtype=kind)
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype=kind, mode="w+", shape=shape)
+
+
+def render_file(content: bytes, path: str, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """A file's content as a network's input, `(size, size, channels)`, 8 bits.
+
+    Raises:
+        UnreadableImage: with its reason code.
+    """
+    image = decode(
+        content,
+        path,
+        shrink_to=shrink_limit(preprocess),
+        max_pixels=max_pixels,
+        background=preprocess.background,
+    )
+    return render(image, preprocess)
+
+
+def read_rendered(
+    record: ImageRecord,
+    preprocess: Preprocess,
+    render_cache: RenderCache | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Pixels:
+    """One rendered image, from the cache or from its file, which must not have changed since it was first read.
+
+    Raises:
+        UnreadableImage: also with the code `changed`.
+    """
+    kept = render_cache.pop(record.sha256) if render_cache is not None else None
+    if kept is not None:
+        return kept
+    content = read_file(record.path)
+    if hashlib.sha256(content).hexdigest() != record.sha256:
+        raise UnreadableImage(record.path, "changed", "the file is no longer what was read before")
+    return render_file(content, record.path, preprocess, max_pixels=max_pixels)
+
+
+def load_pixels(
+    records: Sequence[ImageRecord],
+    preprocess: Preprocess,
+    render_cache: RenderCache | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    memory: int | None = None,
+    on_each: Callable[[int], None] = lambda _: None,
+) -> Pixels:
+    """All images in their order, `(N, C, size, size)`, 8 bits, not normalised.
+
+    Raises:
+        DataError: naming the images that are gone or no longer what was read before.
+    """
+    size, channels = preprocess.size, preprocess.channels
+    result: Pixels = room_for((len(records), channels, size, size), np.uint8, memory)
+    gone: list[str] = []
+    rest: list[int] = []
+    for file, members in _by_file(records).items():
+        images = read_idx(file) if file else np.zeros((0, 0, 0), dtype=np.uint8)
+        if file and images.shape[1:] == ((size, size) if channels == 1 else (size, size, 3)):
+            gone += _take(images, records, members, result)
+            on_each(len(members))
+        else:
+            rest += members
+
+    def one(i: int) -> None:
+        try:
+            result[i] = read_rendered(records[i], preprocess, render_cache, max_pixels=max_pixels).transpose(
+                2, 0, 1
+            )
+        except UnreadableImage as refusal:
+            gone.append(refusal.path)
+
+    with quiet(), ThreadPoolExecutor(cores()) as pool:
+        for _ in pool.map(one, rest):
+            on_each(1)
+    refuse_changed(gone)
+    return result
+
+
+def check_unchanged(files: Iterable[tuple[str, str]]) -> None:
+    """Read all of these files again.
+
+    Args:
+        files: path and SHA-256 of each.
+
+    Raises:
+        DataError: naming those that are gone or no longer what was read before.
+    """
+
+    def changed(file: tuple[str, str]) -> str | None:
+        path, digest = file
+        try:
+            return None if hashlib.sha256(read_file(path)).hexdigest() == digest else path
+        except UnreadableImage:
+            return path
+
+    with ThreadPoolExecutor(cores()) as pool:
+        refuse_changed([path for path in pool.map(changed, files) if path is not None])
+
+
+def refuse_changed(changed: Sequence[str]) -> None:
+    """Raise when there are any.
+
+    Raises:
+        DataError: naming the first of them.
+    """
+    if changed:
+        named = ", ".join(sorted(changed)[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise DataError(
+            f"no longer what was first read: {named}", hint="put the files back as they were, or start a new run"
+        )
+
+
+def _by_file(records: Sequence[ImageRecord]) -> dict[str, list[int]]:
+    """Positions of the images of each IDX file; those of all others under an empty name."""
+    positions: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        file = record.path.rpartition("#")[0]
+        positions.setdefault(file if file and is_idx(file) else "", []).append(i)
+    return positions
+
+
+def _take(images: Pixels, records: Sequence[ImageRecord], members: Sequence[int], result: Pixels) -> list[str]:
+    """Copy one file's images to their places; the paths of those that changed."""
+    prefix, changed = header_of(images), []
+    for i in members:
+        number = split_name(records[i].path)[1]
+        content = prefix + images[number].tobytes() if number < len(images) else b""
+        if hashlib.sha256(content).hexdigest() != records[i].sha256:
+            changed.append(records[i].path)
+            continue
+        result[i] = images[number] if images.ndim == 3 else images[number].transpose(2, 0, 1)
+    return changed

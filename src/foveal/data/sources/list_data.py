@@ -1,0 +1,80 @@
+"""DATA, in every form that the command line takes, as a list of named images. No image is opened here.
+
+Forms: a folder of class folders · a folder with `train/`, `val/` (or `valid/`, `validation/`) and `test/` in it ·
+a CSV or JSONL file with `path,label[,split][,group]` · a folder of IDX files, the format of MNIST, or one such
+file · `sample:NAME`. With masks instead of labels: a folder with `images/` and `masks/` in it, or with both in
+`train/`, `val/`, `test/` · a table with `image,mask[,split][,group]`.
+
+A new form is a function in a file of its own (see `listing.Source`) and a line in `_SOURCES`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from foveal.config import compile_group_by
+from foveal.data.sources.class_folders import list_class_folders
+from foveal.data.sources.idx_files import list_idx
+from foveal.data.sources.listing import DataOptions, Listing, Source
+from foveal.data.sources.mask_folders import list_mask_folders
+from foveal.data.sources.samples import unpack
+from foveal.data.sources.tables import list_table
+from foveal.errors import DataError
+
+#: Tried in this order: the last two take any folder and any file.
+_SOURCES: list[Source] = [list_idx, list_mask_folders, list_class_folders, list_table]
+_SAMPLE = "sample:"
+
+
+def register_source(source: Source) -> None:
+    """Add a form of DATA, to be tried before all others."""
+    _SOURCES.insert(0, source)
+
+
+def list_data(
+    data: str | os.PathLike[str], options: DataOptions | None = None, *, group_by: str | None = None
+) -> Listing:
+    """Name every image of DATA.
+
+    Args:
+        data: one of the forms above.
+        options: what the user said about it.
+        group_by: as in `options`, where there are none.
+
+    Raises:
+        DataError: when DATA does not exist, is of no known form, or names no image.
+        UnknownName: for a sample or a task that does not exist.
+    """
+    text = os.fspath(data)
+    options = options or DataOptions(group_by=group_by)
+    sample = text.removeprefix(_SAMPLE) if text.startswith(_SAMPLE) else None
+    path = text if sample is None else str(unpack(sample))
+    listed = (source(path, options) for source in _SOURCES)
+    listing = next((found for found in listed if found is not None), None)
+    if listing is None:
+        raise DataError(
+            f"{text}: no such file or folder",
+            hint="give a folder of class folders, a CSV with path,label, or sample:clipart",
+        )
+    listing.name = sample or listing.name
+    if options.wanted is not None and options.wanted.task != listing.task:
+        raise DataError(
+            f"{text}: no {options.wanted.item} in it, for --task {options.task}", hint=options.wanted.layout
+        )
+    if options.group_by is not None:
+        _group(listing, options.group_by)
+    if not listing.entries:
+        skipped = f"; {len(listing.excluded)} files were skipped" if listing.excluded else ""
+        raise DataError(f"{text}: no {listing.target.item} in it{skipped}", hint=listing.target.layout)
+    return listing
+
+
+def _group(listing: Listing, pattern: str) -> None:
+    """Name each entry's group by what `pattern` captures in its relative path."""
+    compiled = compile_group_by(pattern)
+    for i, entry in enumerate(listing.entries):
+        match = compiled.search(os.path.relpath(entry.path, listing.root).replace(os.sep, "/"))
+        if match:
+            name = "/".join(g or "" for g in match.groups()) if match.groups() else match.group(0)
+            listing.entries[i] = replace(entry, group=name)

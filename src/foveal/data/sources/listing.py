@@ -1,0 +1,178 @@
+"""What DATA names, as it is collected: images to read, and all that is skipped, with its reason."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from foveal.config import TrainConfig
+from foveal.data.targets.registry import AUTO, find_target, targets
+from foveal.data.targets.target import Target
+from foveal.values import Entry, Excluded, Subset
+
+#: Names of folders, and values of the column `split`, that stand for subsets.
+SUBSET_NAMES: dict[str, Subset] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+_CLUTTER = {"thumbs.db", "desktop.ini", "icon\r"}
+#: Files among images that are skipped as `not_a_picture` without being read.
+_OTHER = {
+    *(".txt", ".csv", ".json", ".jsonl", ".xml", ".md", ".html"),
+    *(".yaml", ".yml", ".py", ".zip", ".db", ".ini"),
+}
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What the user said about DATA besides its name.
+
+    Attributes:
+        task: of a registered target; `auto`: the data decides.
+        group_by: regular expression on the path relative to the root; see `TrainConfig.group_by`.
+        classes: file with the names of the classes in masks.
+        ignore: class or value in masks to ignore.
+    """
+
+    task: str = AUTO
+    group_by: str | None = None
+    classes: str | None = None
+    ignore: str | None = None
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> DataOptions:
+        """From the settings of a run."""
+        return cls(config.task, config.group_by, config.classes, config.void)
+
+    @property
+    def wanted(self) -> type[Target] | None:
+        """The target that was asked for.
+
+        Raises:
+            UnknownName: when no target has this task.
+        """
+        return None if self.task == AUTO else find_target(self.task)
+
+    def accepts(self, usual: type[Target]) -> bool:
+        """Whether a layout that usually holds `usual` can hold what was asked for."""
+        return self.wanted is None or self.wanted.annotation == usual.annotation
+
+    def candidates(self) -> list[type[Target]]:
+        """All targets, the one that was asked for first."""
+        return sorted(targets(), key=lambda kind: kind is not self.wanted)
+
+    def create(self, usual: type[Target], folders: Sequence[str] = ()) -> Target:
+        """The target of a layout: the one that was asked for where it can hold it, otherwise `usual`."""
+        kind = self.wanted if self.wanted is not None and self.accepts(usual) else usual
+        return kind.create(folders, classes=self.classes, ignore=self.ignore)
+
+
+@dataclass
+class Listing:
+    """What DATA names.
+
+    Attributes:
+        name: short, for the run folder.
+        root: the folder that paths are shown relative to.
+        target: what is to be learned about each image.
+        entries: images to read, in a stable order.
+        excluded: what was skipped while listing, and why.
+        empty_classes: class folders without a single file.
+    """
+
+    name: str
+    root: str
+    target: Target
+    entries: list[Entry] = field(default_factory=list)
+    excluded: list[Excluded] = field(default_factory=list)
+    empty_classes: list[str] = field(default_factory=list)
+
+    @property
+    def task(self) -> str:
+        """The name of the target's task."""
+        return self.target.task
+
+    @property
+    def declared_classes(self) -> set[str]:
+        """Classes that folders or rows name, with readable images or without."""
+        return {*self.empty_classes, *(e.label for e in self.entries if e.label)}
+
+    def skip(self, path: str, reason: str, detail: str, label: str | None = None) -> None:
+        """Note a file or folder that is skipped."""
+        self.excluded.append(Excluded(path, reason, detail, label))
+
+
+#: One form of DATA: a path as the user gave it to what it names; None when the path is not of this form.
+Source = Callable[[str, DataOptions], Listing | None]
+
+
+def short_name(path: str) -> str:
+    """The last part of a path, fit for the name of a folder."""
+    base = os.path.basename(os.path.abspath(path))
+    return re.sub(r"[^\w.-]+", "-", base.encode("utf-8", "replace").decode())[:60] or "data"
+
+
+def walk(listing: Listing, folder: str, label: str, split: Subset | None) -> None:
+    """Every file below a class folder; a folder reached twice (a circular link) is entered once."""
+    before = len(listing.entries) + len(listing.excluded)
+    root = os.stat(listing.root)
+    entered = {(root.st_dev, root.st_ino)}
+    todo = [folder]
+    while todo:
+        here = todo.pop()
+        try:
+            status = os.stat(here)
+        except OSError as error:
+            listing.skip(here, "unreadable_folder", str(error.strerror), label)
+            continue
+        if (status.st_dev, status.st_ino) in entered:
+            listing.skip(here, "symlink_loop", "a link to a folder that was already read", label)
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        for child in children(here, listing, label):
+            if child.is_dir():
+                todo.append(child.path)
+            else:
+                add_file(listing, child.path, label, split)
+    if len(listing.entries) + len(listing.excluded) == before:
+        listing.empty_classes.append(label)
+
+
+def children(folder: str, listing: Listing, label: str | None = None) -> Iterator[os.DirEntry[str]]:
+    """The entries of a folder by name; hidden and unreadable ones are noted."""
+    try:
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda e: e.name)
+    except OSError as error:
+        listing.skip(folder, "unreadable_folder", str(error.strerror), label)
+        return
+    for child in entries:
+        if child.name.startswith((".", "__MACOSX")):
+            kind = "hidden folder" if child.is_dir(follow_symlinks=False) else "hidden file"
+            listing.skip(child.path, "hidden", kind, label)
+        elif child.is_symlink() and not os.path.exists(child.path):
+            listing.skip(child.path, "missing", "a broken or circular link", label)
+        else:
+            yield child
+
+
+def add_file(listing: Listing, path: str, label: str | None, split: Subset | None) -> None:
+    """A file with its label; noted instead when its name is not that of an image, or it has no label."""
+    if not may_be_image(path):
+        listing.skip(path, "not_a_picture", "by its name", label)
+    elif label is None:
+        listing.skip(path, "no_label", "outside every class folder")
+    else:
+        listing.entries.append(Entry(path, label, split))
+
+
+def may_be_image(path: str) -> bool:
+    """Whether a file's name allows it to be an image."""
+    name = os.path.basename(path).lower()
+    return name not in _CLUTTER and os.path.splitext(name)[1] not in _OTHER

@@ -1,0 +1,93 @@
+"""`split.csv`: every image with its subset, or with the reason why it is excluded."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from foveal.data.split.assign import as_subset
+from foveal.data.targets.target import Target
+from foveal.errors import DataError
+from foveal.files import CsvWriter
+from foveal.values import SUBSETS, Excluded, ImageRecord, Split, SplitRecord, Subset
+
+#: The columns of the target follow them.
+_COLUMNS = ("path", "sha256", "label", "split", "group", "note")
+
+
+def split_to_csv(split: Split, target: Target) -> str:
+    """The text of the file; excluded images have an empty `split`, and their reason as the note."""
+    buffer = io.StringIO()
+    writer = CsvWriter(buffer)
+    writer.writerow(_COLUMNS + target.csv_columns)
+    for p in split.placed:
+        row = [p.record.path, p.record.sha256, p.record.label or "", p.subset, p.group, p.note]
+        writer.writerow(row + target.to_row(p.record))
+    for item in split.excluded:
+        row = [item.path, item.sha256, item.label or "", "", "", f"{item.reason}: {item.detail}"]
+        writer.writerow(row + [""] * len(target.csv_columns))
+    return buffer.getvalue()
+
+
+def read_subsets(path: Path) -> dict[str, Subset]:
+    """Subset by SHA-256 from a run's `split.csv`.
+
+    Raises:
+        DataError: when the file is missing or has other columns.
+    """
+    try:
+        rows = _rows(path)
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: {error}", hint="give the folder of a finished run") from None
+    if rows and not set(_COLUMNS) <= set(rows[0]):
+        raise DataError(f"{path}: not a split that foveal wrote", hint="give the folder of a finished run")
+    return {row["sha256"]: as_subset(row["split"]) for row in rows if row["split"] in SUBSETS and row["sha256"]}
+
+
+def read_split(path: Path, target: Target) -> Split:
+    """The split that `split_to_csv` wrote; see `record_from_row` for what it keeps.
+
+    Raises:
+        OSError: when the file can't be opened.
+        ValueError, KeyError, csv.Error: when it is damaged.
+    """
+    rows = _rows(path)
+    placed = [
+        SplitRecord(record_from_row(row, target), as_subset(row["split"]), row["group"], row["note"])
+        for row in rows
+        if row["split"] in SUBSETS
+    ]
+    excluded = [_excluded(row) for row in rows if row["split"] not in SUBSETS]
+    return target.restore_split(placed, excluded)
+
+
+def record_from_row(row: Mapping[str, str], target: Target) -> ImageRecord:
+    """The record of an image as far as `split.csv` keeps it: its measures are 0."""
+    record = ImageRecord(
+        path=row["path"],
+        label=row["label"] or None,
+        split=as_subset(row["split"]) if row["note"] == "given" else None,
+        group=row["group"],
+        sha256=row["sha256"],
+        width=0,
+        height=0,
+        file_time=0,
+        phash=0,
+        thumb=b"",
+        brightness=0.0,
+        contrast=0.0,
+        sharpness=0.0,
+    )
+    return target.from_row(record, row)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def _excluded(row: Mapping[str, str]) -> Excluded:
+    reason, _, detail = row["note"].partition(": ")
+    return Excluded(row["path"], reason, detail, row["label"] or None, row["sha256"])

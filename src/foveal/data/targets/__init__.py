@@ -1,0 +1,1 @@
+"""What a model learns to predict for each image, one task a file; `registry.py` lists them."""

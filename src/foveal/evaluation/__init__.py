@@ -1,0 +1,1 @@
+"""Stage 5: a predictor on labelled data → figures, report."""

@@ -1,0 +1,161 @@
+"""`foveal evaluate` for masks: a finished segmenter on its own test subset, or on other images with masks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foveal.data.audit.duplicates import near_pairs
+from foveal.data.audit.scan import ScanOptions, scan
+from foveal.data.sources.list_data import list_data
+from foveal.data.sources.listing import DataOptions
+from foveal.data.split.assign import together
+from foveal.data.split.split_csv import record_from_row
+from foveal.data.targets.label_map import from_list, read_list
+from foveal.data.targets.masks import Masks
+from foveal.data.targets.pairs import open_pair
+from foveal.data.wording import count_of, first_few
+from foveal.errors import DataError, UnknownName, UnreadableImage
+from foveal.evaluation.evaluate_classifier import test_rows
+from foveal.evaluation.ledger import record_test_evaluation, test_set_key
+from foveal.evaluation.segmentation import MaskPair, measure_masks
+from foveal.inference.segmenter import SegmentationPredictor
+from foveal.metrics.segmentation import VOID
+from foveal.progress import Bar, Progress
+from foveal.values import SCHEMA, Excluded, Finding, ImageRecord, LabelMap
+
+ClassTable = np.ndarray[tuple[int], np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What to evaluate on.
+
+    Attributes:
+        name: of the data.
+        records: images with masks.
+        blocks: the block of neighbours that each belongs to.
+        label_map: of these masks.
+        excluded: what could not be read.
+        findings: about the masks.
+    """
+
+    name: str
+    records: list[ImageRecord]
+    blocks: list[str]
+    label_map: LabelMap
+    excluded: list[Excluded]
+    findings: list[Finding]
+
+
+def evaluate_masks(
+    run: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Figures as in `summary.json`, under `test`. Each call is recorded as an evaluation on its test set.
+
+    Args:
+        run: a run folder; a bundle alone is enough when `data` is given.
+        data: images with masks in any form that `train` takes; by default the run's own test subset. Classes are
+            matched by name where a list of them is found with the masks; otherwise by the numbers or colours that
+            the model was trained on.
+        progress: is told of each image.
+
+    Raises:
+        BundleError: when there is no model.
+        DataError: when there is nothing to evaluate on.
+        UnknownName: when none of the classes is one of the model's.
+    """
+    predictor = SegmentationPredictor.load(run)
+    label_map = predictor.label_map
+    progress = progress or Progress()
+    with progress.stage("read") as bar:
+        given = _test_subset(Path(run), label_map) if data is None else _other_data(data, label_map, bar)
+    table = _class_table(given.label_map, label_map)
+    with progress.stage("masks", len(given.records)) as bar:
+        measured = measure_masks(_predicted(predictor, given, table, bar), label_map)
+    if not measured.figures["n"]:
+        raise DataError(f"{given.name}: no image could be evaluated", hint="see the reasons with `foveal audit`")
+    gone = {x.path for x in given.excluded}
+    key = test_set_key(r.sha256 for r in given.records if r.path not in gone)
+    return {
+        "schema": SCHEMA,
+        "data": given.name,
+        "test": measured.figures,
+        "test_looks": record_test_evaluation(key, run=str(Path(run).resolve())),
+        "mistakes": measured.mistakes,
+        "findings": [{"code": f.code, "message": f.message, "hint": f.hint} for f in given.findings],
+        "left_out": [{"path": x.path, "reason": x.reason, "detail": x.detail} for x in given.excluded],
+    }
+
+
+def _test_subset(run: Path, label_map: LabelMap) -> _Data:
+    rows = test_rows(run)
+    target = Masks(label_map=label_map)
+    records = [record_from_row(r, target) for r in rows]
+    return _Data("test subset", records, [r["group"] for r in rows], label_map, [], [])
+
+
+def _other_data(data: str | os.PathLike[str], label_map: LabelMap, bar: Bar) -> _Data:
+    listing = list_data(data, DataOptions(task=Masks.task))
+    assert isinstance(listing.target, Masks)
+    names = listing.target.classes_file
+    own = from_list(read_list(names), None, names) if names is not None else label_map
+    bar.total(len(listing.entries))
+    read, refused = scan(listing.entries, listing.target, ScanOptions(on_each=bar))
+    records, unfit, findings = Masks(label_map=own).resolve(read)
+    findings = [*findings, *_unknown_classes(own, label_map, records)]
+    blocks = [""] * len(records)
+    near = [*near_pairs(records), *Masks(label_map=own).sequences(records)]
+    for number, members in enumerate(together(records, near)):
+        for i in members:
+            blocks[i] = str(number)
+    return _Data(listing.name, records, blocks, own, [*listing.excluded, *refused, *unfit], findings)
+
+
+def _unknown_classes(data: LabelMap, model: LabelMap, records: Sequence[ImageRecord]) -> Iterator[Finding]:
+    """Classes of the data that the model does not have: the pixels that they cover can't be evaluated."""
+    areas = [sum(column) for column in zip(*(r.mask.areas for r in records if r.mask), strict=True)]
+    total = max(1, sum(areas[:-1]))
+    shares = {c: areas[i] / total for i, c in enumerate(data.classes) if c not in model.classes and areas[i]}
+    if shares:
+        named = first_few(f"{c} ({share:.1%} of the pixels)" for c, share in shares.items())
+        yield Finding(
+            "classes_not_of_the_model",
+            "warning",
+            f"{count_of(len(shares), 'class', 'classes')} the model does not have: {named}; their pixels are ignored",
+            f"the model has {first_few(model.classes)}",
+            len(shares),
+        )
+
+
+def _class_table(data: LabelMap, model: LabelMap) -> ClassTable:
+    """Position in the data's classes → position in the model's; the ignore index where it has no such class."""
+    table = np.full(256, VOID, dtype=np.uint8)
+    for i, name in enumerate(data.classes):
+        if name in model.classes:
+            table[i] = model.classes.index(name)
+    if (table[: len(data.classes)] == VOID).all():
+        raise UnknownName("class", data.classes[0], model.classes)
+    return table
+
+
+def _predicted(predictor: SegmentationPredictor, data: _Data, table: ClassTable, bar: Bar) -> Iterator[MaskPair]:
+    """Images with prediction and target; those that can't be read any more are added to `excluded`."""
+    for record, block in zip(data.records, data.blocks, strict=True):
+        bar(1)
+        try:
+            image, target = open_pair(record, data.label_map)
+        except UnreadableImage as refusal:
+            data.excluded.append(Excluded(record.path, refusal.code, f"{refusal.path}: {refusal.detail}"))
+            continue
+        mask = predictor.predict_mask(image).mask
+        assert mask is not None
+        yield MaskPair(record.path, block, mask, table[target])

@@ -1,0 +1,66 @@
+"""Figures in words, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from foveal.evaluation.report import interval, percent
+
+_NOT_EVALUATED = (
+    "not evaluated: no images were held out, because there are too few or because of --no-test",
+    "`foveal evaluate RUN DATA` evaluates it on other labelled images",
+)
+
+
+def headline_of_labels(test: Mapping[str, Any], evaluations: int) -> tuple[str, str]:
+    """How well, and how certain; `evaluations` on this test set so far."""
+    if not test["n"]:
+        return _NOT_EVALUATED
+    well = f"{percent(test['accuracy'])} right on {test['n']} test images not used in training"
+    return well, f"95 % interval {interval(test['accuracy_ci95'])}, evaluation {evaluations} on this test set"
+
+
+def headline_of_masks(test: Mapping[str, Any], evaluations: int) -> tuple[str, str]:
+    """How well, and how certain; `evaluations` on this test set so far."""
+    if not test["n"]:
+        return _NOT_EVALUATED
+    well = (
+        f"mean IoU {percent(test['miou'])}, boundary F1 {percent(test['boundary_f1'])}, "
+        f"{percent(test['pixel_accuracy'])} of the pixels right on {test['n']} test images not used in training"
+    )
+    bounds = test["miou_ci95"]
+    certain = f"95 % interval {interval(bounds)}" if bounds else "no interval: only one block of neighbours"
+    return well, f"{certain}, evaluation {evaluations} on this test set"
+
+
+def lines_of_labels(test: Mapping[str, Any]) -> list[str]:
+    """All figures."""
+    lines = [
+        f"accuracy           {_with_interval(test, 'accuracy')}, n = {test['n']}",
+        f"balanced accuracy  {percent(test['balanced_accuracy'])}",
+        f"macro F1           {_with_interval(test, 'macro_f1')}",
+        f"log-loss           {test['log_loss']:.3f}",
+        f"calibration error  {percent(test['ece'])}",
+    ]
+    for row in test["per_class"]:
+        recall, precision = percent(row["recall"]), percent(row["precision"])
+        lines.append(f"  {row['label']:<20} recall {recall:>8}  precision {precision:>8}  n = {row['n']}")
+    return lines
+
+
+def lines_of_masks(test: Mapping[str, Any]) -> list[str]:
+    """All figures."""
+    lines = [
+        f"mean IoU        {_with_interval(test, 'miou')}, n = {test['n']}, {test['blocks']} blocks",
+        f"boundary F1     {_with_interval(test, 'boundary_f1')}",
+        f"pixel accuracy  {_with_interval(test, 'pixel_accuracy')}",
+    ]
+    for row in test["per_class"]:
+        iou, edge, share = percent(row["iou"]), percent(row["boundary_f1"]), percent(row["share"])
+        lines.append(f"  {row['label']:<20} IoU {iou:>8}  boundary F1 {edge:>8}  {share:>7} of the pixels")
+    return lines
+
+
+def _with_interval(test: Mapping[str, Any], name: str) -> str:
+    return f"{percent(test[name])}  (95 % interval {interval(test[f'{name}_ci95'])})"

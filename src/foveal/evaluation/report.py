@@ -1,0 +1,97 @@
+"""`report.html`: one file without network requests, for the person who has to trust the figures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, Protocol
+
+from foveal.clock import format_duration
+from foveal.data.images.decode import quiet
+from foveal.values import Finding
+
+
+class Shown(Protocol):
+    """A measurement, as the report shows it.
+
+    Its parts of the page are `templates/NAME-figures.html.j2` and `templates/NAME-panels.html.j2`.
+    """
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """As `test` in `summary.json`."""
+        ...
+
+    @property
+    def template(self) -> str:
+        """NAME of its templates."""
+        ...
+
+    def shown(self) -> dict[str, Any]:
+        """The variables of its templates."""
+        ...
+
+
+def render_report(
+    summary: Mapping[str, Any],
+    measurement: Shown,
+    findings: Sequence[Finding],
+    decisions: Mapping[str, Any],
+) -> str:
+    """The page.
+
+    Args:
+        summary: as in `summary.json`.
+        measurement: of the test subset.
+        findings: of the audit.
+        decisions: what was chosen, and why.
+    """
+    import jinja2
+
+    def shown(text: str) -> str:
+        return printable(text, root=summary["data"]["root"])
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "interval": interval,
+        "duration": format_duration,
+        "shown": shown,
+    }
+    with quiet():
+        panels = measurement.shown()
+    page = environment.get_template("report.html.j2").render(
+        summary=summary,
+        figures=measurement.figures,
+        kind=measurement.template,
+        findings=findings,
+        decisions=decisions,
+        **panels,
+    )
+    return page.encode("utf-8", "replace").decode()
+
+
+def _template(name: str) -> str:
+    return resources.files("foveal.evaluation").joinpath(f"templates/{name}").read_text(encoding="utf-8")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """`97.5 %`, or a dash for a missing value."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def interval(bounds: Sequence[float] | None) -> str:
+    """`94.2–98.9 %`."""
+    return "–" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f} %"
+
+
+def printable(text: str, *, root: str) -> str:
+    """Text to read: paths relative to `root`, bytes that are not UTF-8 as question marks."""
+    return text.replace(root + os.sep, "").encode("utf-8", "replace").decode()

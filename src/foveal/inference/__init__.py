@@ -1,0 +1,1 @@
+"""Stage 4: a bundle → predictions. Imports nothing of training."""

@@ -1,0 +1,174 @@
+"""A classifier's bundle at work: images in, labels with probabilities out, in constant memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.config import MAX_PIXELS
+from foveal.data.images.render import render, shrink_limit
+from foveal.decisions import Decisions
+from foveal.engines import Engine, choose_engine
+from foveal.engines.base import Pixels
+from foveal.errors import UnreadableImage, UsageError
+from foveal.features.pipeline import batches
+from foveal.inference.bundle import Bundle, backbone_of, load_bundle
+from foveal.inference.inputs import ImageInput, decode_input, name_of
+
+Probabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of one image.
+
+    Attributes:
+        path: the file, or `<image N>`.
+        label, probability: the likeliest class, calibrated; None when there is an `error`.
+        topk: the likeliest classes with their probabilities.
+        set: the classes that hold the true one in nine cases of ten (conformal prediction).
+        unknown: whether the image is none of the classes; None: this bundle can't tell.
+        error: reason code and words, when the image could not be read.
+    """
+
+    path: str
+    label: str | None = None
+    probability: float | None = None
+    topk: tuple[tuple[str, float], ...] = ()
+    set: tuple[str, ...] = ()
+    unknown: bool | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `predict --json` prints it."""
+        return {**asdict(self), "topk": [{"label": c, "probability": p} for c, p in self.topk]}
+
+
+class ClassificationPredictor:
+    """A bundle with its engine, which is compiled at the first use. Any number of threads may share one.
+
+    Args:
+        bundle: the model.
+        precision: pins `fp32` or `bf16`.
+        max_pixels: larger images are refused.
+    """
+
+    def __init__(self, bundle: Bundle, *, precision: str | None = None, max_pixels: int = MAX_PIXELS) -> None:
+        self.bundle = bundle
+        self._precision = precision
+        self._max_pixels = max_pixels
+        self._compiling = threading.Lock()
+        self._engine: Engine | None = None
+
+    @classmethod
+    def load(cls, run: str | os.PathLike[str], *, precision: str | None = None) -> ClassificationPredictor:
+        """From a run folder, a bundle, or `model:NAME`.
+
+        Raises:
+            BundleError: when there is no usable model in it.
+        """
+        return cls(load_bundle(os.fspath(run)), precision=precision)
+
+    def stream(self, images: Iterable[ImageInput], *, topk: int = 5) -> Iterator[Prediction]:
+        """Predictions in the order of the images; for one that can't be read, a prediction with `error`.
+
+        Args:
+            images: taken as they are needed.
+            topk: how many classes each prediction lists.
+
+        Raises:
+            UsageError: when `topk` is not positive, or something is not an image.
+        """
+        if topk < 1:
+            raise UsageError(f"topk is {topk}", hint="ask for at least one class")
+        for name, row in self._scored(images):
+            if isinstance(row, UnreadableImage):
+                yield Prediction(name, error=f"{row.code}: {row.detail}")
+            else:
+                yield self._prediction(name, *row, topk)
+
+    def rows(self, images: Iterable[ImageInput]) -> Iterator[Probabilities | UnreadableImage]:
+        """Calibrated probabilities `(K,)` of each image in turn, or why it could not be read."""
+        for _, row in self._scored(images):
+            yield row if isinstance(row, UnreadableImage) else row[0]
+
+    def probabilities(self, images: Iterable[ImageInput]) -> Probabilities:
+        """`(N, K)`, columns as in the bundle's classes.
+
+        Raises:
+            UnreadableImage: at the first image that can't be read.
+        """
+        rows = []
+        for row in self.rows(images):
+            if isinstance(row, UnreadableImage):
+                raise row
+            rows.append(row)
+        return np.stack(rows) if rows else np.zeros((0, len(self.bundle.manifest.classes)), dtype=np.float32)
+
+    def _scored(
+        self, images: Iterable[ImageInput]
+    ) -> Iterator[tuple[str, tuple[Probabilities, np.float32] | UnreadableImage]]:
+        """Name, and the probabilities `(K,)` of the classes and of none of them."""
+        for batch in batches(enumerate(images), self._read, self._ready(), self.bundle.manifest.views):
+            for (number, image), computed in batch:
+                name = name_of(image, number)
+                if isinstance(computed, UnreadableImage):
+                    yield name, computed
+                else:
+                    inside, outside = self.bundle.probabilities(computed[:, None, :])
+                    yield name, (inside[0], outside[0])
+
+    def _prediction(self, name: str, row: Probabilities, outside: np.float32, topk: int) -> Prediction:
+        manifest = self.bundle.manifest
+        classes = manifest.classes
+        order = np.argsort(-row, kind="stable").tolist()
+        best = order[0]
+        likeliest = tuple((classes[i], float(row[i])) for i in order[:topk])
+        inside = tuple(classes[i] for i in order if row[i] >= manifest.set_threshold)
+        unknown = bool(outside >= manifest.unknown_threshold) if manifest.outside else None
+        return Prediction(name, classes[best], float(row[best]), likeliest, inside or (classes[best],), unknown)
+
+    def _read(self, numbered: tuple[int, ImageInput]) -> Pixels:
+        number, image = numbered
+        preprocess = self.bundle.manifest.preprocess
+        rgb = decode_input(
+            image,
+            name_of(image, number),
+            shrink_to=shrink_limit(preprocess),
+            max_pixels=self._max_pixels,
+            background=preprocess.background,
+        )
+        return render(rgb, preprocess)
+
+    def _ready(self) -> Engine:
+        """The engine, compiled once."""
+        with self._compiling:
+            if self._engine is None:
+                self._engine = self._backbone() if self.bundle.manifest.network is None else self._network()
+            return self._engine
+
+    def _network(self) -> Engine:
+        from foveal.engines.torch_engine import TorchEngine
+        from foveal.models.networks import with_weights
+
+        manifest = self.bundle.manifest
+        assert manifest.network is not None
+        return TorchEngine(with_weights(manifest.network, self.bundle.tensors), manifest.preprocess)
+
+    def _backbone(self) -> Engine:
+        backbone, preprocess = backbone_of(self.bundle), self.bundle.manifest.preprocess
+        stages = self.bundle.head.weight.shape[1] > backbone.dimension
+        return choose_engine(
+            backbone, preprocess, self._noise, Decisions(), precision=self._precision, stages=stages
+        )
+
+    def _noise(self) -> Pixels:
+        """Pixels to measure engines on before the first image."""
+        size = self.bundle.manifest.preprocess.size
+        return np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)

@@ -1,0 +1,48 @@
+"""Predicted labels as Parquet, in row groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from foveal.files import replacing
+from foveal.inference.classifier import Prediction
+from foveal.inference.outputs.output_format import OutputFormat, OutputOptions, Target
+from foveal.inference.outputs.table_rows import columns, row_of
+
+_ROWS = 2048  # a row group
+
+
+def _write(predictions: Iterable[Prediction], target: Target, options: OutputOptions) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"unknown": pa.bool_()}
+    schema = pa.schema(
+        [
+            (c, pa.float64() if c.startswith("probability") else kinds.get(c, pa.string()))
+            for c in columns(options.topk)
+        ]
+    )
+    count, source = 0, iter(predictions)
+    assert not hasattr(target, "write"), "Parquet is written to files only"
+    with replacing(target) as part, pq.ParquetWriter(part, schema) as writer:
+        while rows := [_utf8(row_of(p, options.topk)) for p in islice(source, _ROWS)]:
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+            count += len(rows)
+    return count
+
+
+def _utf8(row: dict[str, Any]) -> dict[str, Any]:
+    """Parquet holds UTF-8 only: other names are written with JSON's escapes."""
+    path = row["path"]
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        row["path"] = json.dumps(path)[1:-1]
+    return row
+
+
+PARQUET = OutputFormat("parquet", _write, suffixes=(".parquet",), streams=False)

@@ -1,0 +1,22 @@
+"""Predicted labels as flat rows, for tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foveal.inference.classifier import Prediction
+
+
+def columns(topk: int) -> list[str]:
+    """The columns of a table."""
+    ranks = [f"{kind}_{i}" for i in range(2, topk + 1) for kind in ("label", "probability")]
+    return ["path", "label", "probability", *ranks, "set", "unknown", "error"]
+
+
+def row_of(prediction: Prediction, topk: int) -> dict[str, Any]:
+    """One flat row; the set is written as its names with `|` between."""
+    row: dict[str, Any] = dict.fromkeys(columns(topk))
+    row |= {"path": prediction.path, "label": prediction.label, "probability": prediction.probability}
+    for i, (label, probability) in enumerate(prediction.topk[1:], 2):
+        row |= {f"label_{i}": label, f"probability_{i}": probability}
+    return row | {"set": "|".join(prediction.set), "unknown": prediction.unknown, "error": prediction.error}

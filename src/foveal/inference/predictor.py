@@ -1,0 +1,85 @@
+"""A bundle → what predicts with it, by its task. A predictor of another task is registered here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from foveal.errors import UnknownName
+from foveal.inference.bundle import Bundle, load_bundle
+from foveal.inference.classifier import ClassificationPredictor
+from foveal.inference.inputs import ImageInput
+from foveal.inference.segmenter import SegmentationPredictor
+
+
+class Predictor(Protocol):
+    """What predicts with a bundle. Any number of threads may share one."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model."""
+        ...
+
+    def stream(self, images: Iterable[ImageInput], *, topk: int = ...) -> Iterator[Any]:
+        """Predictions in the order of the images; what can't be read becomes a prediction with an `error`.
+
+        Args:
+            images: taken as they are needed.
+            topk: how many classes a prediction lists, for tasks whose predictions list any.
+        """
+        ...
+
+
+class MakePredictor(Protocol):
+    """Makes the predictor of a bundle; see `load_predictor` for the arguments."""
+
+    def __call__(self, bundle: Bundle, *, precision: str | None, memory: int | None) -> Predictor:
+        """See `load_predictor`."""
+        ...
+
+
+def _classification(bundle: Bundle, *, precision: str | None, memory: int | None) -> Predictor:
+    return ClassificationPredictor(bundle, precision=precision)  # its batches are small: memory is no concern
+
+
+def _segmentation(bundle: Bundle, *, precision: str | None, memory: int | None) -> Predictor:
+    return SegmentationPredictor(bundle, precision=precision, memory=memory)
+
+
+#: By the task in `bundle.json`.
+PREDICTORS: dict[str, MakePredictor] = {"classify": _classification, "segment": _segmentation}
+
+
+def register_predictor(task: str, make: MakePredictor) -> None:
+    """Predict with bundles of a task by what `make` makes of them."""
+    PREDICTORS[task] = make
+
+
+def predictor_of(bundle: Bundle, *, precision: str | None = None, memory: int | None = None) -> Predictor:
+    """The predictor of a bundle that was read already; the arguments are those of `load_predictor`.
+
+    Raises:
+        UnknownName: when no predictor is registered for its task.
+    """
+    task = bundle.manifest.task
+    if task not in PREDICTORS:
+        raise UnknownName("task", task, PREDICTORS)
+    return PREDICTORS[task](bundle, precision=precision, memory=memory)
+
+
+def load_predictor(
+    run: str | os.PathLike[str], *, precision: str | None = None, memory: int | None = None
+) -> Predictor:
+    """What predicts with a run, a bundle or `model:NAME`.
+
+    Args:
+        run: the folder, or the name.
+        precision: pins `fp32` or `bf16`.
+        memory: bytes that one pass of a network on a whole image may take; by default half of what is left.
+
+    Raises:
+        BundleError: when there is no usable model in it.
+        UnknownName: when no predictor is registered for its task.
+    """
+    return predictor_of(load_bundle(os.fspath(run)), precision=precision, memory=memory)

@@ -1,0 +1,1 @@
+"""Stage 3: features or pixels, and targets, become the best model that the time allows."""

@@ -1,0 +1,89 @@
+"""A trained model that could be the run's final one, and what is known of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.metrics.calibration import Calibration
+from foveal.models.trained import TrainedModel
+from foveal.training.compare import Evidence
+from foveal.training.context import RunContext
+from foveal.values import Split, SplitRecord, Subset
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model with its evidence.
+
+    Attributes:
+        strategy: name of the strategy that trained it.
+        seconds: that training took.
+        score: accuracy (of masks: mIoU), cross-validated inside the training subset (linear probes) or on the
+            validation subset (networks); None when there were too few images to tell.
+        score_ci95: interval of the score.
+        score_n: images that the score was computed on.
+        trained: the model.
+        logits: subset → `(N, K)` for the images in `seen[subset]`, not calibrated; without the training subset.
+            Empty for masks, which are predicted again when they are needed.
+        seen: subset → the images that there was time for.
+        settings: its hyper-parameters, for `decisions`.
+        evidence: predictions for training images that it was not trained on, to compare models by.
+        predict: images → logits, for a subset without logits yet; called for the final model only.
+        pending_test_seconds: that `predict` will take for the test subset.
+        handicap: sum of z-values by which it may be worse and is kept, since its training continues.
+        complete: whether its training came to the end of its schedule.
+        recipe: that it was trained by, of a network.
+        image_size: side of its input, pixels; 0: the run's.
+        steps, training_seconds, loss: of its training; the loss is that at the end.
+    """
+
+    strategy: str
+    seconds: float
+    score: float | None
+    score_ci95: tuple[float, float] | None
+    score_n: int
+    trained: TrainedModel
+    logits: dict[Subset, Array]
+    seen: dict[Subset, list[SplitRecord]]
+    settings: dict[str, Any]
+    evidence: Evidence | None = None
+    predict: Callable[[Sequence[SplitRecord]], Array] | None = None
+    pending_test_seconds: float = 0.0
+    handicap: float = 0.0
+    complete: bool = True
+    recipe: object = None
+    image_size: int = 0
+    steps: int = 0
+    training_seconds: float = 0.0
+    loss: float = math.nan
+
+    def logits_on(self, subset: Subset) -> Array:
+        """`(N, K)` for the images in `seen[subset]`, computed now if need be."""
+        if subset not in self.logits and self.predict is not None:
+            self.logits[subset] = self.predict(self.seen[subset])
+        return self.logits[subset]
+
+    def unreached(self, split: Split) -> set[str]:
+        """Hashes of the images in the split that there was no time for."""
+        reached = {p.record.sha256 for members in self.seen.values() for p in members}
+        return {p.record.sha256 for p in split.placed} - reached
+
+    def calibration(self, context: RunContext) -> Calibration:
+        """What the validation subset says of it."""
+        logits = self.logits.get("val")
+        targets = None if logits is None else context.targets(self.seen["val"])
+        return context.target.calibrate(logits, targets, score=self.score, n=self.score_n)
+
+    @property
+    def error_and_std_error(self) -> tuple[float, float]:
+        """Error rate by the score, and its standard error."""
+        score, n = self.score or 0.0, max(1, self.score_n)
+        return 1 - score, float(np.sqrt(max(score * (1 - score), 1 / n) / n))

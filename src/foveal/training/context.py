@@ -1,0 +1,125 @@
+"""What every strategy is given: the data, the budgets, and where choices are written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.clock import Clock, Deadline
+from foveal.data.images.pixels import Pixels
+from foveal.data.targets.mask_files import Mask
+from foveal.data.targets.target import Target
+from foveal.decisions import Decisions
+from foveal.errors import UsageError
+from foveal.features import Extractor
+from foveal.models.backbones import DEFAULT
+from foveal.progress import Progress
+from foveal.training.images import ImageArrays
+from foveal.training.time_budget import TimeBudget
+from foveal.values import Preprocess, Split, SplitRecord, Subset
+
+if TYPE_CHECKING:
+    from foveal.planner.replay import Replay
+
+Array = NDArray[np.float32]
+
+
+@dataclass
+class FrozenMaps:
+    """What frozen parts of backbones computed of the training subset, so that it is computed once.
+
+    Attributes:
+        runners: compiled parts by (preprocessing, cut); cut None: the whole backbone.
+        views: feature maps of augmented views by (preprocessing, cut, augmentation), each `(N, C, H, W)`.
+    """
+
+    runners: dict[Any, Any] = field(default_factory=dict)
+    views: dict[Any, list[NDArray[np.float16]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Everything that a strategy may use.
+
+    Attributes:
+        split: the train, validation and test subsets.
+        target: what is to be predicted; it owns encoding, loss, score and folds.
+        budget: the time, and what of it is reserved.
+        progress: of the run.
+        decisions: earlier choices are obeyed, new ones written down.
+        images: reads images as arrays.
+        extractor: features of a frozen backbone; None where nothing is to be frozen.
+        preprocess: how images become the input of a network that is trained from scratch.
+        seed: of everything random.
+        checkpoints: the folder for them; None: none are kept.
+        augment: how much images may change in training: `none`, `light`, `strong`, `auto`.
+        memory: bytes that the process was told to stay within; None: what the machine has.
+        backbone: the pretrained network to begin from, by name.
+        only: the one strategy to use; None: the ladder searches.
+        plans: recordings of training steps, each made once.
+        frozen_maps: what frozen parts of backbones computed.
+    """
+
+    split: Split
+    target: Target
+    budget: TimeBudget
+    progress: Progress
+    decisions: Decisions
+    images: ImageArrays
+    extractor: Extractor | None = None
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    seed: int = 0
+    checkpoints: Path | None = None
+    augment: str = "auto"
+    memory: int | None = None
+    backbone: str = DEFAULT
+    only: str | None = None
+    plans: dict[Any, Replay] = field(default_factory=dict, repr=False)
+    frozen_maps: FrozenMaps = field(default_factory=FrozenMaps, repr=False)
+
+    @property
+    def clock(self) -> Clock:
+        """Of the run."""
+        return self.budget.clock
+
+    @property
+    def deadline(self) -> Deadline:
+        """By when a strategy has to be done."""
+        return self.budget.deadline
+
+    @property
+    def features(self) -> Extractor:
+        """The extractor, for strategies that need one.
+
+        Raises:
+            UsageError: when this run has none.
+        """
+        if self.extractor is None:
+            raise UsageError("these images are too small for a frozen backbone", hint="leave --strategy out")
+        return self.extractor
+
+    def free_memory(self) -> None:
+        """Let go of what can be made again: rendered images, and compiled backbones."""
+        if self.images.render_cache is not None:
+            self.images.render_cache.forget()
+        if self.extractor is not None:
+            self.extractor.engine.release()
+        self.frozen_maps.runners.clear()
+
+    def pixels(self, subset: Subset) -> Pixels:
+        """All images of a subset as they are preprocessed for this run, `(N, C, size, size)`; read once."""
+        return self.images.subset(subset, self.split.subset(subset), self.preprocess)
+
+    def pairs(self, records: Sequence[SplitRecord]) -> tuple[Pixels, Mask]:
+        """These images and their masks in the run's box; read once."""
+        assert self.split.label_map is not None
+        return self.images.pairs(records, self.preprocess, self.split.label_map)
+
+    def targets(self, records: Sequence[SplitRecord]) -> NDArray[Any]:
+        """What is to be predicted for these images, encoded as the loss takes it, `(N, …)`."""
+        return self.target.encode(records, self.split.classes, self.preprocess)

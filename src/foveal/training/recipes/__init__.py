@@ -1,0 +1,1 @@
+"""Hyper-parameters, one family a file."""

@@ -1,0 +1,127 @@
+"""Recipes for training a network from scratch on small images: what the time buys.
+
+Cost and score of each, with n and sd, are in `strategies/from_scratch.py`, `bench/results/mnist.json` and
+`docs/mnist.md`, measured by `bench/mnist.py`. All were chosen on images held out of the training files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from foveal.training.recipes.augmentation import Augment
+
+
+@dataclass(frozen=True)
+class ScratchRecipe:
+    """A network and how it is trained.
+
+    Attributes:
+        name: as in `--strategy NAME`.
+        stages, kernel, stride, dropout: see `models.small.SmallNet`.
+        epochs: passes through the training subset when the time allows all of them; the number of steps is settled
+            beforehand from the speed measured on this machine.
+        least_epochs: share of the epochs under which a shorter recipe does better.
+        least_steps: however few images there are.
+        batch_size, lr, weight_decay, optimizer, warmup, label_smoothing, ema: see `LoopSettings`.
+        augment: random changes, with lengths in pixels; images are mirrored as well where that keeps their label.
+        members: networks whose probabilities are averaged.
+        shifts: pixels of the small shifts that predictions are averaged over; 0: none.
+        architecture: name in the zoo; empty: a network made of `stages`.
+    """
+
+    name: str
+    stages: tuple[tuple[int, ...], ...]
+    epochs: float
+    lr: float
+    batch_size: int = 128
+    least_epochs: float = 0.5
+    least_steps: int = 200
+    kernel: int = 3
+    stride: int = 1
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+    optimizer: str = "adamw"
+    warmup: float = 0.2
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    augment: Augment = field(default_factory=Augment)
+    members: int = 1
+    shifts: int = 0
+    architecture: str = ""
+
+    def network(self, channels: int, classes: int) -> dict[str, Any]:
+        """Arguments of `models.networks.build` for one member."""
+        if self.architecture:
+            return {"architecture": "zoo", "name": self.architecture, "channels": channels, "classes": classes}
+        return {
+            "architecture": "small",
+            "channels": channels,
+            "classes": classes,
+            "stages": [list(s) for s in self.stages],
+            "kernel": self.kernel,
+            "stride": self.stride,
+            "dropout": self.dropout,
+        }
+
+
+_QUARTER = ScratchRecipe(
+    "scratch-quarter",
+    ((32, 32, 32), (64, 64, 64), (128, 128)),
+    epochs=48,
+    least_epochs=0.15,
+    lr=1e-2,
+    kernel=5,
+    stride=2,
+    weight_decay=0.03,
+    ema=0.998,
+    augment=Augment(translate=1.5, rotate=10, scale=0.1, shear=0.05, elastic=0.7),
+    shifts=1,
+)
+
+#: In order of cost. A first convolution of stride 2 and 5 × 5 sees as much as two of 3 × 3 and leaves a quarter of
+#: the positions: on a CPU, where a pass over a full-size feature map costs as much as its arithmetic, it pays.
+RECIPES = (
+    ScratchRecipe(
+        "scratch-seconds",
+        ((16,), (32,), (64,)),
+        epochs=2,
+        lr=3e-2,
+        batch_size=256,
+        kernel=5,
+        stride=2,
+        label_smoothing=0.1,
+        ema=0.97,
+    ),
+    ScratchRecipe(
+        "scratch-minute",
+        ((24, 24), (48, 48), (96,)),
+        epochs=8,
+        lr=1.5e-2,
+        kernel=5,
+        stride=2,
+        weight_decay=0.02,
+        ema=0.99,
+        augment=Augment(translate=1, rotate=8, scale=0.08, elastic=0.5),
+        shifts=1,
+    ),
+    _QUARTER,
+    replace(_QUARTER, name="scratch-hour", least_epochs=0.5, members=4),
+)
+
+
+def recipe_for(architecture: str, size: int) -> ScratchRecipe:
+    """A plain recipe that trains any network of the zoo, for images of this side."""
+    return ScratchRecipe(
+        f"from-scratch-{architecture}",
+        (),
+        epochs=30,
+        lr=1e-3,
+        batch_size=64,
+        least_epochs=0.01,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        ema=0.99,
+        augment=Augment(translate=0.06 * size, rotate=8, scale=0.1),
+        architecture=architecture,
+    )

@@ -1,0 +1,237 @@
+"""How a run's images become inputs, and which strategies are tried on them: decided once, from a few of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from foveal.clock import Clock
+from foveal.config import TrainConfig
+from foveal.data.dataset import Dataset
+from foveal.data.images.probe import ImageProbe, probe_images
+from foveal.data.images.render_cache import RenderCache
+from foveal.decisions import ROUTE, Decisions
+from foveal.engines import choose_engine
+from foveal.errors import BundleError, UnknownName, UsageError
+from foveal.features import Extractor
+from foveal.machine import cgroup_limit, return_large_blocks
+from foveal.models import zoo
+from foveal.models.backbones import DEFAULT, find_backbone
+from foveal.progress import Progress
+from foveal.training.context import RunContext
+from foveal.training.images import ImageArrays
+from foveal.training.recipes.scratch import recipe_for
+from foveal.training.strategies.finetune import ContinueFineTune
+from foveal.training.strategies.from_scratch import FromScratch
+from foveal.training.strategies.registry import STRATEGIES
+from foveal.training.strategy import Strategy
+from foveal.training.time_budget import MASK_SCORING_SECONDS, TimeBudget
+from foveal.values import Backbone, Entry, Preprocess, Split
+
+#: Up to this long side, pixels, images are small: a frozen backbone, made for 224 pixels, sees little in them.
+SMALL = 64
+#: From so many small images on, a network of their own is better than a frozen backbone.
+MANY_SMALL = 5000
+#: With more images the stages' features, some 18 kB per image, are not kept.
+MOST_WITH_STAGES = 20_000
+#: Segmenters are trained on images of this long side at most, pixels; larger ones are made smaller.
+LARGEST = 1024
+#: When this share of the images is of one size, a pixel means as much in all of them.
+ONE_SIZE = 0.9
+#: Bytes of memory from which on malloc may keep freed blocks: a process takes over a GiB of its own.
+_AMPLE_BYTES = 6 * 2**30
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way to train.
+
+    Attributes:
+        strategies: in order of cost.
+        preprocess: how images become the input.
+        backbone: the frozen one, if there is one.
+        scoring_seconds: per test image, in addition to its prediction.
+    """
+
+    strategies: Sequence[Strategy]
+    preprocess: Preprocess
+    backbone: Backbone | None = None
+    scoring_seconds: float = 0.0
+
+    def time_budget(self, split: Split, clock: Clock) -> TimeBudget:
+        """What of the time is reserved for evaluating the test subset."""
+        return TimeBudget.of_run(clock, len(split.subset("test")), self.scoring_seconds)
+
+    def context(
+        self,
+        dataset: Dataset,
+        render_cache: RenderCache,
+        budget: TimeBudget,
+        config: TrainConfig,
+        progress: Progress,
+        decisions: Decisions,
+        checkpoints: Path,
+    ) -> RunContext:
+        """What strategies are given, with a backbone on the engine that a probe chooses where this route has one."""
+        split = dataset.split
+        return RunContext(
+            split,
+            dataset.target,
+            budget,
+            progress,
+            decisions,
+            ImageArrays(budget.clock, progress, render_cache, config.max_pixels, config.memory_bytes),
+            extractor=self._extractor(split, render_cache, config, decisions),
+            preprocess=self.preprocess,
+            seed=config.seed,
+            checkpoints=checkpoints,
+            augment=config.augment,
+            memory=config.memory_bytes,
+            backbone=config.backbone,
+            only=config.strategy,
+        )
+
+    def _extractor(
+        self, split: Split, render_cache: RenderCache, config: TrainConfig, decisions: Decisions
+    ) -> Extractor | None:
+        if self.backbone is None:
+            return None
+        stages = self.backbone.stage_dimension > 0 and len(split.placed) <= MOST_WITH_STAGES
+        engine = choose_engine(
+            self.backbone, self.preprocess, lambda: render_cache.peek(32), decisions, stages=stages
+        )
+        return Extractor(
+            self.backbone, self.preprocess, engine, render_cache, config.max_pixels, config.cache, stages
+        )
+
+
+def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
+    """The route for images with labels.
+
+    Args:
+        entries: what will be read; a few of them are opened.
+        config: a strategy or backbone that was asked for decides by itself.
+        decisions: obeyed, or written to.
+
+    Raises:
+        UnknownName: when the strategy asked for is on no route.
+        WeightsUnavailable: when the backbone's weights are not on this machine.
+    """
+    _limit_malloc(config)
+
+    def choose() -> tuple[dict[str, Any], str]:
+        probe = probe_images(entries)
+        if config.from_scratch is not None:
+            reason = f"--from-scratch {config.from_scratch}"
+            return {"name": "zoo", "preprocess": _for_zoo(probe, config.from_scratch).to_dict()}, reason
+        name, reason = _weighed(probe, config)
+        return {"name": name, "preprocess": _small(probe).to_dict() if name == "scratch" else None}, reason
+
+    chosen = decisions.settle(ROUTE, choose)
+    if chosen["name"] == "pretrained":
+        backbone = find_backbone(config.backbone)
+        return Route(tuple(STRATEGIES["pretrained"]), backbone.preprocess, backbone)
+    preprocess = Preprocess.from_dict(chosen["preprocess"] or {})
+    if chosen["name"] == "zoo":
+        return Route((FromScratch(recipe_for(str(config.from_scratch), preprocess.size)),), preprocess)
+    if chosen["name"] not in STRATEGIES:
+        raise BundleError(
+            f"config.json: decisions: route: unknown name {chosen['name']!r}", hint="start a new run"
+        )
+    return Route(tuple(STRATEGIES[chosen["name"]]), preprocess)
+
+
+def choose_segmentation_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
+    """The route for images with masks, which are brought to one box.
+
+    Args:
+        entries: what will be read; a few of them are opened.
+        config: the backbone by name, and maybe a strategy.
+        decisions: obeyed, or written to.
+
+    Raises:
+        UsageError: when an architecture of the zoo is to be trained from scratch.
+        UnknownName: when the strategy asked for is none of these.
+        WeightsUnavailable: when the backbone's weights are not on this machine.
+    """
+    if config.from_scratch is not None:
+        raise UsageError(
+            f"--from-scratch {config.from_scratch} predicts labels, not masks",
+            hint="leave it out, or --task classify",
+        )
+    _limit_malloc(config)
+    strategies = tuple(STRATEGIES["segmentation"])
+    if config.strategy is not None and config.strategy not in {s.name for s in strategies}:
+        raise UnknownName("strategy", config.strategy, [s.name for s in strategies])
+    backbone = find_backbone(config.backbone)
+
+    def choose() -> tuple[dict[str, Any], str]:
+        probe = probe_images(entries)
+        width, height = probe.usual if all(probe.usual) else (backbone.preprocess.size,) * 2
+        scale = min(1.0, LARGEST / max(width, height))
+        box = replace(
+            backbone.preprocess,
+            resize="fit",
+            interpolation="bilinear",
+            size=round(width * scale),
+            height=round(height * scale),
+        )
+        words = f"{width} × {height} pixels"
+        if probe.share >= ONE_SIZE:
+            preprocess = replace(box, scale=scale)
+            reason = f"images of {words}: objects keep their size in pixels, in images of any other size too"
+        else:
+            preprocess = box
+            reason = f"images of many sizes, most often {words}: each is scaled to the box"
+        return {"name": "segmentation", "preprocess": preprocess.to_dict()}, reason
+
+    preprocess = Preprocess.from_dict(decisions.settle(ROUTE, choose)["preprocess"])
+    area = preprocess.box[0] * preprocess.box[1] / (360 * 480)
+    return Route(strategies, preprocess, scoring_seconds=MASK_SCORING_SECONDS * area)
+
+
+def _limit_malloc(config: TrainConfig) -> None:
+    """Where memory is limited malloc gives back what it can, from the first tensors on."""
+    if min(config.memory_bytes or _AMPLE_BYTES, cgroup_limit() or _AMPLE_BYTES) < _AMPLE_BYTES:
+        return_large_blocks()
+
+
+def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
+    routes = {
+        s.name: route
+        for route in ("pretrained", "scratch")
+        for s in STRATEGIES[route]
+        if not isinstance(s, ContinueFineTune)  # another strategy has to come first
+    }
+    if config.strategy is not None:
+        if config.strategy not in routes:
+            raise UnknownName("strategy", config.strategy, routes)
+        return routes[config.strategy], f"--strategy {config.strategy}"
+    if config.backbone != DEFAULT:
+        return "pretrained", f"--backbone {config.backbone}"
+    if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL:
+        return "scratch", f"{probe.count} images of about {probe.side} pixels: enough to train from scratch"
+    if 0 < probe.side <= SMALL:
+        return (
+            "pretrained",
+            f"small images, {probe.side} pixels, but {probe.count} are too few to train from scratch",
+        )
+    return "pretrained", f"images of about {probe.side} pixels: features learned on ImageNet carry over"
+
+
+def _for_zoo(probe: ImageProbe, architecture: str) -> Preprocess:
+    """The input that a network was written for, grey where the images are.
+
+    Raises:
+        UnknownName: with the nearest known architecture.
+    """
+    plain = Preprocess(size=zoo.card(architecture).input_size, resize="pad", interpolation="bilinear")
+    return replace(plain, channels=1 if probe.grey else 3, background=probe.background)
+
+
+def _small(probe: ImageProbe) -> Preprocess:
+    """The images at their own size; mean and standard deviation are measured on the training subset later."""
+    plain = Preprocess(size=min(SMALL, probe.side or SMALL), resize="pad", interpolation="bilinear")
+    return replace(plain, channels=1 if probe.grey else 3, background=probe.background)

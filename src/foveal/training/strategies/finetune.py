@@ -1,0 +1,360 @@
+"""Fine-tuning a pretrained network, in two ways. Each is first tried on images held out of the training subset.
+
+    foveal train DATA --strategy fine-tune       all layers are trained, at an image size that short trials choose
+    foveal train DATA --strategy cached-trunk    the lower layers are frozen and cached for several augmented views
+
+`NAME-all` continues with all training images, once it is known to be worth it. What they cost and gain on images far
+from photographs, by `bench/ladder.py`, is in `docs/ladder.md`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from foveal.decisions import IMAGE_SIZE, LEARNING_RATE, STEPS, TRAINING_IMAGES
+from foveal.metrics.intervals import wilson
+from foveal.training.candidate import Candidate
+from foveal.training.compare import LabelEvidence, hold_out
+from foveal.training.context import Array, RunContext
+from foveal.training.flip_test import hflip_by_linear_probe
+from foveal.training.recipes.augmentation import augment_for
+from foveal.training.recipes.finetune import CACHED, FULL, FineTuneRecipe
+from foveal.training.sampling import sample
+from foveal.training.strategies.linear_probe import FROZEN_STAGES
+from foveal.training.strategy import LadderState, below_noise_floor
+from foveal.training.time_budget import (
+    AFFORDABLE_SHARE,
+    FINETUNE_LEAST_SECONDS,
+    MARGIN,
+    SECOND_PER_FIRST,
+    SHORT_SECOND_PART,
+    TRIALS_SHARE,
+    Allotment,
+    second_part_steps,
+)
+from foveal.values import SplitRecord, Subset
+
+if TYPE_CHECKING:
+    from foveal.training.trainers.base import Training
+    from foveal.training.trainers.finetune import FineTuneTrainer
+
+#: Image sizes that a trial may choose among, from the cheapest.
+SIZES = (96, 128, 160, 224)
+#: With a cached trunk: for small images, and for those whose long side is mostly `_LARGE` pixels or more.
+CACHED_SIZES, _LARGE = (128, 224), 192
+#: Share of the errors that fine-tuning usually saves: with fewer errors left than can show it, it is not tried.
+USUAL_GAIN = 0.5
+#: Epochs of a trial, the most images it is trained and tested on, and its steps at least.
+_TRIAL_EPOCHS, _TRIAL_IMAGES, _TRIAL_STEPS = 2.0, 1000, 40
+#: A first part without time for all of its steps is not what the training comes to: it is kept unless its sum of
+#: z-values is worse than this, less on images like those of the pretraining. On five tasks unlike them the whole
+#: training came out ahead of the linear probe on all stages, or level (`bench/ladder.py`).
+_HANDICAP, _NEAR_HANDICAP = 3.0, 1.0
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """One recipe as a strategy: a first part without the held-out images, to compare it by."""
+
+    recipe: FineTuneRecipe
+    keep_unless_worse: bool = False
+
+    @property
+    def name(self) -> str:
+        """As in `--strategy NAME`."""
+        return self.recipe.name
+
+    def refuse(self, context: RunContext, state: LadderState) -> str | None:
+        """Not worth it when its gain could not be told from chance."""
+        backbone, best = context.features.backbone, state.best
+        if self.recipe.frozen_share and not backbone.stages:
+            return f"the stages of {backbone.name} are not known: no part of it can be frozen alone"
+        if best is None:
+            return None
+        if best.score is None:
+            return "no images can be held out, and so nothing would tell whether it is better"
+        return below_noise_floor(USUAL_GAIN, best)
+
+    def estimate(self, context: RunContext, state: LadderState) -> float:
+        """Seconds for the least training worth starting, at the smallest size."""
+        deadline = context.budget.finetune_deadline
+        if deadline.left() < FINETUNE_LEAST_SECONDS:
+            return FINETUNE_LEAST_SECONDS
+        needed, sizes = 0.0, image_sizes(context, self.recipe)
+        for size in sizes if self.recipe.frozen_share else sizes[:1]:
+            needed = _least_seconds(context, self.recipe, size)
+            if needed * MARGIN <= deadline.left() - state.pending_test_seconds:
+                break
+        return needed
+
+    def fit(self, context: RunContext, state: LadderState) -> Candidate:
+        """Choose an image size, then train the first part, or all of it where nothing is compared."""
+        began, decisions, train = context.clock.spent(), context.decisions, context.split.subset("train")
+        held = hold_out(train, context.target, context.seed)
+        inside = [p for p, out in zip(train, held, strict=True) if not out]
+        outside = [p for p, out in zip(train, held, strict=True) if out]
+        recipe = with_lr(self.recipe, context, state)
+        size = decisions.settle(IMAGE_SIZE.of(self.name), _Trials(recipe, context, inside, outside).choose)
+        images = decisions.settle(TRAINING_IMAGES.of(self.name), lambda: _training_images(outside, state))
+        reasons = (decisions.reason(d.of(self.name)) for d in (IMAGE_SIZE, TRAINING_IMAGES))
+        context.progress.say(f"{self.name} at {size} px: " + "; ".join(reasons))
+        records = train if images == "all" else inside
+        trainer = trainer_for(recipe, context, size)
+        allotment = self._allotment(trainer, context, state, records)
+        if images != "all":
+            allotment = allotment.first_part(trainer.step_seconds())
+        steps = decisions.settle(STEPS.of(self.name), lambda: trainer.steps_that_fit(records, allotment.planned))
+        whole = trainer.all_steps(records)
+        training = trainer.train(self.name, records, steps, deadline=allotment.deadline, max_steps=whole)
+        evidence = None
+        if images != "all":
+            logits = trainer.predict(training.module, outside)
+            evidence = LabelEvidence.of(outside, logits, context.targets(outside))
+        candidate = _candidate(self.name, trainer, training, records, evidence, began)
+        continues = allotment.share < 1.0 and steps < whole
+        handicap = _HANDICAP if recipe.lr == self.recipe.lr else _NEAR_HANDICAP
+        return replace(candidate, handicap=handicap if continues else 0.0)
+
+    def _allotment(
+        self, trainer: FineTuneTrainer, context: RunContext, state: LadderState, records: Sequence[SplitRecord]
+    ) -> Allotment:
+        """Time for the steps; predictions follow for the validation subset, for held-out images, and for the test
+        subset by whichever model is the final one."""
+        val, test = (len(context.split.subset(subset)) for subset in ("val", "test"))
+        held_out = len(context.split.subset("train")) - len(records)
+        after = max(state.pending_test_seconds, trainer.prediction_seconds(test))
+        after += trainer.prediction_seconds(val) if held_out else 0.0
+        after += trainer.prediction_seconds(val + held_out)
+        before = trainer.preparation_seconds(records)
+        return Allotment.of(context.budget.finetune_deadline, before=before, after=after)
+
+
+@dataclass(frozen=True)
+class ContinueFineTune:
+    """A fine-tuning that was kept continues with the images that were held out as well."""
+
+    recipe: FineTuneRecipe
+    keep_unless_worse: bool = True
+
+    @property
+    def name(self) -> str:
+        """As in `--strategy NAME`."""
+        return f"{self.recipe.name}-all"
+
+    def refuse(self, context: RunContext, state: LadderState) -> str | None:
+        """Only after the first part was kept, and had images held out."""
+        first = state.kept(self.recipe.name)
+        if first is None:
+            return f"{self.recipe.name} was not kept"
+        if len(first.seen["train"]) == len(context.split.subset("train")):
+            return "it was trained on all training images already"
+        return None
+
+    def estimate(self, context: RunContext, state: LadderState) -> float:
+        """The fewest steps worth making, and predictions for the validation subset."""
+        first = state.of(self.recipe.name)
+        if first is None:
+            return 0.0
+        trainer = trainer_for(self.recipe, context, first.image_size)
+        steps = first.steps * SECOND_PER_FIRST * SHORT_SECOND_PART
+        return steps * trainer.step_seconds() + trainer.prediction_seconds(len(context.split.subset("val")))
+
+    def fit(self, context: RunContext, state: LadderState) -> Candidate:
+        """Continue with everything, and with the settings of the first part."""
+        first = state.of(self.recipe.name)
+        assert first is not None
+        began, train = context.clock.spent(), context.split.subset("train")
+        trainer = trainer_for(with_lr(self.recipe, context, state), context, first.image_size)
+        done = first.steps
+        predicted = sum(len(context.split.subset(subset)) for subset in ("val", "test"))
+        after = trainer.prediction_seconds(predicted)
+        allotment = Allotment.of(context.budget.finetune_deadline, after=after)
+        # Steps that the first part had no time for may still be made.
+        wanted = max(second_part_steps(done), trainer.all_steps(train) - done)
+
+        def fitting() -> tuple[int, str]:
+            fits, reason = trainer.steps_that_fit(train, allotment.planned)
+            return (wanted, f"after {done} steps before") if wanted <= fits else (fits, reason)
+
+        steps = context.decisions.settle(STEPS.of(self.name), fitting)
+        training = trainer.train(
+            self.name,
+            train,
+            steps,
+            deadline=allotment.deadline,
+            max_steps=wanted,
+            start=(first.trained.tensors, done),
+        )
+        evidence = first.evidence if isinstance(first.evidence, LabelEvidence) else None
+        return _candidate(self.name, trainer, training, train, evidence, began)
+
+
+class _Trials:
+    """Short trainings that choose the image size."""
+
+    def __init__(
+        self,
+        recipe: FineTuneRecipe,
+        context: RunContext,
+        inside: Sequence[SplitRecord],
+        outside: Sequence[SplitRecord],
+    ) -> None:
+        self.recipe, self.context = recipe, context
+        self.inside = sample(inside, _TRIAL_IMAGES, context.seed)
+        self.outside = sample(outside, _TRIAL_IMAGES // 2, context.seed)
+
+    def choose(self) -> tuple[int, str]:
+        """The size after which a larger one is not better, as far as the time goes."""
+        sizes = self._affordable()
+        if len(sizes) == 1 or not self.outside:
+            suits = self.recipe.frozen_share and sizes[0] == image_sizes(self.context, self.recipe)[0]
+            return sizes[0], "it suits the images" if suits else "the only size that fits the time"
+        room = self._left() * TRIALS_SHARE
+        began, best = self.context.clock.spent(), sizes[0]
+        evidence: dict[int, LabelEvidence] = {}
+        words: list[str] = []
+        for size in sizes:
+            if words and self.context.clock.spent() - began + self._seconds(size) > room:
+                words.append(f"no time to try {size} px")
+                break
+            evidence[size] = self._tried(size)
+            words.append(f"{size} px: {evidence[size].correct} of {len(self.outside)}")
+            if size != best:
+                if evidence[size].compare_to(evidence[best]).sum_of_z <= 0:
+                    break
+                best = size
+        return best, "after a short trial of each: " + ", ".join(words)
+
+    def _left(self) -> float:
+        return self.context.budget.finetune_deadline.left()
+
+    def _seconds(self, size: int) -> float:
+        """Of a trial."""
+        trainer = trainer_for(self.recipe, self.context, size)
+        training = trainer.image_seconds() * self._steps() * self.recipe.batch_size
+        around = trainer.preparation_seconds(self.inside) + trainer.prediction_seconds(len(self.outside))
+        return training + around
+
+    def _steps(self) -> int:
+        return max(_TRIAL_STEPS, round(_TRIAL_EPOCHS * len(self.inside) / self.recipe.batch_size))
+
+    def _affordable(self) -> list[int]:
+        """Sizes whose least training takes less than half of the time left, or the last resort.
+
+        With a cached trunk the first of them: a trial would cost as much as it could save.
+        """
+        sizes, room = image_sizes(self.context, self.recipe), AFFORDABLE_SHARE * self._left()
+
+        def fits(size: int) -> bool:
+            return _least_seconds(self.context, self.recipe, size) <= room
+
+        if self.recipe.frozen_share:
+            return [next((s for s in sizes[:-1] if fits(s)), sizes[-1])]
+        return [sizes[0], *takewhile(fits, sizes[1:])]
+
+    def _tried(self, size: int) -> LabelEvidence:
+        trainer, context = trainer_for(self.recipe, self.context, size), self.context
+        name = f"{self.recipe.name}-trial-{size}"
+        deadline = context.budget.finetune_deadline
+        training = trainer.train(name, self.inside, self._steps(), deadline=deadline)
+        logits = trainer.predict(training.module, self.outside)
+        return LabelEvidence.of(self.outside, logits, context.targets(self.outside))
+
+
+def trainer_for(recipe: FineTuneRecipe, context: RunContext, size: int) -> FineTuneTrainer:
+    """The trainer of a recipe at an image size; mirrored where that keeps the label."""
+    from foveal.training.trainers.finetune import CachedTrunkTrainer, FullTrainer
+
+    augment = augment_for(context.augment, recipe.augment.at_size(size), size)
+    if context.augment != "none":
+        augment = replace(augment, hflip=hflip_by_linear_probe(context))
+    cut = context.features.backbone.cut_at(recipe.frozen_share_at(size))
+    return (CachedTrunkTrainer if cut else FullTrainer)(recipe, context, size, augment)
+
+
+def with_lr(recipe: FineTuneRecipe, context: RunContext, state: LadderState) -> FineTuneRecipe:
+    """The recipe with a lower learning rate for images like those of the pretraining: the network knows more of them
+    than a few hundred images can teach. They are those where all stages showed no more than the last one."""
+
+    def choose() -> tuple[float, str]:
+        if FROZEN_STAGES.name not in state.rejected:
+            return recipe.lr, "the recipe's"
+        words = "all stages are no better than the last: images like those of the pretraining"
+        return recipe.lr * recipe.near_lr_mult, words
+
+    return replace(recipe, lr=context.decisions.settle(LEARNING_RATE.of(recipe.name), choose))
+
+
+def image_sizes(context: RunContext, recipe: FineTuneRecipe) -> tuple[int, ...]:
+    """What the backbone takes: any size where its stages are known, its own where it may not be convolutional.
+
+    From the cheapest; with a cached trunk first the one that suits the images, then a smaller one for want of time.
+    """
+    backbone = context.features.backbone
+    if not backbone.stage_dimension:
+        return (backbone.preprocess.size,)
+    if not recipe.frozen_share:
+        return SIZES
+    side = statistics.median(max(p.record.width, p.record.height) for p in context.split.subset("train"))
+    return CACHED_SIZES[::-1] if side >= _LARGE else CACHED_SIZES[:1]
+
+
+def _training_images(outside: Sequence[SplitRecord], state: LadderState) -> tuple[str, str]:
+    """Whether to train on all images at once, or to hold some out to compare by."""
+    best = state.best
+    if not outside:
+        return "all", "there are too few images to hold some out"
+    if best is None or best.evidence is None:
+        return "all", "there is nothing to compare with"
+    return "inside", f"{len(outside)} images are held out to see whether it is worth it"
+
+
+def _least_seconds(context: RunContext, recipe: FineTuneRecipe, size: int) -> float:
+    """Of the least training worth starting."""
+    trainer = trainer_for(recipe, context, size)
+    return trainer.epoch_seconds(context.split.subset("train")) * recipe.epochs * recipe.least_epochs
+
+
+def _candidate(
+    name: str,
+    trainer: FineTuneTrainer,
+    training: Training,
+    records: Sequence[SplitRecord],
+    evidence: LabelEvidence | None,
+    began: float,
+) -> Candidate:
+    context, n = trainer.context, len(evidence.logits) if evidence else 0
+    seconds = context.clock.spent() - began
+    with context.clock.lap("evaluate"):
+        seen: dict[Subset, list[SplitRecord]] = {
+            "train": list(records),
+            "val": context.split.subset("val"),
+            "test": context.split.subset("test"),
+        }
+        logits: dict[Subset, Array] = {"val": trainer.predict(training.module, seen["val"])}
+    return Candidate(
+        strategy=name,
+        seconds=seconds,
+        score=evidence.correct / n if evidence and n else None,
+        score_ci95=wilson(evidence.correct, n) if evidence and n else None,
+        score_n=n,
+        trained=trainer.trained_model(training.module),
+        logits=logits,
+        predict=lambda records: trainer.predict(training.module, records),
+        pending_test_seconds=trainer.prediction_seconds(len(seen["test"])),
+        seen=seen,
+        settings=training.settings,
+        evidence=evidence,
+        image_size=trainer.size,
+        steps=training.outcome.steps,
+        loss=training.outcome.loss,
+        complete=training.complete,
+    )
+
+
+#: The cached trunk comes first: it costs a third, and did best on photographs.
+STRATEGIES = (FineTune(CACHED), ContinueFineTune(CACHED), FineTune(FULL), ContinueFineTune(FULL))

@@ -1,0 +1,200 @@
+"""Networks trained from scratch, for small images: the time budget alone chooses the recipe.
+
+What each costs and is worth, on MNIST's 10,000 test images (`bench/mnist.py`):
+
+.. bench mnist
+
+    foveal train DATA --time 40s   scratch-seconds   6 s       99.110 % (n 20, sd 0.093)
+    foveal train DATA --time 75s   scratch-minute    48 s      99.572 % (n 5, sd 0.038)
+    foveal train DATA --time 15m   scratch-quarter   797 s     99.710 % (n 1, sd -)
+    foveal train DATA --time 1h    scratch-hour      2596 s    99.740 % (n 1, sd -)
+
+.. end
+
+The first recipe always runs: it gives a usable model in seconds, and tells whether mirrored images keep their label.
+Of the others the longest that fits the time follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from foveal.clock import Deadline
+from foveal.decisions import MEMBERS, STEPS
+from foveal.metrics.intervals import wilson
+from foveal.training.candidate import Candidate
+from foveal.training.context import Array, RunContext
+from foveal.training.flip_test import hflip_by_first_model
+from foveal.training.recipes.augmentation import augment_for
+from foveal.training.recipes.scratch import RECIPES, ScratchRecipe
+from foveal.training.strategy import LadderState
+from foveal.training.time_budget import HOPELESS, SKIP_MARGIN, Allotment, steps_that_fit
+from foveal.values import Subset
+
+if TYPE_CHECKING:
+    from foveal.training.trainers.base import Training
+    from foveal.training.trainers.scratch import ScratchTrainer
+
+#: Mirrored images keep their label when the first network loses less than this share of its accuracy on them.
+_FLIP_TOLERANCE = 0.05
+#: The first network has learned something when its accuracy is this many times that of chance.
+_OVER_CHANCE = 1.5
+
+
+@dataclass(frozen=True)
+class FromScratch:
+    """One recipe as a strategy; `longer` are the strategies after it."""
+
+    recipe: ScratchRecipe
+    longer: tuple[FromScratch, ...] = ()
+    keep_unless_worse: bool = True
+
+    @property
+    def name(self) -> str:
+        """As in `--strategy NAME`."""
+        return self.recipe.name
+
+    def refuse(self, context: RunContext, state: LadderState) -> str | None:
+        """Not worth it when a longer recipe fits the time as well."""
+        for strategy in reversed(self.longer):
+            if strategy.estimate(context, state) * SKIP_MARGIN <= context.deadline.left():
+                return f"there is time for {strategy.name}"
+        return None
+
+    def estimate(self, context: RunContext, state: LadderState) -> float:
+        """Seconds for the least number of epochs, from the speed of this machine on this network."""
+        from foveal.training.trainers.scratch import ScratchTrainer
+
+        recipe = self.recipe
+        if state.first is not None and isinstance(state.first.recipe, ScratchRecipe):
+            rough = _rough_seconds(recipe, state.first, state.first.recipe) * recipe.least_epochs
+            if rough > HOPELESS * context.deadline.left():
+                return rough  # so far off that measuring is a waste
+        return (
+            ScratchTrainer(recipe, context).epoch_seconds() * recipe.epochs * recipe.least_epochs * recipe.members
+        )
+
+    def fit(self, context: RunContext, state: LadderState) -> Candidate:
+        """Train its network, or networks, and predict the held-out subsets."""
+        from foveal.training.trainers.scratch import ScratchTrainer, predict_pixels
+
+        began = context.clock.spent()
+        trainer = ScratchTrainer(self.recipe, context, hflip=self._hflip(context, state))
+        allotment = self._allotment(trainer, context)
+        steps = context.decisions.settle(STEPS.of(self.name), lambda: self._steps(trainer, allotment))
+        trainings = self._train_members(trainer, steps, allotment.deadline, context)
+        trained = trainer.gather([t.module for t in trainings])
+        with context.clock.lap("evaluate"):
+            classes = context.split.classes
+            logits: dict[Subset, Array] = {
+                subset: predict_pixels(trained, context.pixels(subset), len(classes), device=trainer.device.name)
+                for subset in ("val", "test")
+            }
+        labels = context.targets(context.split.subset("val"))
+        tallies = context.target.tally(context.target.predict(logits["val"]), labels, classes)
+        return Candidate(
+            strategy=self.name,
+            seconds=context.clock.spent() - began,
+            score=context.target.score(tallies) if len(labels) else None,
+            score_ci95=wilson(int(tallies.sum()), len(labels)) if len(labels) else None,
+            score_n=len(labels),
+            trained=trained,
+            logits=logits,
+            seen={subset: context.split.subset(subset) for subset in ("train", "val", "test")},
+            settings={
+                "recipe": asdict(self.recipe) | {"augment": trainer.augment.to_dict()},
+                "batch_size": trainer.batch_size,
+                "outcomes": [t.settings for t in trainings],
+            },
+            recipe=self.recipe,
+            steps=sum(t.outcome.steps for t in trainings),
+            training_seconds=sum(t.outcome.seconds for t in trainings),
+            loss=trainings[-1].outcome.loss,
+            complete=all(t.complete for t in trainings),
+        )
+
+    def _allotment(self, trainer: ScratchTrainer, context: RunContext) -> Allotment:
+        held_out = len(context.split.subset("val")) + len(context.split.subset("test"))
+        return Allotment.of(context.deadline, after=trainer.prediction_seconds(held_out))
+
+    def _steps(self, trainer: ScratchTrainer, allotment: Allotment) -> tuple[int, str]:
+        """Of each member."""
+        full = trainer.all_steps(trainer.context.split.subset("train"))
+        seconds = max(0.0, allotment.planned) / self.recipe.members
+        return steps_that_fit(full, trainer.step_seconds(), seconds)
+
+    def _train_members(
+        self, trainer: ScratchTrainer, steps: int, deadline: Deadline, context: RunContext
+    ) -> list[Training]:
+        """The networks.
+
+        One that was stopped short is worth nothing beside others that were not.
+        """
+        trainings: list[Training] = []
+        decisions, records = context.decisions, context.split.subset("train")
+        known = decisions.get(MEMBERS.of(self.name))
+        count = self.recipe.members if known is None else known
+        for member in range(count):
+            if trainings and known is None and context.deadline.passed:
+                break
+            name, others = f"{self.name}-{member}", self.recipe.members - member
+            training = trainer.train(name, records, steps, deadline=deadline.share(1 / others), member=member)
+            if trainings and known is None and not training.complete:
+                break
+            trainings.append(training)
+        if len(trainings) < self.recipe.members and known is None:
+            decisions.record(MEMBERS.of(self.name), len(trainings), "time was up, or the user asked to stop")
+        return trainings
+
+    def _hflip(self, context: RunContext, state: LadderState) -> bool:
+        """Where the first network says that mirrored images keep their label; a recipe without changes has none."""
+        augment = augment_for(context.augment, self.recipe.augment, context.preprocess.size)
+        if not (augment.warps or augment.translate):
+            return False
+        first = state.first
+
+        def mirrored_accuracy() -> float:
+            from foveal.training.trainers.scratch import predict_pixels
+
+            assert first is not None
+            labels = context.targets(context.split.subset("val"))
+            mirrored, classes = np.ascontiguousarray(context.pixels("val")[:, :, :, ::-1]), context.split.classes
+            predictions = context.target.predict(predict_pixels(first.trained, mirrored, len(classes)))
+            return context.target.score(context.target.tally(predictions, labels, classes))
+
+        chance = _OVER_CHANCE / len(context.split.classes)
+        return hflip_by_first_model(context, first, mirrored_accuracy, tolerance=_FLIP_TOLERANCE, least=chance)
+
+
+def _rough_seconds(recipe: ScratchRecipe, first: Candidate, done: ScratchRecipe) -> float:
+    """Seconds of a recipe by the multiplications of its network and those of the first."""
+    epochs = first.steps * done.batch_size / max(1, len(first.seen["train"]))
+    per_epoch = first.training_seconds / max(epochs, 0.01)
+    return per_epoch * _multiplications(recipe) / _multiplications(done) * recipe.epochs * recipe.members
+
+
+def _multiplications(recipe: ScratchRecipe) -> float:
+    """Of a forward pass, per pixel of the image."""
+    total, before, area = 0.0, 1, 1.0 / recipe.stride**2
+    for number, stage in enumerate(recipe.stages):
+        area /= 4 if number else 1
+        for place, width in enumerate(stage):
+            kernel = recipe.kernel if number == place == 0 else 3
+            total += area * kernel**2 * before * width
+            before = width
+    return total
+
+
+def _strategies(recipes: Sequence[ScratchRecipe]) -> tuple[FromScratch, ...]:
+    strategies: tuple[FromScratch, ...] = ()
+    for recipe in reversed(recipes):
+        strategies = (FromScratch(recipe, strategies), *strategies)
+    first, *rest = strategies
+    return (replace(first, longer=()), *rest)
+
+
+STRATEGIES = _strategies(RECIPES)

@@ -1,0 +1,232 @@
+"""Linear probes: a logistic regression on the features of a frozen backbone.
+
+    foveal train DATA --strategy frozen          the backbone's last features
+    foveal train DATA --strategy frozen-stages   all stages before them as well, from the same forward pass
+    foveal train DATA --strategy frozen-views    the image and its mirror image
+
+Cost and gain, with n and sd: `bench/results/transfer-*.json` and the README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.clock import Clock, Deadline
+from foveal.data.images.pixels import refuse_changed
+from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH
+from foveal.errors import DataError, Interrupted
+from foveal.metrics.intervals import wilson
+from foveal.models.trained import TrainedModel
+from foveal.training.candidate import Candidate
+from foveal.training.compare import LabelEvidence
+from foveal.training.context import Array, RunContext
+from foveal.training.linear_head import DEFAULT_STRENGTH, CrossValidation, cross_validate, fit_head, import_solvers
+from foveal.training.strategy import LadderState, below_noise_floor
+from foveal.training.time_budget import (
+    CHEAP_SHARE,
+    DEFER_SHARE,
+    HEAD_SECONDS,
+    HEAD_SECONDS_PER_CLASS,
+    HEAD_SHARE,
+    SPEED_IMAGES,
+    STAGES_FACTOR,
+)
+from foveal.values import SUBSETS, SplitRecord, Subset
+
+#: Share of the errors that a second view usually saves (clip art: from 36.5 % to 35.8 %, 6 splits × 300 test images).
+USUAL_GAIN = 0.03
+#: The stages save most of the errors where images are not photographs (`bench/ladder.py`).
+STAGES_GAIN = 0.5
+
+#: Features by content hash.
+Rows = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Features of a run's images.
+
+    Attributes:
+        seen: subset → the images that there was time for.
+        by_subset: subset → `(views, N, D)`; without a subset that was deferred.
+        pending_test_seconds: that the features of a deferred test subset will take.
+    """
+
+    seen: dict[Subset, list[SplitRecord]]
+    by_subset: dict[Subset, Array]
+    pending_test_seconds: float
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A head on the features of one or more views.
+
+    Attributes:
+        views: views of each image, see `data.images.render.VIEWS`.
+        stages: whether all stages are features, or the last ones only.
+    """
+
+    name: str = "frozen"
+    views: tuple[str, ...] = ("plain",)
+    stages: bool = False
+    keep_unless_worse: bool = False
+
+    def refuse(self, context: RunContext, state: LadderState) -> str | None:
+        """More views, or stages that take long, are not worth it when their gain could not be told from chance."""
+        if self.stages and not context.features.stages:
+            return "the stages of this backbone are not known, or there are too many images to keep them"
+        best = state.best
+        if best is None or best.score is None:
+            return None
+        cheap = self.estimate(context, state) <= CHEAP_SHARE * context.deadline.left()
+        if self.stages and best.score < 1 and cheap:
+            return None
+        return below_noise_floor(STAGES_GAIN if self.stages else USUAL_GAIN * (len(self.views) - 1), best)
+
+    def estimate(self, context: RunContext, state: LadderState) -> float:
+        """As long as the first strategy, for each view that is new."""
+        if state.first is None:
+            return 0.0
+        if self.stages:
+            return context.clock.laps.get("fit", 0.0) * STAGES_FACTOR
+        return state.first.seconds * len(self.views)
+
+    def fit(self, context: RunContext, state: LadderState) -> Candidate:
+        """Features of all subsets, C by cross-validation, a head on all of the training subset."""
+        began = context.clock.spent()
+        features = self._features(context)
+        train = features.seen["train"]
+        labels = context.targets(train)
+        if len(set(labels.tolist())) < len(context.split.classes):
+            self._give_up(context, len(train))
+        deadline = context.deadline.keeping(features.pending_test_seconds)
+        import_solvers()
+        with context.clock.lap("fit"), context.progress.stage("fit", 1) as bar:
+            chosen = cross_validate(
+                features.by_subset["train"],
+                labels,
+                context.target.folds(train, context.seed),
+                deadline=deadline,
+            )
+            strength = context.decisions.settle(HEAD_STRENGTH.of(self.name), lambda: _strength(chosen))
+            head = fit_head(features.by_subset["train"], labels, strength)
+            bar(1)
+        evidence = _evidence(train, chosen, labels)
+        n = len(evidence.logits) if evidence else 0
+        extractor = context.features
+        return Candidate(
+            strategy=self.name,
+            seconds=context.clock.spent() - began,
+            score=evidence.correct / n if evidence else None,
+            score_ci95=wilson(evidence.correct, n) if evidence else None,
+            score_n=n,
+            trained=TrainedModel.of_head(head, extractor.preprocess, extractor.backbone, self.views),
+            logits={s: head.logits(features.by_subset[s]) for s in ("val", "test") if s in features.by_subset},
+            predict=lambda records: head.logits(self._all_features(context, records)),
+            pending_test_seconds=features.pending_test_seconds,
+            seen=features.seen,
+            evidence=evidence,
+            settings={"strength": strength, "tried": chosen.tried if chosen else [], "views": self.views},
+        )
+
+    def _features(self, context: RunContext) -> _Features:
+        """In fair order: what there is no time for is missing from all subsets and classes alike.
+
+        The test subset is deferred where there is ample time: it is needed only if this is the final model.
+        """
+        records = context.target.fair_order(context.split.placed)
+        first, deadline = records[:SPEED_IMAGES], self._deadline(context)
+        began = context.clock.spent()
+        tables = self._compute(context, first, deadline)
+
+        def measured() -> tuple[float, str]:
+            seconds = (context.clock.spent() - began) / max(1, len(first)) / len(self.views)
+            return seconds, f"of the first {len(first)}"
+
+        per_image = context.decisions.settle(FEATURE_SECONDS, measured) * len(self.views)
+        left = deadline.left()
+        ample = per_image * len(records) <= DEFER_SHARE * left
+        deferred: set[Subset] = {p.subset for p in records[SPEED_IMAGES:] if ample and p.subset == "test"}
+        rest = [p for p in records[SPEED_IMAGES:] if p.subset not in deferred] if left > 0 else []
+        tables = [one | more for one, more in zip(tables, self._compute(context, rest, deadline), strict=True)]
+        complete = set.intersection(*map(set, tables))
+        seen: dict[Subset, list[SplitRecord]] = {
+            subset: [p for p in context.split.subset(subset) if subset in deferred or p.record.sha256 in complete]
+            for subset in SUBSETS
+        }
+        features = {s: self._stacked(context, tables, seen[s]) for s in SUBSETS if s not in deferred}
+        return _Features(seen, features, per_image * len(seen["test"]) if deferred else 0.0)
+
+    def _deadline(self, context: RunContext) -> Deadline:
+        """Of the features: a head has to be fitted afterwards."""
+        head = len(context.split.subset("train")) * (
+            HEAD_SECONDS + HEAD_SECONDS_PER_CLASS * len(context.split.classes)
+        )
+        return context.deadline.keeping(min(head, HEAD_SHARE * context.deadline.left()))
+
+    def _compute(
+        self, context: RunContext, records: Sequence[SplitRecord], deadline: Deadline
+    ) -> list[dict[str, Array]]:
+        """Features of each view, by content hash, as far as the time goes."""
+        tables = []
+        for view in self.views:
+            name = "features" if view == "plain" else f"features ({view})"
+            with context.clock.lap("features"), context.progress.stage(name, len(records)) as bar:
+                table = context.features.run(
+                    [p.record for p in records], view=view, deadline=deadline, on_each=bar
+                )
+                tables.append(table.rows)
+        return tables
+
+    def _all_features(self, context: RunContext, records: Sequence[SplitRecord]) -> Array:
+        """Of images that have to be predicted whatever the time, `(views, N, D)`.
+
+        Raises:
+            DataError: when one changed since it was first read.
+        """
+        tables = self._compute(context, records, Deadline(Clock()))
+        refuse_changed([p.record.path for p in records if any(p.record.sha256 not in rows for rows in tables)])
+        return self._stacked(context, tables, records)
+
+    def _stacked(self, context: RunContext, tables: Sequence[Rows], records: Sequence[SplitRecord]) -> Array:
+        """`(views, N, D)`."""
+        backbone = context.features.backbone
+        dimension = backbone.dimension + (backbone.stage_dimension if self.stages else 0)
+        stacked = np.zeros((len(tables), len(records), dimension), dtype=np.float32)
+        for view, rows in enumerate(tables):
+            for i, p in enumerate(records):
+                stacked[view, i] = rows[p.record.sha256][:dimension]
+        return stacked
+
+    def _give_up(self, context: RunContext, reached: int) -> None:
+        if context.clock.stopped:
+            raise Interrupted("stopped before every class had an image to train on: nothing was kept")
+        raise DataError(
+            f"the time budget reached {reached} training images, not one of every class",
+            hint="give it more time: --time 10m",
+        )
+
+
+def _evidence(
+    records: Sequence[SplitRecord], chosen: CrossValidation | None, labels: NDArray[np.int64]
+) -> LabelEvidence | None:
+    """Out-of-fold predictions."""
+    if chosen is None:
+        return None
+    return LabelEvidence.of(records, np.log(np.maximum(chosen.probabilities, 1e-7)), labels)
+
+
+def _strength(chosen: CrossValidation | None) -> tuple[float, str]:
+    if chosen is None:
+        return DEFAULT_STRENGTH, "too few images, or too little time, to try any"
+    words = ", ".join(f"{s:g}: {loss:.4f}" for s, _, loss in chosen.tried)
+    return chosen.strength, f"log-loss in cross-validation of {words}"
+
+
+FROZEN = LinearProbe()
+FROZEN_STAGES = LinearProbe("frozen-stages", stages=True)
+STRATEGIES = (FROZEN, FROZEN_STAGES, LinearProbe("frozen-views", ("plain", "mirror")))

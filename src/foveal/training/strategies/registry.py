@@ -1,0 +1,26 @@
+"""All strategies, by the route that they belong to, each in order of cost. A new one is a file and a line here."""
+
+from __future__ import annotations
+
+from foveal.training.strategies import finetune, from_scratch, linear_probe, segmentation
+from foveal.training.strategy import Strategy
+
+#: Route → its strategies.
+STRATEGIES: dict[str, list[Strategy]] = {
+    "pretrained": [*linear_probe.STRATEGIES, *finetune.STRATEGIES],
+    "scratch": [*from_scratch.STRATEGIES],
+    "segmentation": [*segmentation.STRATEGIES],
+}
+
+
+def register_strategy(strategy: Strategy, route: str) -> None:
+    """Add a strategy of your own, as the last of a route.
+
+    Raises:
+        ValueError: when the route is unknown, or has a strategy of this name.
+    """
+    if route not in STRATEGIES:
+        raise ValueError(f"unknown route {route!r}: one of {', '.join(STRATEGIES)}")
+    if any(s.name == strategy.name for s in STRATEGIES[route]):
+        raise ValueError(f"the route {route!r} has a strategy named {strategy.name!r}")
+    STRATEGIES[route].append(strategy)

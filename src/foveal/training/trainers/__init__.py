@@ -1,0 +1,1 @@
+"""Trainers: networks trained by gradient descent, one file a kind."""

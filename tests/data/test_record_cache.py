@@ -1,0 +1,122 @@
+"""What was measured of a content is not measured again, and whatever is wrong with the store costs only time."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foveal.data.audit.record_cache import FIELDS, RecordCache
+from foveal.data.audit.scan import ScanOptions, read_record, scan
+from foveal.data.images.render_cache import RenderCache
+from foveal.data.sources.list_data import list_data
+from foveal.data.targets.labels import Labels
+from foveal.flow import train
+from foveal.values import Entry, Preprocess
+from pictures import draw, encoded, make_folder
+
+pytestmark = pytest.mark.usefixtures("fresh_cache")
+
+
+@pytest.fixture
+def entries(tmp_path):
+    return list_data(make_folder(tmp_path / "photos", {"cat": 5, "dog": 5})).entries
+
+
+def never(*_, **__):
+    raise AssertionError("decoded again")
+
+
+def test_a_second_reading_decodes_nothing_and_says_the_same(entries, monkeypatch):
+    first = scan(entries, Labels(), ScanOptions(cache=True))
+    monkeypatch.setattr("foveal.data.audit.scan.open_image", never)
+    assert scan(entries, Labels(), ScanOptions(cache=True)) == first
+    with pytest.raises(AssertionError, match="decoded again"):
+        scan(entries, Labels())
+
+
+def test_another_content_is_measured(entries):
+    first, _ = scan(entries, Labels(), ScanOptions(cache=True))
+    with open(entries[0].path, "wb") as handle:
+        handle.write(encoded(draw(77, (50, 60))))
+    second, _ = scan(entries, Labels(), ScanOptions(cache=True))
+    assert (second[0].width, second[0].height) == (50, 60)
+    assert [r.sha256 for r in second[1:]] == [r.sha256 for r in first[1:]]
+    assert second == scan(entries, Labels())[0]
+
+
+def test_the_same_content_elsewhere_keeps_its_own_name_label_and_time(entries, tmp_path):
+    scan(entries, Labels(), ScanOptions(cache=True))
+    with open(entries[0].path, "rb") as source:
+        (tmp_path / "copy.png").write_bytes(source.read())
+    os.utime(tmp_path / "copy.png", ns=(1, 2))
+    copy = Entry(str(tmp_path / "copy.png"), "other", "test", "g")
+    with RecordCache([1]) as known:
+        assert read_record(copy, known=known) == read_record(copy)
+
+
+def test_other_ways_of_measuring_are_kept_apart(entries):
+    whole, _ = scan(entries, Labels(), ScanOptions(cache=True))
+    assert scan(entries, Labels(), ScanOptions(cache=True, max_pixels=10))[1], (
+        "a limit is not passed by what an earlier run saw"
+    )
+    render_cache = RenderCache(Preprocess(size=32, background=(0, 0, 0)))
+    assert (
+        scan(entries, Labels(), ScanOptions(cache=True, render_cache=render_cache))[0] == whole
+        and render_cache.peek(1).any()
+    )
+
+
+def test_refusals_are_not_kept(entries):
+    file = Path(entries[0].path)
+    content = file.read_bytes()
+    file.write_bytes(b"")
+    assert scan(entries, Labels(), ScanOptions(cache=True))[1]
+    file.write_bytes(content)
+    assert not scan(entries, Labels(), ScanOptions(cache=True))[1]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 300, b"SQLite format 3\x00" + b"\xff" * 4096])
+def test_a_damaged_store_costs_time_only(entries, fresh_cache, content):
+    fresh_cache.mkdir()
+    (fresh_cache / "measured.sqlite3").write_bytes(content)
+    assert scan(entries, Labels(), ScanOptions(cache=True)) == scan(entries, Labels())
+    assert scan(entries, Labels(), ScanOptions(cache=True)) == scan(entries, Labels())
+
+
+def test_a_store_that_cannot_be_written_costs_time_only(entries, fresh_cache):
+    fresh_cache.mkdir()
+    (fresh_cache / "measured.sqlite3").mkdir()
+    assert scan(entries, Labels(), ScanOptions(cache=True)) == scan(entries, Labels())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 2**64 - 1),
+    st.binary(max_size=768),
+    st.floats(0, 255),
+    st.none() | st.text(),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_a_record_comes_back_as_it_was(one_record, phash, thumb, brightness, camera, taken):
+    record = replace(one_record, phash=phash, thumb=thumb, brightness=brightness, camera=camera, taken_at=taken)
+    with RecordCache("a way") as measured:
+        measured.add(record)
+        measured.flush()
+        assert measured.get(record.sha256) == {name: getattr(record, name) for name in FIELDS}
+        assert measured.get("0" * 64) is None
+
+
+@pytest.fixture
+def one_record(tmp_path):
+    (tmp_path / "one.png").write_bytes(encoded(draw(1)))
+    return read_record(Entry(str(tmp_path / "one.png"), "cat"))
+
+
+def test_a_run_where_all_was_measured_but_no_feature_is_known(photos, fresh_cache, tmp_path):
+    """The images are then decoded for the features, and the probe of engines has none to look at."""
+    scan(list_data(photos).entries, Labels(), ScanOptions(cache=True, render_cache=RenderCache(Preprocess())))
+    _, summary = train(photos, out=str(tmp_path / "run"))
+    assert summary["data"]["used"] == 120 and summary["test"]["accuracy"] > 0.9

@@ -1,0 +1,33 @@
+"""What a test registers from outside the package is taken out again."""
+
+from contextlib import contextmanager
+
+from foveal import tasks
+from foveal.data.targets import registry
+from foveal.inference import predictor
+from foveal.inference.outputs import formats
+from foveal.models import networks
+from foveal.training.strategies.registry import STRATEGIES
+
+_TABLES = (
+    registry._TARGETS,
+    tasks.TASKS,
+    predictor.PREDICTORS,
+    formats.FORMATS,
+    networks._REGISTERED,
+)
+
+
+@contextmanager
+def restored_registries():
+    """The registries are afterwards as they were before."""
+    before = [dict(table) for table in _TABLES]
+    strategies = {route: list(known) for route, known in STRATEGIES.items()}
+    try:
+        yield
+    finally:
+        for table, known in zip(_TABLES, before, strict=True):
+            table.clear()
+            table.update(known)
+        for route, known in strategies.items():
+            STRATEGIES[route][:] = known

@@ -1,0 +1,196 @@
+"""`--augment` means the same in every trainer: `none` changes nothing, `auto` is the recipe's own."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from fake_time import ManualClock
+from foveal.data.targets.labels import Labels
+from foveal.decisions import DEVICE, HFLIP, NORMALIZATION, Decisions
+from foveal.features import Extractor
+from foveal.metrics.segmentation import VOID
+from foveal.models.backbones import find_backbone
+from foveal.progress import Progress
+from foveal.training.batches.crops import Crops
+from foveal.training.context import RunContext
+from foveal.training.images import ImageArrays
+from foveal.training.recipes.augmentation import STRENGTHS, Augment, augment_for
+from foveal.training.recipes.finetune import CACHED
+from foveal.training.recipes.finetune import FULL as FULL_FINE_TUNE
+from foveal.training.recipes.scratch import RECIPES, recipe_for
+from foveal.training.recipes.segmentation import FULL as UNET
+from foveal.training.recipes.segmentation import QUICK as FCN
+from foveal.training.strategies.finetune import trainer_for
+from foveal.training.strategies.from_scratch import FromScratch
+from foveal.training.strategy import LadderState
+from foveal.training.time_budget import TimeBudget
+from foveal.training.trainers.scratch import ScratchTrainer
+from foveal.training.trainers.segmentation import SegmentationTrainer, crop_options
+from foveal.values import Preprocess, Split, SplitRecord
+from pictures import record
+
+NAMES = ("none", "light", "strong", "auto")
+GIVEN = {
+    DEVICE.id: {"value": {"name": "cpu", "precision": "fp32", "threads": torch.get_num_threads()}, "reason": ""},
+    NORMALIZATION.id: {"value": {"mean": [0.0] * 3, "std": [1.0] * 3}, "reason": ""},
+    HFLIP.id: {"value": True, "reason": ""},
+}
+
+
+class InMemory(ImageArrays):
+    """Random images of one size, which are always the same for a subset."""
+
+    def subset(self, name, records, preprocess):
+        shape = (len(records), preprocess.channels, preprocess.size, preprocess.size)
+        return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def context_with(augment, *, size=28, extractor=None):
+    records = tuple(SplitRecord(record(i, "ab"[i % 2]), "train", str(i)) for i in range(8))
+    clock, progress = ManualClock(), Progress()
+    return RunContext(
+        Split(records, (), ("a", "b")),
+        Labels(),
+        TimeBudget(clock),
+        progress,
+        Decisions(dict(GIVEN)),
+        InMemory(clock, progress),
+        extractor=extractor,
+        preprocess=Preprocess(size=size, channels=1),
+        augment=augment,
+    )
+
+
+def geometry_and_colour(augment):
+    """All strengths, apart from mirroring."""
+    return replace(augment, hflip=False)
+
+
+# What a name means.
+
+
+def test_none_is_no_change_at_all():
+    assert augment_for("none", RECIPES[1].augment, 28) == Augment()
+
+
+def test_strong_changes_more_than_light_in_every_respect():
+    light, strong = (augment_for(name, Augment(), 96).to_dict() for name in ("light", "strong"))
+    for name in ("translate", "rotate", "scale", "shear", "brightness_contrast", "channel_gain"):
+        assert strong[name] > light[name] > 0, name
+
+
+def test_lengths_are_shares_of_the_side():
+    small, large = (augment_for("strong", Augment(), size) for size in (32, 320))
+    assert large.translate == pytest.approx(10 * small.translate)
+    assert large.elastic == pytest.approx(10 * small.elastic)
+    assert (large.rotate, large.scale, large.shear) == (small.rotate, small.scale, small.shear)
+
+
+# The trainers.
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, recipe_for("lenet5", 28)], ids=lambda r: r.name)
+@pytest.mark.parametrize("name", NAMES)
+def test_training_from_scratch(recipe, name):
+    trainer = ScratchTrainer(recipe, context_with(name))
+    expected = recipe.augment if name == "auto" else STRENGTHS[name].at_size(28)
+    assert trainer.augment == geometry_and_colour(expected)
+
+
+@pytest.mark.parametrize("recipe", [FULL_FINE_TUNE, CACHED], ids=lambda r: r.name)
+@pytest.mark.parametrize("name", NAMES)
+def test_fine_tuning(recipe, name):
+    backbone = find_backbone()
+    extractor = Extractor(backbone, backbone.preprocess, engine=None, cache=False)
+    trainer = trainer_for(recipe, context_with(name, extractor=extractor), 96)
+    expected = STRENGTHS["light" if name == "auto" else name].at_size(96)
+    assert geometry_and_colour(trainer.augment) == geometry_and_colour(expected)
+    assert trainer.augment.hflip is (name != "none")  # even where mirrored images would keep their label
+
+
+@pytest.mark.parametrize("recipe", [FCN, UNET], ids=lambda r: r.name)
+@pytest.mark.parametrize("name", ["light", "strong"])
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_segmentation_uses_the_strengths_that_crops_have_a_use_for(recipe, name, scale):
+    strength, options = STRENGTHS[name], crop_options(recipe, name, (96, 128), scale, hflip=True)
+    assert (options.min_zoom / scale, options.max_zoom / scale) == pytest.approx(
+        (1 - strength.scale, 1 + strength.scale)
+    )
+    assert (options.rotate, options.stretch) == (strength.rotate, strength.shear)
+    assert (options.brightness_contrast, options.channel_gain) == (
+        strength.brightness_contrast,
+        strength.channel_gain,
+    )
+
+
+@pytest.mark.parametrize("recipe", [FCN, UNET], ids=lambda r: r.name)
+def test_by_default_segmentation_uses_its_recipe(recipe):
+    options = crop_options(recipe, "auto", (96, 128), 0.5, hflip=False)
+    for name in ("rotate", "stretch", "brightness_contrast", "channel_gain", "class_crop_prob"):
+        assert getattr(options, name) == getattr(recipe, name)
+    assert (options.min_zoom, options.max_zoom) == (0.5 * recipe.min_zoom, 0.5 * recipe.max_zoom)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_segmentation_trainer_takes_the_runs_choice(name):
+    trainer = SegmentationTrainer(FCN, context_with(name, size=96), 1.0)
+    assert trainer.options == crop_options(FCN, name, (96, 96), 1.0, hflip=False)
+
+
+# Under `none` what a network sees are the images themselves.
+
+
+def test_without_augmentation_training_from_scratch_shows_the_images_as_they_are():
+    context = context_with("none")
+    trainer = ScratchTrainer(replace(RECIPES[1], batch_size=8), context)
+    images, _ = trainer.batches(seed=3)(5)
+    shown = images.numpy().reshape(8, -1)
+    expected = context.pixels("train").astype(np.float32).reshape(8, -1)
+    assert np.array_equal(shown[np.lexsort(shown.T)], expected[np.lexsort(expected.T)])
+
+
+def test_with_augmentation_training_from_scratch_changes_them():
+    context = context_with("light")
+    images, _ = ScratchTrainer(replace(RECIPES[0], batch_size=8), context).batches(seed=3)(5)
+    originals = {image.tobytes() for image in context.pixels("train").astype(np.float32)}
+    assert not any(image.tobytes() in originals for image in images.numpy())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_are_mirrored_where_they_may_be_but_not_without_augmentation(name):
+    """Here an earlier decision says that mirrored images keep their label."""
+    strategy = FromScratch(replace(RECIPES[1], epochs=1, least_steps=1))
+    first = SimpleNamespace(strategy="first", score=1.0)
+    candidate = strategy.fit(context_with(name), LadderState([first], first))
+    recipe = RECIPES[1].augment if name == "auto" else STRENGTHS[name].at_size(28)
+    assert candidate.settings["recipe"]["augment"] == replace(recipe, hflip=name != "none").to_dict()
+
+
+def test_without_augmentation_crops_are_cut_out_as_they_are():
+    """Each is a window of its image, to a fraction of a pixel: neither resized, turned, stretched nor recoloured."""
+    rows, columns = np.mgrid[0:96, 0:128]
+    ramp = np.stack([rows, columns, np.full_like(rows, 200)]).astype(np.uint8)
+    options = crop_options(replace(FCN, crop_area=64 * 64), "none", (96, 128), 1.0, hflip=False)
+    assert options.height < 96 or options.width < 128
+    crops = Crops(
+        ramp[None],
+        np.zeros((1, 96, 128), dtype=np.uint8),
+        Preprocess(mean=(0.0,) * 3, std=(1.0,) * 3),
+        size=1,
+        options=options,
+        classes=2,
+        seed=0,
+    )
+    for step in range(10):
+        images, masks = crops(step)
+        y, x, flat = images[0].numpy()
+        assert (masks != VOID).any()
+        inside = (slice(2, -2), slice(2, -2))
+        assert np.diff(y[inside], axis=0) == pytest.approx(1.0, abs=1e-3)
+        assert np.diff(y[inside], axis=1) == pytest.approx(0.0, abs=1e-3)
+        assert np.diff(x[inside], axis=1) == pytest.approx(1.0, abs=1e-3)
+        assert np.diff(x[inside], axis=0) == pytest.approx(0.0, abs=1e-3)
+        assert flat[inside] == pytest.approx(200.0, abs=1e-3)

@@ -1,0 +1,72 @@
+"""How images become inputs, and which strategies are tried: chosen by size and number, once."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from foveal.config import TrainConfig
+from foveal.data.images.probe import probe_images
+from foveal.decisions import ROUTE, Decisions
+from foveal.errors import UnknownName
+from foveal.training.routing import MANY_SMALL, SMALL, choose_route
+from foveal.values import Entry
+
+
+@pytest.fixture
+def entries(tmp_path):
+    """`entries(count, side, grey)`: so many, all of which are one file."""
+
+    def write(count, side, grey):
+        shape = (side, side) if grey else (side, side, 3)
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+        path = tmp_path / f"{side}.png"
+        image.save(path)
+        return [Entry(str(path), "a")] * count
+
+    return write
+
+
+def missing(count):
+    return [Entry(f"/nowhere/{i}.png", "a") for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "grey", "config", "strategy"),
+    [
+        (MANY_SMALL, 28, True, {}, "scratch-seconds"),
+        (MANY_SMALL, SMALL, False, {}, "scratch-seconds"),
+        (MANY_SMALL, SMALL + 1, False, {}, "frozen"),
+        (MANY_SMALL - 1, 28, True, {}, "frozen"),
+        (MANY_SMALL, 28, True, {"strategy": "frozen"}, "frozen"),
+        (300, 100, False, {"strategy": "scratch-hour"}, "scratch-seconds"),
+        (300, 28, True, {"from_scratch": "lenet5"}, "from-scratch-lenet5"),
+    ],
+)
+def test_the_route_is_chosen_by_size_and_number_unless_the_user_chose(
+    entries, count, side, grey, config, strategy
+):
+    decisions = Decisions()
+    route = choose_route(entries(count, side, grey), TrainConfig(**config), decisions)
+    assert route.strategies[0].name == strategy and decisions.reason(ROUTE)
+    assert (route.backbone is None) is strategy.startswith(("scratch", "from-scratch"))
+    again = choose_route([], TrainConfig(**config), Decisions.from_dict(decisions.to_dict()))
+    assert again == route
+    if strategy.startswith("scratch"):
+        assert route.preprocess.size == min(SMALL, side) and route.preprocess.channels == (1 if grey else 3)
+
+
+def test_images_that_cannot_be_read_take_the_pretrained_route():
+    assert choose_route(missing(MANY_SMALL), TrainConfig(), Decisions()).backbone is not None
+
+
+def test_an_unknown_strategy_suggests_the_nearest():
+    with pytest.raises(UnknownName) as caught:
+        choose_route(missing(1), TrainConfig(strategy="scratch-secnds"), Decisions())
+    assert caught.value.near == "scratch-seconds"
+
+
+def test_a_probe_sees_size_colour_and_background(make_folder, tmp_path):
+    folder = make_folder(tmp_path, {"a": 6}, size=(40, 30))
+    probe = probe_images([Entry(str(p), "a") for p in sorted(folder.rglob("*.*"))])
+    assert (probe.count, probe.grey) == (6, False) and 40 <= probe.side <= 42
+    assert probe_images(missing(3)).side == 0

@@ -1,0 +1,220 @@
+"""Training from scratch: the recipe by the time, mirroring by evidence, ensembles of whole networks."""
+
+import math
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from digits import bars
+from fake_time import FakeTime, ManualClock
+from foveal.data.targets.labels import Labels
+from foveal.decisions import DEVICE, EPOCH_SECONDS, HFLIP, MEMBERS, STEPS, STOPPED_AT, Decisions
+from foveal.models.networks import build
+from foveal.progress import Progress
+from foveal.training.batches.arrays import Batches
+from foveal.training.context import RunContext
+from foveal.training.images import ImageArrays
+from foveal.training.ladder import search
+from foveal.training.loop.device import Device
+from foveal.training.recipes.augmentation import Augment
+from foveal.training.recipes.scratch import RECIPES, recipe_for
+from foveal.training.strategies.from_scratch import FromScratch
+from foveal.training.strategy import LadderState
+from foveal.training.time_budget import TimeBudget
+from foveal.training.trainers.base import measure_step
+from foveal.training.trainers.scratch import ScratchTrainer
+from foveal.values import Preprocess, Split, SplitRecord
+from pictures import record
+
+#: Bars at the left and the right, which a mirror swaps; bars at the top and the bottom, which it does not.
+SWAPPED, SYMMETRIC = (0, 1), (2, 3)
+SECONDS, MINUTE, QUARTER, HOUR = RECIPES
+TINY = {"stages": ((8,), (16,)), "batch_size": 16, "stride": 1, "kernel": 3}
+
+
+class Bars(ImageArrays):
+    """Images of bars whose position is the class, one data set for each subset."""
+
+    classes = SYMMETRIC
+
+    def of(self, name, count, side):
+        pixels, labels = bars(4 * count + 40, seed=("train", "val", "test").index(name), side=side)
+        chosen = np.isin(labels, self.classes)
+        return pixels[chosen][:count, None], labels[chosen][:count]
+
+    def subset(self, name, records, preprocess):
+        return self.of(name, len(records), preprocess.size)[0]
+
+
+def context_with(
+    *, clock=None, classes=SYMMETRIC, counts=(64, 32, 32), side=12, evaluation=0.0, progress=None, made=None
+):
+    clock, progress = clock or ManualClock(), progress or Progress()
+    images = Bars(clock, progress)
+    images.classes = classes
+    placed = []
+    for name, count in zip(("train", "val", "test"), counts, strict=True):
+        for i, label in enumerate(images.of(name, count, side)[1]):
+            placed.append(SplitRecord(record(f"{name}{i}", str(label)), name, f"{name}{i}"))
+    device = {"name": "cpu", "precision": "fp32", "threads": torch.get_num_threads()}
+    return RunContext(
+        Split(tuple(placed), (), tuple(map(str, classes))),
+        Labels(),
+        TimeBudget(clock, evaluation),
+        progress,
+        Decisions({DEVICE.id: {"value": device, "reason": ""}} | (made or {})),
+        images,
+        preprocess=Preprocess(size=side, channels=1),
+    )
+
+
+class AtEachStep(Progress):
+    """Calls back after each step of the trainings whose names end like this."""
+
+    def __init__(self, ending, act):
+        self._ending, self._act = ending, act
+
+    @contextmanager
+    def stage(self, name, total=0):
+        with super().stage(name, total) as bar:
+            yield _Bar(bar, self._act) if name.endswith(self._ending) else bar
+
+
+class _Bar:
+    def __init__(self, inner, act):
+        self.total, self.tell, self._inner, self._act = inner.total, inner.tell, inner, act
+
+    def __call__(self, done):
+        self._inner(done)
+        if done:
+            self._act()
+
+
+class Timed(FromScratch):
+    """A strategy whose speed is known, and which takes no time to be run."""
+
+    def estimate(self, context, state):
+        seconds = {
+            "scratch-seconds": 1.0,
+            "scratch-minute": 50.0,
+            "scratch-quarter": 500.0,
+            "scratch-hour": 3000.0,
+        }
+        return seconds[self.name]
+
+    def fit(self, context, state):
+        tiny = replace(self.recipe, **TINY, epochs=1, least_steps=1, members=1)
+        return FromScratch(tiny).fit(context_with(), LadderState())
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (10, []),
+        (70, ["scratch-minute"]),
+        (600, ["scratch-minute"]),  # for the quarter there is too little, with its margin
+        (660, ["scratch-minute", "scratch-quarter"]),
+        (700, ["scratch-quarter"]),
+        (7000, ["scratch-hour"]),
+    ],
+)
+def test_the_longest_recipe_that_fits_follows_the_first(budget, expected):
+    strategies = ()
+    for recipe in reversed(RECIPES[1:]):
+        strategies = (Timed(recipe, strategies), *strategies)
+    result = search((Timed(SECONDS), *strategies), context_with(clock=ManualClock(float(budget))))
+    assert [c.strategy for c in result.candidates] == ["scratch-seconds", *expected]
+
+
+@pytest.mark.parametrize(("classes", "keeps"), [(SWAPPED, False), (SYMMETRIC, True)])
+def test_the_first_network_tells_whether_mirrored_images_keep_their_label(classes, keeps):
+    context = context_with(classes=classes)
+    first = FromScratch(replace(SECONDS, **TINY, epochs=15, least_steps=1)).fit(context, LadderState())
+    assert first.score > 0.9 and context.decisions.get(HFLIP) is None
+    second = FromScratch(replace(MINUTE, **TINY, epochs=1, least_steps=1))
+    candidate = second.fit(context, LadderState([first], first))
+    assert context.decisions.get(HFLIP) is keeps
+    assert candidate.settings["recipe"]["augment"]["hflip"] is keeps
+
+
+ENSEMBLE = FromScratch(replace(HOUR, **TINY, epochs=1, least_steps=5, members=3, shifts=0))
+
+
+@pytest.mark.parametrize(("stopped", "members"), [(None, 3), (0, 1), (1, 1), (2, 2)])
+def test_a_network_that_was_stopped_does_not_join_the_ensemble(stopped, members):
+    """Ctrl-C in the second one left networks of one step, whose predictions counted as much as the first one's."""
+    clock = ManualClock()
+    context = context_with(clock=clock, progress=AtEachStep(f"-{stopped}", clock.stop))
+    candidate = ENSEMBLE.fit(context, LadderState())
+    assert candidate.trained.network.get("count", 1) == members == len(candidate.settings["outcomes"])
+    assert context.decisions.get(MEMBERS.of("scratch-hour")) == (members if members < 3 else None)
+    again = ENSEMBLE.fit(context_with(made=context.decisions.made), LadderState())
+    assert again.trained.network == candidate.trained.network
+    for name, tensor in candidate.trained.tensors.items():
+        assert np.array_equal(again.trained.tensors[name], tensor), name
+
+
+def test_networks_of_an_ensemble_have_as_much_time_each():
+    clock = ManualClock(95.0)
+
+    def second():
+        clock.now += 1.0
+
+    made = {EPOCH_SECONDS.of("scratch-hour").id: {"value": 1e-3, "reason": "far too optimistic"}}
+    slow = AtEachStep(("-0", "-1", "-2"), second)
+    context = context_with(clock=clock, evaluation=5.0, progress=slow, made=made)
+    FromScratch(replace(ENSEMBLE.recipe, least_steps=1000)).fit(context, LadderState())
+    stopped = dict(context.decisions.of_kind(STOPPED_AT))
+    assert stopped["scratch-hour-0"] == stopped["scratch-hour-1"] == pytest.approx(30, abs=1)
+
+
+@pytest.mark.parametrize("count", [10, 200, 400])
+@pytest.mark.parametrize(("shifts", "members"), [(0, 1), (1, 1), (0, 3)])
+def test_a_slow_network_leaves_time_for_its_predictions(count, shifts, members):
+    """It trained to the last second, predicted the held-out images only then, and took 73 s of 60."""
+    clock = ManualClock(100.0)
+    recipe = replace(SECONDS, **TINY | {"batch_size": 2}, epochs=1000, members=members, shifts=shifts)
+    made = {EPOCH_SECONDS.of(recipe.name).id: {"value": 1.0, "reason": "100 images, 10 ms each"}}
+    stop = AtEachStep("-0", clock.stop)
+    context = context_with(clock=clock, counts=(100, count, count), evaluation=5.0, progress=stop, made=made)
+    FromScratch(recipe).fit(context, LadderState())
+    seconds = context.decisions.get(STEPS.of(recipe.name)) / 50 * members
+    predictions = 2 * count * 0.01 * 0.4 * members * (5 if shifts else 1)
+    assert 0.9 * (95 - predictions) <= seconds + 0.03 * members <= 95 - predictions
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "left", "expected"),
+    [(1.0, 100.0, 64), (4.0, 100.0, 32), (40.0, 100.0, 8), (40.0, math.inf, 64)],
+)
+def test_a_large_network_takes_smaller_batches_rather_than_a_single_step(
+    monkeypatch, step_seconds, left, expected
+):
+    """VGG-16 made one step of 64 images in a minute. Time passes at each reading: nine of them are a step here."""
+    FakeTime(monkeypatch, per_call=step_seconds / 9)
+    context = context_with(clock=ManualClock(left + 5.0), evaluation=5.0, side=32)
+    assert ScratchTrainer(recipe_for("lenet5", 32), context).batch_size == expected
+
+
+def test_a_small_network_keeps_the_batch_size_of_its_recipe(monkeypatch):
+    FakeTime(monkeypatch, per_call=5.0)
+    assert ScratchTrainer(MINUTE, context_with(clock=ManualClock(100.0))).batch_size == MINUTE.batch_size
+
+
+@pytest.mark.parametrize(("left", "whole"), [(math.inf, True), (1e-6, False)])
+def test_where_a_step_is_too_long_to_try_a_part_of_a_batch_is_timed(left, whole):
+    pixels, labels = bars(50)
+    options = {"size": 16, "augment": Augment(), "seed": 3, "device": "cpu"}
+    batches = Batches(pixels[:, None], labels.astype(np.int64), Preprocess(size=12, channels=1), **options)
+    module, sizes = build(SECONDS.network(1, 4)), set()
+    module.register_forward_hook(lambda _, inputs, __: sizes.add(len(inputs[0])))
+    before = {k: v.clone() for k, v in module.named_parameters()}
+    context = context_with(clock=ManualClock(left))
+    seconds = measure_step(
+        module, batches, Device("cpu", "fp32", 1), context, optimizer="adamw", loss=Labels().loss()
+    )
+    assert seconds > 0 and 2 in sizes and (16 in sizes) == whole
+    assert all(torch.equal(v, before[k]) for k, v in module.named_parameters())
