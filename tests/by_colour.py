@@ -40,6 +40,7 @@ class Colours:
 
     name: str = "colours"
     keep_unless_worse: bool = False
+    continues: str | None = None
 
     def refuse(self, context, state):
         return None

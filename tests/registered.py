@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 from foveal import tasks
 from foveal.data.targets import registry
+from foveal.evaluation import report
 from foveal.inference import predictor
 from foveal.inference.outputs import formats
 from foveal.models import networks
@@ -15,6 +16,7 @@ _TABLES = (
     predictor.PREDICTORS,
     formats.FORMATS,
     networks._REGISTERED,
+    report._REGISTERED,
 )
 
 

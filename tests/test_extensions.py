@@ -22,6 +22,7 @@ from foveal.data.targets.registry import register_target
 from foveal.errors import BundleError, UnknownName, UsageError
 from foveal.evaluation import headlines
 from foveal.evaluation.classification import measure
+from foveal.evaluation.report import register_template
 from foveal.files import write_text
 from foveal.inference.bundle import load_bundle
 from foveal.inference.classifier import ClassificationPredictor
@@ -80,6 +81,7 @@ class NearestMeanStrategy:
 
     name: str = "nearest-mean"
     keep_unless_worse: bool = False
+    continues: str | None = None
 
     def refuse(self, context, state):
         return None
@@ -202,9 +204,21 @@ def _route(entries, config, decisions):
 def _measure(bundle, candidate, context):
     records = candidate.seen["test"]
     probabilities = softmax(candidate.logits_on("test"), bundle.manifest.temperature)
-    return measure(
+    measured = measure(
         probabilities, context.targets(records), [p.record.path for p in records], context.split.classes
     )
+    return InitialsMeasured(measured.figures)
+
+
+@dataclass(frozen=True)
+class InitialsMeasured:
+    """Figures with templates of their own."""
+
+    figures: dict
+    template: str = "initials"
+
+    def shown(self):
+        return {"letters": ["a<b"]}
 
 
 def _evaluate(run, data=None, *, progress=None):
@@ -234,6 +248,8 @@ def initial():
             lines=headlines.lines_of_labels,
         )
     )
+    register_template("initials-figures.html.j2", "<p>{{ figures.n }} initials</p>")
+    register_template("initials-panels.html.j2", "{% for each in letters %}<i>{{ each }}</i>{% endfor %}")
     register_predictor("initial", InitialPredictor)
     register_format(OutputFormat("initials", _write_initials, ("initial",), (".txt",), streams=False))
 
@@ -245,6 +261,8 @@ def test_a_task_trains_predicts_evaluates_and_replays(initial, folder, tmp_path,
     assert summary["task"] == "initial" and summary["data"]["classes"] == ["a", "b"]
     assert summary["strategy"]["name"] == "frozen" and summary["test"]["accuracy"] > 0.9
     assert load_bundle(run).manifest.task == "initial"
+    assert f"{summary['test']['n']} initials" in (run / "report.html").read_text()
+    assert "<i>a&lt;b</i>" in (run / "report.html").read_text()
     assert json.loads((run / "audit.json").read_text())["task"] == "initial"
     assert command("predict", run, folder / "ape", "--out", tmp_path / "apes.txt") == 0
     lines = (tmp_path / "apes.txt").read_text().splitlines()

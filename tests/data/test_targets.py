@@ -229,27 +229,6 @@ def test_the_score_of_masks_is_the_mean_iou_of_all_pixels():
     )
 
 
-def test_log_loss_of_labels_is_the_cross_entropy_of_each_image():
-    logits = np.random.default_rng(1).normal(size=(20, 3)).astype(np.float32)
-    labels = np.arange(20) % 3
-    losses = Labels().log_loss(logits, labels, 2.0)
-    assert losses.shape == (20,)
-    expected = functional.cross_entropy(torch.from_numpy(logits) / 2.0, torch.from_numpy(labels), reduction="none")
-    assert losses == pytest.approx(expected.numpy(), rel=1e-4)
-
-
-def test_log_loss_of_masks_is_the_mean_over_labelled_pixels():
-    logits = np.random.default_rng(2).normal(size=(3, 3, 2, 2)).astype(np.float32)
-    targets = np.array([[[0, 1], [2, 1]], [[0, VOID], [VOID, VOID]], [[VOID] * 2] * 2])
-    losses = Masks().log_loss(logits, targets)
-    for i in (0, 1):
-        expected = functional.cross_entropy(
-            torch.from_numpy(logits[i : i + 1]), torch.from_numpy(targets[i : i + 1]), ignore_index=VOID
-        )
-        assert losses[i] == pytest.approx(float(expected), rel=1e-5)
-    assert math.isnan(losses[2])
-
-
 def test_labels_are_calibrated_on_their_logits():
     chance = np.random.default_rng(3)
     labels = chance.integers(0, 3, 400)

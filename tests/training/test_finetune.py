@@ -45,11 +45,13 @@ from pictures import record
 from registered import restored_registries
 
 #: The recipes with few steps.
-_FEW = {"epochs": 2, "least_steps": 36, "batch_size": 8, "lr": 0.003}
+_FEW = {"epochs": 2, "least_steps": 36, "batch_size": 8, "lr": 0.003, "sizes": (64,)}
 SHORT = {
     "fine-tune": replace(FULL, **_FEW),
     "cached-trunk": replace(CACHED, **_FEW | {"least_steps": 60, "lr": 0.006, "views": 4}),
 }
+#: Enough to be right more often than never.
+SHORTEST = {name: replace(recipe, least_steps=10, views=min(recipe.views, 2)) for name, recipe in SHORT.items()}
 
 
 def draw_arrows(folder, each=24):
@@ -72,10 +74,8 @@ def arrows(tmp_path_factory):
 
 
 @pytest.fixture
-def small_sizes(monkeypatch):
-    """Images of 64 pixels, so that no size has to be tried, and strategies of the test alone."""
-    monkeypatch.setattr(finetune, "SIZES", (64,))
-    monkeypatch.setattr(finetune, "CACHED_SIZES", (64, 64))
+def own_strategies():
+    """Strategies of the test alone."""
     with restored_registries():
         yield
 
@@ -86,7 +86,7 @@ def same_weights(a, b):
 
 
 @pytest.mark.parametrize("name", ["fine-tune", "cached-trunk"])
-def test_a_finetuned_network_predicts_and_replays_to_the_same_weights(name, arrows, tmp_path, small_sizes):
+def test_a_finetuned_network_learns_and_predicts(name, arrows, tmp_path, own_strategies):
     STRATEGIES["pretrained"][:] = [FineTune(SHORT[name])]
     config, before = TrainConfig(strategy=name, time="10m"), sorted(arrows.rglob("*"))
     path, summary = train(arrows, config, out=str(tmp_path / "run"))
@@ -101,8 +101,6 @@ def test_a_finetuned_network_predicts_and_replays_to_the_same_weights(name, arro
     assert all(p.error is None and p.label in ("left", "right") for p in predictions)
     right = sum(p.label == Path(f).parent.name for p, f in zip(predictions, files, strict=True))
     assert right / len(files) > 0.75  # chance is 50 % with a standard deviation of 7: it did learn
-    again, _ = replay(str(path), out=str(tmp_path / "again"))
-    assert same_weights(path, again)
 
 
 @dataclass(frozen=True)
@@ -111,6 +109,7 @@ class AlwaysWrong:
 
     name: str = "always-wrong"
     keep_unless_worse: bool = False
+    continues: str | None = None
 
     def refuse(self, context, state):
         return None
@@ -142,8 +141,8 @@ class AlwaysWrong:
 
 
 @pytest.mark.parametrize("name", ["cached-trunk", "fine-tune"])
-def test_a_better_model_continues_with_the_held_out_images_and_replays(name, arrows, tmp_path, small_sizes):
-    STRATEGIES["pretrained"][:] = [AlwaysWrong(), FineTune(SHORT[name]), ContinueFineTune(SHORT[name])]
+def test_a_better_model_continues_with_the_held_out_images_and_replays(name, arrows, tmp_path, own_strategies):
+    STRATEGIES["pretrained"][:] = [AlwaysWrong(), FineTune(SHORTEST[name]), ContinueFineTune(SHORTEST[name])]
     path, summary = train(arrows, TrainConfig(time="10m"), out=str(tmp_path / "run"))
     assert summary["strategy"]["name"] == f"{name}-all"
     decisions = json.loads((path / "config.json").read_text())["decisions"]

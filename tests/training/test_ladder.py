@@ -34,6 +34,7 @@ class Toy:
 
     def __init__(self, name, score, *, seconds=1.0, refusal=None, then=lambda: None, unless_worse=False, **more):
         self.name, self.score, self.seconds, self.refusal, self.then = name, score, seconds, refusal, then
+        self.continues = None
         self.keep_unless_worse, self.more, self.states = unless_worse, more, []
 
     def estimate(self, context, state):

@@ -15,7 +15,8 @@ from foveal.values import Finding
 class Shown(Protocol):
     """A measurement, as the report shows it.
 
-    Its parts of the page are `templates/NAME-figures.html.j2` and `templates/NAME-panels.html.j2`.
+    Its parts of the page are `templates/NAME-figures.html.j2` and `templates/NAME-panels.html.j2`, or what
+    `register_template` was given under these names.
     """
 
     @property
@@ -78,7 +79,23 @@ def render_report(
     return page.encode("utf-8", "replace").decode()
 
 
+#: Templates from outside the package, by name.
+_REGISTERED: dict[str, str] = {}
+
+
+def register_template(name: str, source: str) -> None:
+    """Add a Jinja template for a task of your own; one of the same name is replaced.
+
+    Args:
+        name: `NAME-figures.html.j2` or `NAME-panels.html.j2`, with the NAME that `Shown.template` gives.
+        source: the template. What it inserts is escaped.
+    """
+    _REGISTERED[name] = source
+
+
 def _template(name: str) -> str:
+    if name in _REGISTERED:
+        return _REGISTERED[name]
     return resources.files("foveal.evaluation").joinpath(f"templates/{name}").read_text(encoding="utf-8")
 
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.images.pixels import refuse_changed
+from foveal.data.targets.labels import Labels
 from foveal.data.targets.pairs import open_pair
 from foveal.errors import UnreadableImage
 from foveal.evaluation.classification import Measurement, measure
 from foveal.evaluation.segmentation import MaskMeasurement, MaskPair, measure_masks
 from foveal.inference.segmenter import SegmentationPredictor
-from foveal.metrics.calibration import softmax
 from foveal.progress import Bar, Progress
 from foveal.values import Manifest, SplitRecord
 
@@ -29,7 +29,7 @@ def labels_on_test_subset(
         records: the N images.
         manifest: of the bundle.
     """
-    probabilities = softmax(logits, manifest.temperature)
+    probabilities = Labels.probabilities(logits, manifest.temperature)
     return measure(probabilities, labels, [r.record.path for r in records], manifest.classes)
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from foveal.data.targets.registry import find_target
 from foveal.errors import BundleError
 from foveal.files import read_json, write_bytes, write_json
-from foveal.metrics.calibration import Calibration, softmax
+from foveal.metrics.calibration import Calibration
 from foveal.models.backbones import find_backbone
 from foveal.models.linear_head import LinearHead
 from foveal.models.shipped import bundle_folder, model_path
@@ -53,10 +54,10 @@ class Bundle:
 
     def calibrated(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits `(N, outputs)` to what `probabilities` returns."""
+        link, temperature = find_target(self.manifest.task).probabilities, self.manifest.temperature
         if not self.manifest.outside:
-            return softmax(logits, self.manifest.temperature), np.full(len(logits), np.nan, dtype=np.float32)
-        outside = softmax(logits)[:, -1]
-        return softmax(logits[:, :-1], self.manifest.temperature), outside
+            return link(logits, temperature), np.full(len(logits), np.nan, dtype=np.float32)
+        return link(logits[:, :-1], temperature), link(logits)[:, -1]
 
 
 def make_bundle(

@@ -23,7 +23,6 @@ from foveal.progress import Progress
 from foveal.training.context import RunContext
 from foveal.training.images import ImageArrays
 from foveal.training.recipes.scratch import recipe_for
-from foveal.training.strategies.finetune import ContinueFineTune
 from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.strategies.registry import STRATEGIES
 from foveal.training.strategy import Strategy
@@ -200,10 +199,7 @@ def _limit_malloc(config: TrainConfig) -> None:
 
 def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
     routes = {
-        s.name: route
-        for route in ("pretrained", "scratch")
-        for s in STRATEGIES[route]
-        if not isinstance(s, ContinueFineTune)  # another strategy has to come first
+        s.name: route for route in ("pretrained", "scratch") for s in STRATEGIES[route] if s.continues is None
     }
     if config.strategy is not None:
         if config.strategy not in routes:

@@ -55,6 +55,11 @@ class Strategy(Protocol):
         """Whether it is known to beat the strategies before it, so that it is kept unless it is clearly worse."""
         ...
 
+    @property
+    def continues(self) -> str | None:
+        """The strategy whose model it trains further; None where it starts by itself, so that it can be pinned."""
+        ...
+
     def refuse(self, context: RunContext, state: LadderState) -> str | None:
         """Why it is not worth trying now, in words; None when it is. Costs nothing."""
         ...

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.targets.target import LEAST_PROBABILITY, Array, Target
+from foveal.data.targets.target import Array, Target
 from foveal.data.wording import count_of, first_few
 from foveal.errors import DataError
 from foveal.metrics.calibration import Calibration, fit_temperature, set_threshold
@@ -168,12 +168,6 @@ class Labels(Target):
     def score(self, tallies: NDArray[np.int64]) -> float:
         """Accuracy."""
         return float(tallies.mean()) if len(tallies) else math.nan
-
-    def log_loss(self, logits: Array, targets: NDArray[Any], temperature: float = 1.0) -> Array:
-        """Of `(N, K)` logits."""
-        likelihood = self.probabilities(logits, temperature)[np.arange(len(targets)), targets]
-        result: Array = -np.log(np.maximum(likelihood, LEAST_PROBABILITY))
-        return result
 
     def calibrate(
         self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0

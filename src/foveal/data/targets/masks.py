@@ -18,7 +18,7 @@ from foveal.data.targets.frames import across_cuts, frame_blocks
 from foveal.data.targets.label_map import class_file, from_colours, from_list, from_values, read_list
 from foveal.data.targets.mask_files import lookup, read_mask_record
 from foveal.data.targets.pairs import load_masks
-from foveal.data.targets.target import LEAST_PROBABILITY, Array, Target
+from foveal.data.targets.target import Array, Target
 from foveal.data.wording import LISTED, count_of, first_few, separate
 from foveal.errors import DataError
 from foveal.metrics.calibration import Calibration
@@ -264,16 +264,6 @@ class Masks(Target):
     def score(self, tallies: NDArray[np.int64]) -> float:
         """Mean IoU of all images together."""
         return miou(tallies.sum(axis=0)) if len(tallies) else math.nan
-
-    def log_loss(self, logits: Array, targets: NDArray[Any], temperature: float = 1.0) -> Array:
-        """Mean over the labelled pixels of `(N, K, H, W)` logits; nan for an image without any."""
-        probabilities = self.probabilities(logits, temperature)
-        known = targets != VOID
-        positions = np.where(known, targets, 0).astype(np.int64)[:, None]
-        likelihood = np.take_along_axis(probabilities, positions, axis=1)[:, 0]
-        losses = np.where(known, -np.log(np.maximum(likelihood, LEAST_PROBABILITY)), 0).sum(axis=(1, 2))
-        pixels = known.sum(axis=(1, 2))
-        return np.where(pixels > 0, losses / np.maximum(pixels, 1), np.nan).astype(np.float32)
 
     def calibrate(
         self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0

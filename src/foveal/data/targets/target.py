@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
-#: Probabilities are not taken to be smaller than this, so that one confident mistake does not decide a mean.
-LEAST_PROBABILITY = 1e-6
-
 
 class Target(ABC):
     """What a model learns to predict, for one data set. Picklable.
@@ -219,7 +216,8 @@ class Target(ABC):
     def initial_loss(self, classes: Sequence[str]) -> float:
         """The loss of a model without any information: a training above it has diverged."""
 
-    def probabilities(self, logits: Array, temperature: float = 1.0) -> Array:
+    @staticmethod
+    def probabilities(logits: Array, temperature: float = 1.0) -> Array:
         """Logits `(N, K, …)` as probabilities of the same shape."""
         return softmax(logits, temperature)
 
@@ -239,10 +237,6 @@ class Target(ABC):
     @abstractmethod
     def score(self, tallies: NDArray[np.int64]) -> float:
         """The task's main figure over all images that were tallied, `(N, …)`; nan without any."""
-
-    @abstractmethod
-    def log_loss(self, logits: Array, targets: NDArray[Any], temperature: float = 1.0) -> Array:
-        """Negative log-likelihood of the target of each image, `(N,)`."""
 
     @abstractmethod
     def calibrate(

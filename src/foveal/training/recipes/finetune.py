@@ -17,6 +17,8 @@ class FineTuneRecipe:
 
     Attributes:
         name: as in `--strategy NAME`.
+        sizes: image sizes to choose among, from the cheapest. With a frozen share the first is for small images, the
+            last for large ones; without one, short trials choose.
         frozen_share: the leading segments that make up about this share of the backbone's cost are frozen, and their
             feature maps cached, see `Backbone.cut_at`; 0: nothing is frozen.
         frozen_share_large: the same for images of `LARGE` pixels and more, where a stage costs three times as much.
@@ -32,6 +34,7 @@ class FineTuneRecipe:
     """
 
     name: str
+    sizes: tuple[int, ...] = (96, 128, 160, 224)
     frozen_share: float = 0.0
     frozen_share_large: float = 0.0
     views: int = 0
@@ -54,4 +57,4 @@ class FineTuneRecipe:
 
 
 FULL = FineTuneRecipe("fine-tune")
-CACHED = FineTuneRecipe("cached-trunk", frozen_share=0.4, frozen_share_large=0.6, views=8)
+CACHED = FineTuneRecipe("cached-trunk", sizes=(128, 224), frozen_share=0.4, frozen_share_large=0.6, views=8)

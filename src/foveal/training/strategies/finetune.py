@@ -42,10 +42,8 @@ if TYPE_CHECKING:
     from foveal.training.trainers.base import Training
     from foveal.training.trainers.finetune import FineTuneTrainer
 
-#: Image sizes that a trial may choose among, from the cheapest.
-SIZES = (96, 128, 160, 224)
-#: With a cached trunk: for small images, and for those whose long side is mostly `_LARGE` pixels or more.
-CACHED_SIZES, _LARGE = (128, 224), 192
+#: Images are large when their long side has mostly this many pixels or more.
+_LARGE = 192
 #: Share of the errors that fine-tuning usually saves: with fewer errors left than can show it, it is not tried.
 USUAL_GAIN = 0.5
 #: Epochs of a trial, the most images it is trained and tested on, and its steps at least.
@@ -62,6 +60,7 @@ class FineTune:
 
     recipe: FineTuneRecipe
     keep_unless_worse: bool = False
+    continues: str | None = None
 
     @property
     def name(self) -> str:
@@ -144,6 +143,11 @@ class ContinueFineTune:
     def name(self) -> str:
         """As in `--strategy NAME`."""
         return f"{self.recipe.name}-all"
+
+    @property
+    def continues(self) -> str:
+        """The first part."""
+        return self.recipe.name
 
     def refuse(self, context: RunContext, state: LadderState) -> str | None:
         """Only after the first part was kept, and had images held out."""
@@ -298,9 +302,9 @@ def image_sizes(context: RunContext, recipe: FineTuneRecipe) -> tuple[int, ...]:
     if not backbone.stage_dimension:
         return (backbone.preprocess.size,)
     if not recipe.frozen_share:
-        return SIZES
+        return recipe.sizes
     side = statistics.median(max(p.record.width, p.record.height) for p in context.split.subset("train"))
-    return CACHED_SIZES[::-1] if side >= _LARGE else CACHED_SIZES[:1]
+    return recipe.sizes[::-1] if side >= _LARGE else recipe.sizes[:1]
 
 
 def _training_images(outside: Sequence[SplitRecord], state: LadderState) -> tuple[str, str]:

@@ -52,6 +52,7 @@ class FromScratch:
     recipe: ScratchRecipe
     longer: tuple[FromScratch, ...] = ()
     keep_unless_worse: bool = True
+    continues: str | None = None
 
     @property
     def name(self) -> str:

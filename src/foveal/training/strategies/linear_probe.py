@@ -74,6 +74,7 @@ class LinearProbe:
     views: tuple[str, ...] = ("plain",)
     stages: bool = False
     keep_unless_worse: bool = False
+    continues: str | None = None
 
     def refuse(self, context: RunContext, state: LadderState) -> str | None:
         """More views, or stages that take long, are not worth it when their gain could not be told from chance."""

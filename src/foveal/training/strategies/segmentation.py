@@ -46,6 +46,7 @@ class Segment:
     recipe: SegmentationRecipe
     longer: SegmentationRecipe | None = None
     keep_unless_worse: bool = True
+    continues: str | None = None
 
     @property
     def name(self) -> str:
