@@ -20,7 +20,6 @@ from foveal.data.audit import audit
 from foveal.data.images.pixels import render_file
 from foveal.decisions import Decisions
 from foveal.engines import choose_engine
-from foveal.engines.base import batch_for
 from foveal.features import Extractor
 from foveal.machine import cores
 from foveal.models.backbones import find_backbone
@@ -39,7 +38,7 @@ def main() -> None:
     ready = [render_file(Path(r.path).read_bytes(), r.path, backbone.preprocess) for r in records[:PROBED]]
     pixels = np.stack(ready)
     engine = choose_engine(backbone, backbone.preprocess, lambda: pixels, Decisions())
-    at_once = batch_for(engine)
+    at_once = engine.batch_size
     batch = pixels[:at_once]
     extractor = Extractor(backbone, backbone.preprocess, engine, cache=False)
     results = Results("features")

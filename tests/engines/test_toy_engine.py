@@ -15,7 +15,7 @@ from toy_backbone import NAME, toy_backbone
 class ToyEngine:
     """torch in the caller's thread, one image at a time."""
 
-    name, precision, version = "toy", "fp32", "1"
+    name, precision, version, batch_size = "toy", "fp32", "1", 32
     images = 0
 
     def __init__(self, backbone, preprocess, stages):

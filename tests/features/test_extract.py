@@ -24,7 +24,7 @@ FOREVER = Deadline(Clock())
 class CountingEngine:
     """Features are a few pixels of each picture."""
 
-    name, precision, version = "fake", "fp32", "1"
+    name, precision, version, batch_size = "fake", "fp32", "1", 32
 
     def __init__(self):
         self.seen = 0
@@ -144,7 +144,7 @@ def test_a_wish_to_leave_that_comes_while_threads_are_joined_is_heard(records, m
 
     monkeypatch.setattr("foveal.features.pipeline.ThreadPoolExecutor", Pool)
     made = extractor()
-    made.engine.name = "openvino"  # takes eight at once: there are more when the time is over
+    made.engine.batch_size = 8  # there are more when the time is over
     with pytest.raises(SystemExit, match="130"):
         made.run(records, deadline=Deadline(Clock(0.0)))
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.engines.base import batch_for
 from foveal.errors import UnreadableImage
 from foveal.features.pipeline import batches
 
@@ -16,7 +15,7 @@ from foveal.features.pipeline import batches
 class FakeEngine:
     """Features are the mean, and the top-left pixel, of each picture; answers come late and out of order."""
 
-    name, precision, version = "fake", "fp32", "1"
+    name, precision, version, batch_size = "fake", "fp32", "1", 32
 
     def __init__(self):
         self.sizes = []
@@ -63,7 +62,7 @@ def read(item):
 def test_order_is_kept_and_refusals_stand_in_their_place(items, views):
     engine = NowEngine()
     found = list(batches(iter(items), read, engine, views))
-    assert all(0 < len(batch) <= batch_for(engine) for batch in found)
+    assert all(0 < len(batch) <= engine.batch_size for batch in found)
     flat = [pair for batch in found for pair in batch]
     assert [item for item, _ in flat] == items
     for item, result in flat:

@@ -37,7 +37,7 @@ class ColourEngine:
     Each batch takes a second on a manual clock.
     """
 
-    name, precision, version = "fake", "fp32", "1"
+    name, precision, version, batch_size = "fake", "fp32", "1", 32
 
     def __init__(self, clock):
         self.clock, self.images = clock, 0
@@ -58,10 +58,13 @@ def split(tmp_path):
     return make_split(audited.records, audited.near, target=audited.listing.target)
 
 
-def context_of(split, clock=None, *, stages=True):
+def context_of(split, clock=None, *, stages=True, batch_size=32):
+    """With a small batch size time can run out after any image."""
     preprocess, clock, progress = Preprocess(size=16, resize="squash"), clock or Clock(), Progress()
     backbone = Backbone("fake", 12, preprocess, "00", None)
-    extractor = Extractor(backbone, preprocess, ColourEngine(clock), cache=False, stages=stages)
+    engine = ColourEngine(clock)
+    engine.batch_size = batch_size
+    extractor = Extractor(backbone, preprocess, engine, cache=False, stages=stages)
     budget, images = TimeBudget(clock, 0.0), ImageArrays(clock, progress)
     return RunContext(split, Labels(), budget, progress, Decisions(), images, extractor=extractor)
 
@@ -189,22 +192,16 @@ def test_waiting_for_imports_does_not_count_for_a_larger_head(split, monkeypatch
     assert model.seconds >= 1000 > FROZEN_STAGES.estimate(context, after(model)) > 0
 
 
-@pytest.fixture
-def single_images(monkeypatch):
-    """Features are computed image by image, so that time can run out after any of them."""
-    monkeypatch.setattr("foveal.features.pipeline.batch_for", lambda _: 1)
-
-
-def test_stopped_before_every_class_was_reached(split, single_images):
+def test_stopped_before_every_class_was_reached(split):
     clock = Clock()
     clock.stop()
     with pytest.raises(Interrupted):
-        FROZEN.fit(context_of(split, clock), LadderState())
+        FROZEN.fit(context_of(split, clock, batch_size=1), LadderState())
 
 
-def test_a_time_that_reaches_too_few_images_is_a_data_error(split, single_images):
+def test_a_time_that_reaches_too_few_images_is_a_data_error(split):
     with pytest.raises(DataError) as caught:
-        FROZEN.fit(context_of(split, ManualClock(1.5)), LadderState())
+        FROZEN.fit(context_of(split, ManualClock(1.5), batch_size=1), LadderState())
     assert caught.value.hint
 
 
@@ -218,8 +215,8 @@ def test_stopped_later_there_is_a_model_without_a_score(split):
     assert np.isfinite(model.trained.tensors["head.weight"]).all()
 
 
-def test_what_the_time_did_not_reach_is_a_fair_part(split, single_images):
-    model = FROZEN.fit(context_of(split, ManualClock(60.0)), LadderState())
+def test_what_the_time_did_not_reach_is_a_fair_part(split):
+    model = FROZEN.fit(context_of(split, ManualClock(60.0), batch_size=1), LadderState())
     seen = [p for members in model.seen.values() for p in members]
     missing = model.unreached(split)
     assert 0 < len(missing) < len(split.placed)

@@ -16,6 +16,9 @@ from foveal.values import Backbone, Preprocess
 Pixels = NDArray[np.uint8]
 Features = NDArray[np.float32]
 
+#: What suits most engines, images.
+BATCH_SIZE = 32
+
 
 class Engine(Protocol):
     """A network, ready to run.
@@ -24,11 +27,13 @@ class Engine(Protocol):
         name: e.g. `openvino`.
         precision: `fp32` or `bf16`.
         version: of the library that computes.
+        batch_size: images that it computes best at once.
     """
 
     name: str
     precision: str
     version: str
+    batch_size: int
 
     def submit(self, pixels: Pixels) -> Future[Features]:
         """Start on a batch `(N, H, W, C)` of 8-bit images; the result is `(N, dimension)` in fp32.
@@ -62,14 +67,6 @@ class EngineSpec:
     precision: str
     is_available: Callable[[], bool]
     build: Callable[[Backbone, Preprocess, bool], Engine]
-
-
-def batch_for(engine: Engine) -> int:
-    """The batch size that suits an engine: in fp32 the maps of 8 images stay in a processor's cache, of 32 not.
-
-    Lite0 on two cores, fp32: 181-183 images/s by 8, 155-168 by 32; bf16: 265 and 280.
-    """
-    return 8 if (engine.name, engine.precision) == ("openvino", "fp32") else 32
 
 
 def key_of(engine: Engine) -> str:

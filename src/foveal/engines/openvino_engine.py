@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveal.engines.base import EngineSpec, Features, Pixels
+from foveal.engines.base import BATCH_SIZE, EngineSpec, Features, Pixels
 from foveal.files import cache_dir, digest_of, read_json, sha256_of, write_json
 from foveal.models.backbones import load_feature_network
 from foveal.values import Backbone, Preprocess
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import torch
 
 
+#: In fp32 the maps of 8 images stay in a processor's cache, of 32 not. Lite0 on two cores, fp32: 181-183 images/s by
+#: 8, 155-168 by 32; bf16: 265 and 280.
+_FP32_BATCH_SIZE = 8
 #: Our names of precisions → OpenVINO's.
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -67,6 +70,7 @@ class CompiledModel:
 
     def __init__(self, model: Any, shape: tuple[int, int, int], *, precision: str) -> None:  # noqa: ANN401
         self.precision = precision
+        self.batch_size = _FP32_BATCH_SIZE if precision == "fp32" else BATCH_SIZE
         self.version = version()
         self._shape, self._model = shape, model
         self._lock = threading.Lock()

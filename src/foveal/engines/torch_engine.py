@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from foveal.engines.base import EngineSpec, Features, Pixels
+from foveal.engines.base import BATCH_SIZE, EngineSpec, Features, Pixels
 from foveal.models.backbones import load_feature_network
 from foveal.values import Backbone, Preprocess
 
@@ -42,7 +42,7 @@ class TorchEngine:
     ) -> None:
         import torch
 
-        self.precision = precision
+        self.precision, self.batch_size = precision, BATCH_SIZE
         self.device = device or best_device()
         self.version = f"{torch.__version__}-{self.device}"
         self._type = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from foveal.data.images.decode import quiet
 from foveal.data.images.render import apply_view
 from foveal.engines import Engine
-from foveal.engines.base import Pixels, batch_for
+from foveal.engines.base import Pixels
 from foveal.errors import UnreadableImage
 from foveal.machine import cores
 
@@ -51,10 +51,9 @@ def batches(
         Lists of (item, features `(V, dimension)`); where `read` raised `UnreadableImage`, the error instead.
     """
     in_flight: deque[_Batch[T]] = deque()
-    batch_size = batch_for(engine)
     # Closed explicitly: exceptions raised while an abandoned generator is finalized (the second Ctrl-C) are lost.
     with closing(_read_ahead(items, read)) as source:
-        while chunk := list(islice(source, batch_size)):
+        while chunk := list(islice(source, engine.batch_size)):
             readable = [p for _, p in chunk if not isinstance(p, UnreadableImage)]
             pixels = np.stack(readable) if readable else None
             futures = [engine.submit(apply_view(pixels, v)) for v in views] if pixels is not None else []
