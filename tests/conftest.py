@@ -8,6 +8,11 @@ from foveal.machine import share_cores
 share_cores()
 
 
+def pytest_collection_modifyitems(items):
+    """Files that are marked `slow` come first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_folders(tmp_path_factory):
     """Nothing is read from or written to the user's folders; lite0 is converted once a session."""

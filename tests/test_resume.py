@@ -22,6 +22,8 @@ from foveal.errors import BundleError, DataError, Interrupted, UsageError
 from foveal.files import read_json
 from foveal.progress import logged_seconds
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "foveal", "train"]
 #: Ample on a busy machine, so that no run is shortened for want of time.
 BUDGET = "10m"

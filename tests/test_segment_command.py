@@ -10,6 +10,8 @@ from safetensors.numpy import load_file
 
 import masked
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "foveal"]
 
 

@@ -23,6 +23,8 @@ from foveal.models.networks import register_architecture
 from foveal.values import LabelMap
 from registered import restored_registries
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():

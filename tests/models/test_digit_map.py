@@ -12,6 +12,8 @@ from foveal.data.targets.mask_loss import class_weights, segmentation_loss
 from foveal.models.networks import build
 from foveal.models.small import SmallNet
 
+pytestmark = pytest.mark.slow
+
 #: On windows, then on masks.
 _STEPS, _MORE = 90, 40
 

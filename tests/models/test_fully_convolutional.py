@@ -18,6 +18,8 @@ from foveal.models.fcn_conversion.tiling import predict_in_tiles
 from foveal.models.linear_probe import linear_probe
 from foveal.models.networks import build
 
+pytestmark = pytest.mark.slow
+
 tv = torchvision.models
 SMALL = {
     "architecture": "small",

@@ -44,6 +44,8 @@ from foveal.values import Split, SplitRecord
 from pictures import record
 from registered import restored_registries
 
+pytestmark = pytest.mark.slow
+
 #: The recipes with few steps.
 _FEW = {"epochs": 2, "least_steps": 36, "batch_size": 8, "lr": 0.003, "sizes": (64,)}
 SHORT = {

@@ -9,6 +9,8 @@ from foveal.errors import UnknownName, UsageError
 from foveal.flow import train
 from foveal.inference.classifier import ClassificationPredictor
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bars(tmp_path_factory):

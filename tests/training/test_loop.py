@@ -23,6 +23,8 @@ from foveal.training.loop.loop import train_network
 from foveal.training.loop.lr_schedule import Schedule
 from foveal.training.loop.task import LoopSettings, TrainTask
 
+pytestmark = pytest.mark.slow
+
 NETWORK = {"architecture": "small", "channels": 1, "classes": 3, "stages": [[4, 4], [8]], "dropout": 0.2}
 SETTINGS = LoopSettings(steps=60, lr=0.02, optimizer="adamw", weight_decay=0.01, ema=0.9, check_every=7)
 

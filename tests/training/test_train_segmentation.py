@@ -33,6 +33,8 @@ from foveal.training.time_budget import TimeBudget
 from foveal.training.trainers.segmentation import predict_masks
 from foveal.values import Preprocess
 
+pytestmark = pytest.mark.slow
+
 TINY = {"crop_area": 64 * 64, "batch_size": 4, "epochs": 8, "least_steps": 4, "scales": (0.5,), "lr": 0.01}
 
 
