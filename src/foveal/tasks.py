@@ -68,7 +68,7 @@ def _measure_labels(bundle: Bundle, candidate: Candidate, context: RunContext) -
 
 
 def _measure_masks(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
-    memory = MemoryBudget(context.memory).forward_pass(rss() or 0)
+    memory = MemoryBudget(context.config.memory_bytes).forward_pass(rss() or 0)
     predictor = SegmentationPredictor(bundle, memory=memory, max_pixels=context.images.max_pixels)
     records = candidate.seen["test"]
     measured = masks_on_test_subset(

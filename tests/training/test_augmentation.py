@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fake_time import ManualClock
+from foveal.config import TrainConfig
 from foveal.data.targets.labels import Labels
 from foveal.decisions import DEVICE, HFLIP, NORMALIZATION, Decisions
 from foveal.features import Extractor
@@ -60,7 +61,7 @@ def context_with(augment, *, size=28, extractor=None):
         InMemory(clock, progress),
         extractor=extractor,
         preprocess=Preprocess(size=size, channels=1),
-        augment=augment,
+        config=TrainConfig(augment=augment),
     )
 
 

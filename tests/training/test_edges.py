@@ -45,7 +45,7 @@ def context_with(backbone):
         Decisions(),
         ImageArrays(clock, progress),
         extractor=extractor,
-        augment="none",
+        config=TrainConfig(augment="none"),
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fake_time import ManualClock
+from foveal.config import TrainConfig
 from foveal.data.targets.labels import Labels
 from foveal.decisions import HFLIP, Decisions
 from foveal.features.extract import FeatureTable
@@ -49,7 +50,7 @@ def context_with(features=None, *, each=40, augment="auto"):
         Decisions(),
         ImageArrays(clock, progress),
         extractor=features,
-        augment=augment,
+        config=TrainConfig(augment=augment),
     )
 
 

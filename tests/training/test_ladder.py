@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fake_time import ManualClock
+from foveal.config import TrainConfig
 from foveal.data.targets.labels import Labels
 from foveal.decisions import KEEP, SETTINGS, SKIP, STRATEGY, Decisions
 from foveal.errors import MemoryShort, UnknownName
@@ -74,7 +75,7 @@ def context_with(budget=math.inf, *, evaluation=0.0, only=None, decisions=None):
         progress,
         decisions or Decisions(),
         ImageArrays(clock, progress),
-        only=only,
+        config=TrainConfig(strategy=only),
     )
 
 

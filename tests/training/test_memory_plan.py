@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from foveal.clock import Clock
+from foveal.config import TrainConfig
 from foveal.data.targets.labels import Labels
 from foveal.decisions import MEMORY, Decisions
 from foveal.errors import MemoryShort
@@ -206,7 +207,7 @@ def context_with(memory, monkeypatch):
         progress,
         Decisions(),
         ImageArrays(clock, progress),
-        memory=memory,
+        config=TrainConfig(memory=None if memory is None else str(memory)),
     )
 
 

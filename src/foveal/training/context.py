@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.clock import Clock, Deadline
+from foveal.config import TrainConfig
 from foveal.data.images.pixels import Pixels
 from foveal.data.targets.mask_files import Mask
 from foveal.data.targets.target import Target
 from foveal.decisions import Decisions
 from foveal.errors import UsageError
 from foveal.features import Extractor
-from foveal.models.backbones import DEFAULT
 from foveal.progress import Progress
 from foveal.training.images import ImageArrays
 from foveal.training.time_budget import TimeBudget
@@ -55,12 +55,8 @@ class RunContext:
         images: reads images as arrays.
         extractor: features of a frozen backbone; None where nothing is to be frozen.
         preprocess: how images become the input of a network that is trained from scratch.
-        seed: of everything random.
         checkpoints: the folder for them; None: none are kept.
-        augment: how much images may change in training: `none`, `light`, `strong`, `auto`.
-        memory: bytes that the process was told to stay within; None: what the machine has.
-        backbone: the pretrained network to begin from, by name.
-        only: the one strategy to use; None: the ladder searches.
+        config: the settings of the run.
         plans: recordings of training steps, each made once.
         frozen_maps: what frozen parts of backbones computed.
     """
@@ -73,12 +69,8 @@ class RunContext:
     images: ImageArrays
     extractor: Extractor | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)
-    seed: int = 0
     checkpoints: Path | None = None
-    augment: str = "auto"
-    memory: int | None = None
-    backbone: str = DEFAULT
-    only: str | None = None
+    config: TrainConfig = field(default_factory=TrainConfig)
     plans: dict[Any, Replay] = field(default_factory=dict, repr=False)
     frozen_maps: FrozenMaps = field(default_factory=FrozenMaps, repr=False)
 

@@ -53,7 +53,7 @@ def hflip_by_first_model(
         return False
 
     def choose() -> tuple[bool, str]:
-        if context.augment == "none":
+        if context.config.augment == "none":
             return False, "--augment none"
         if first.score is None or first.score < least:
             return False, "there are no images to ask the first model about, or it has learned too little"
@@ -86,6 +86,6 @@ def _by_linear_probe(context: RunContext) -> tuple[bool, str]:
 def _evidence(
     context: RunContext, some: list[SplitRecord], views: Array, deadline: Deadline
 ) -> LabelEvidence | None:
-    labels, folds = context.targets(some), context.target.folds(some, context.seed)
+    labels, folds = context.targets(some), context.target.folds(some, context.config.seed)
     chosen = cross_validate(views, labels, folds, deadline=deadline)
     return LabelEvidence.of(some, np.log(np.maximum(chosen.probabilities, 1e-7)), labels) if chosen else None

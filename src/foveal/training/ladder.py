@@ -41,15 +41,16 @@ def search(
 
     Args:
         strategies: in order of cost.
-        context: of the run. Earlier decisions are obeyed; the final strategy is recorded with its reason. `only`
+        context: of the run. Earlier decisions are obeyed; the final strategy is recorded with its reason. `--strategy`
             restricts the search to one strategy.
         on_better: called with each candidate that becomes the best: there is a usable model from the first on.
 
     Raises:
-        UnknownName: when `context.only` is none of the strategies.
+        UnknownName: when `context.config.strategy` is none of the strategies.
     """
-    if context.only is not None:
-        strategies = [s for s in strategies if s.name == context.only] or _unknown(context.only, strategies)
+    only = context.config.strategy
+    if only is not None:
+        strategies = [s for s in strategies if s.name == only] or _unknown(only, strategies)
     decisions, state = context.decisions, LadderState()
     ahead: Candidate | None = None  # better than a best one that is kept only because its training continues
     reason = _ALL
@@ -80,7 +81,7 @@ def search(
         context.clock.check()
     final = ahead or state.best  # its training did not continue
     assert final is not None
-    reason = f"--strategy {context.only}" if context.only else reason
+    reason = f"--strategy {only}" if only else reason
     decisions.record(STRATEGY, final.strategy, reason)
     decisions.record(SETTINGS, final.settings, "chosen inside the training subset, or by the time")
     return SearchResult(state.candidates, final, reason)

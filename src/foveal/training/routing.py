@@ -84,12 +84,8 @@ class Route:
             ImageArrays(budget.clock, progress, render_cache, config.max_pixels, config.memory_bytes),
             extractor=self._extractor(split, render_cache, config, decisions),
             preprocess=self.preprocess,
-            seed=config.seed,
             checkpoints=checkpoints,
-            augment=config.augment,
-            memory=config.memory_bytes,
-            backbone=config.backbone,
-            only=config.strategy,
+            config=config,
         )
 
     def _extractor(

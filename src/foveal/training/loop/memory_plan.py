@@ -179,7 +179,7 @@ def prediction_batch(module: nn.Module, shape: tuple[int, int, int], most: int, 
 def _chosen(
     module: nn.Module, inputs: Tensor, optimizer: str, precision: str, context: RunContext, copies: int
 ) -> Choice:
-    if context.memory is not None:
+    if context.config.memory_bytes is not None:
         context.free_memory()
         free_memory()
     channels, height, width = inputs.shape[1:]
@@ -206,7 +206,7 @@ def _chosen(
 
 def _allowed(context: RunContext) -> int | None:
     """Resident bytes that this process must not exceed; None where there is no limit."""
-    return min((n for n in (context.memory, cgroup_limit()) if n is not None), default=None)
+    return min((n for n in (context.config.memory_bytes, cgroup_limit()) if n is not None), default=None)
 
 
 def _budget(context: RunContext, resident: int) -> int:

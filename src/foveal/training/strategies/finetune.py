@@ -93,7 +93,7 @@ class FineTune:
     def fit(self, context: RunContext, state: LadderState) -> Candidate:
         """Choose an image size, then train the first part, or all of it where nothing is compared."""
         began, decisions, train = context.clock.spent(), context.decisions, context.split.subset("train")
-        held = hold_out(train, context.target, context.seed)
+        held = hold_out(train, context.target, context.config.seed)
         inside = [p for p, out in zip(train, held, strict=True) if not out]
         outside = [p for p, out in zip(train, held, strict=True) if out]
         recipe = with_lr(self.recipe, context, state)
@@ -208,8 +208,8 @@ class _Trials:
         outside: Sequence[SplitRecord],
     ) -> None:
         self.recipe, self.context = recipe, context
-        self.inside = sample(inside, _TRIAL_IMAGES, context.seed)
-        self.outside = sample(outside, _TRIAL_IMAGES // 2, context.seed)
+        self.inside = sample(inside, _TRIAL_IMAGES, context.config.seed)
+        self.outside = sample(outside, _TRIAL_IMAGES // 2, context.config.seed)
 
     def choose(self) -> tuple[int, str]:
         """The size after which a larger one is not better, as far as the time goes."""
@@ -273,8 +273,8 @@ def trainer_for(recipe: FineTuneRecipe, context: RunContext, size: int) -> FineT
     """The trainer of a recipe at an image size; mirrored where that keeps the label."""
     from foveal.training.trainers.finetune import CachedTrunkTrainer, FullTrainer
 
-    augment = augment_for(context.augment, recipe.augment.at_size(size), size)
-    if context.augment != "none":
+    augment = augment_for(context.config.augment, recipe.augment.at_size(size), size)
+    if context.config.augment != "none":
         augment = replace(augment, hflip=hflip_by_linear_probe(context))
     cut = context.features.backbone.cut_at(recipe.frozen_share_at(size))
     return (CachedTrunkTrainer if cut else FullTrainer)(recipe, context, size, augment)

@@ -153,7 +153,7 @@ class FromScratch:
 
     def _hflip(self, context: RunContext, state: LadderState) -> bool:
         """Where the first network says that mirrored images keep their label; a recipe without changes has none."""
-        augment = augment_for(context.augment, self.recipe.augment, context.preprocess.size)
+        augment = augment_for(context.config.augment, self.recipe.augment, context.preprocess.size)
         if not (augment.warps or augment.translate):
             return False
         first = state.first

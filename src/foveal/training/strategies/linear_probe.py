@@ -110,7 +110,7 @@ class LinearProbe:
             chosen = cross_validate(
                 features.by_subset["train"],
                 labels,
-                context.target.folds(train, context.seed),
+                context.target.folds(train, context.config.seed),
                 deadline=deadline,
             )
             strength = context.decisions.settle(HEAD_STRENGTH.of(self.name), lambda: _strength(chosen))

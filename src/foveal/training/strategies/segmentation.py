@@ -102,7 +102,7 @@ class Segment:
         longer = self.longer
         if longer is None:
             return self
-        only = context.only == self.name
+        only = context.config.strategy == self.name
         if not (
             only or context.decisions.settle(SOLE_STRATEGY.of(self.name), lambda: self._alone(context, longer))
         ):

@@ -91,10 +91,12 @@ class FrozenTrunk:
         view: Half | None = None
         for start in range(0, len(pixels), self.batch_size):
             batch = self._normalised(pixels, start)
-            generator = torch.Generator().manual_seed((self.context.seed * 1009 + number) * 1_000_003 + start)
+            generator = torch.Generator().manual_seed(
+                (self.context.config.seed * 1009 + number) * 1_000_003 + start
+            )
             maps = run(augmented(batch, self.augment, generator))
             if view is None:
-                memory = MemoryBudget(self.context.memory).cached_view
+                memory = MemoryBudget(self.context.config.memory_bytes).cached_view
                 view = room_for((len(pixels), *maps.shape[1:]), np.float16, memory)
             view[start : start + self.batch_size] = maps
             on_each(len(batch))

@@ -144,7 +144,7 @@ class FineTuneTrainer(Trainer):
         """See `Trainer`; by default from the pretrained weights, with a head fitted on their features."""
         context, recipe = self.context, self.recipe
         pixels, labels = context.images.rendered(records, self.preprocess), context.targets(records)
-        torch.manual_seed(context.seed)
+        torch.manual_seed(context.config.seed)
         network = self._fresh() if start else self._with_head(records, pixels, labels)
         batches = self._batches(network, records, pixels, labels, steps + (start[1] if start else 0))
         if start:
@@ -170,7 +170,7 @@ class FineTuneTrainer(Trainer):
         loss = context.target.loss(label_smoothing=recipe.label_smoothing)
         module = self._module(network)
         outcome, complete = run_training(
-            name, module, batches, settings, loss, context, seed=context.seed, deadline=deadline
+            name, module, batches, settings, loss, context, seed=context.config.seed, deadline=deadline
         )
         network.zero_grad(set_to_none=True)
         return Training(
@@ -210,7 +210,7 @@ class FineTuneTrainer(Trainer):
     def _with_head(self, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels) -> Tuned:
         """The pretrained network with a head fitted on its features at this size."""
         network = self._fresh()
-        order = np.random.default_rng(self.context.seed).permutation(len(pixels))
+        order = np.random.default_rng(self.context.config.seed).permutation(len(pixels))
         some = _of_all_classes(order, labels)
         if len(np.unique(labels[some])) < len(self.context.split.classes):
             return network
@@ -295,7 +295,7 @@ class FullTrainer(FineTuneTrainer):
     def _batches(
         self, network: Tuned, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels, steps: int
     ) -> Batches:
-        return self._shown(pixels, labels, self.context.seed)
+        return self._shown(pixels, labels, self.context.config.seed)
 
     def _forward_seconds(self) -> float:
         return self.image_seconds() * FORWARD_SHARE
@@ -325,7 +325,7 @@ class CachedTrunkTrainer(FineTuneTrainer):
         count = max(min(2, recipe.views), min(recipe.views, round(epochs * per_epoch)))
         views, rows = self._trunk(network).views(records, count)
         return FeatureMapBatches(
-            views, rows, labels, size=recipe.batch_size, seed=self.context.seed, device=self.device.name
+            views, rows, labels, size=recipe.batch_size, seed=self.context.config.seed, device=self.device.name
         )
 
     def _forward_seconds(self) -> float:

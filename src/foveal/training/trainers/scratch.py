@@ -53,7 +53,7 @@ class ScratchTrainer(Trainer):
         size = self.preprocess.size
         shape = (self.preprocess.channels, size, size)
         self.device = choose_device(context.decisions, self.network, shape, room=has_room(context))
-        self.augment = replace(augment_for(context.augment, recipe.augment, size), hflip=hflip)
+        self.augment = replace(augment_for(context.config.augment, recipe.augment, size), hflip=hflip)
         self._labels = context.targets(context.split.subset("train"))
         self._step_seconds: dict[int, float] = {}  # by batch size
 
@@ -118,7 +118,7 @@ class ScratchTrainer(Trainer):
         member: int = 0,
     ) -> Training:
         """See `Trainer`; each `member` of an ensemble has a seed of its own."""
-        r, seed = self.recipe, self.context.seed * 1000 + member
+        r, seed = self.recipe, self.context.config.seed * 1000 + member
         settings = LoopSettings(
             steps=steps,
             max_steps=max_steps,

@@ -52,7 +52,7 @@ class SegmentationTrainer(Trainer):
         self.recipe, self.context, self.scale, self.hflip = recipe, context, scale, hflip
         self.preprocess = context.preprocess
         self.classes = len(context.split.classes)
-        self._backbone = find_backbone(context.backbone)
+        self._backbone = find_backbone(context.config.backbone)
         self.network: dict[str, Any] = {
             "architecture": "segmenter",
             "decoder": recipe.decoder,
@@ -61,7 +61,7 @@ class SegmentationTrainer(Trainer):
             "scale": scale,
             **recipe.options,
         }
-        self.options = crop_options(recipe, context.augment, self.preprocess.box, scale, hflip=hflip)
+        self.options = crop_options(recipe, context.config.augment, self.preprocess.box, scale, hflip=hflip)
         shape = (3, self.options.height, self.options.width)
         whole = self.network | {"scale": 1.0}  # crops are at the network's scale already
         self.device = choose_device(context.decisions, whole, shape, room=has_room(context))
@@ -129,7 +129,7 @@ class SegmentationTrainer(Trainer):
             settings,
             self._loss(),
             context,
-            seed=context.seed,
+            seed=context.config.seed,
             deadline=deadline,
         )
         return Training(
@@ -164,7 +164,7 @@ class SegmentationTrainer(Trainer):
             size=self.recipe.batch_size,
             options=self.options,
             classes=self.classes,
-            seed=self.context.seed,
+            seed=self.context.config.seed,
             device=self.device.name,
         )
 
@@ -173,7 +173,7 @@ class SegmentationTrainer(Trainer):
         return self.context.target.loss(class_weights=weights, dice=self.recipe.dice_weight)
 
     def _fresh(self) -> Segmenter:
-        torch.manual_seed(self.context.seed)
+        torch.manual_seed(self.context.config.seed)
         options: dict[str, Any] = dict(self.recipe.options)
         module = segmenter(self.recipe.decoder, self.classes, self._backbone, scale=self.scale, **options)
         return module.to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
