@@ -36,6 +36,20 @@ MAY_IMPORT = {
 }
 #: Inside `data`, in the order in which an image passes through.
 DATA = ["wording", "images", "targets", "sources", "audit", "split", "dataset"]
+TRAINING = [
+    *(
+        "sampling",
+        "recipes",
+        "time_budget",
+        "compare",
+        "images",
+        "context",
+        "linear_head",
+        "candidate",
+        "flip_test",
+    ),
+    *("batches", "loop", "strategy", "trainers", "strategies", "routing", "ladder"),
+]
 HEAVY = {"torch", "torchvision", "timm", "openvino", "sklearn", "scipy", "matplotlib", "pyarrow", "rich"}
 
 
@@ -113,13 +127,16 @@ def test_packages_import_only_those_below_them():
     assert violations(ARROWS, MAY_IMPORT) == []
 
 
-def test_inside_data_an_image_passes_in_one_direction():
+@pytest.mark.parametrize(("name", "order"), [("data", DATA), ("training", TRAINING)])
+def test_inside_a_package_imports_go_one_way(name, order):
+    """Also those inside functions."""
+
     def place(module):
         parts = module.split(".")
-        return DATA.index(parts[2]) if len(parts) > 2 else -1
+        return order.index(parts[2]) if len(parts) > 2 else -1
 
-    inner = {m: t for m, t in ARROWS.items() if package(m) == "data" and m != "foveal.data"}
-    backwards = [(h, t) for h, ts in inner.items() for t in ts if package(t) == "data" and place(t) > place(h)]
+    inner = {m: t for m, t in ARROWS.items() if package(m) == name and m != f"foveal.{name}"}
+    backwards = [(h, t) for h, ts in inner.items() for t in ts if package(t) == name and place(t) > place(h)]
     assert backwards == []
 
 

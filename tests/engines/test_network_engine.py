@@ -3,14 +3,23 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from foveal.engines.network import is_ready, network_engine, noise
+from foveal.engines.network import is_ready, network_engine
 from foveal.engines.torch_engine import TorchEngine
 from foveal.values import Preprocess
 
 SHAPE = (24, 40, 3)
 GREY = Preprocess(mean=(30.0, 0.0, 0.0), std=(60.0, 1.0, 1.0), channels=1)
+
+
+def noise(shape, count=1):
+    """Soft blobs, `(N, H, W, C)`, 8 bits."""
+    height, width, channels = shape
+    coarse = np.random.default_rng(0).integers(0, 256, (count, channels, 6, 8), dtype=np.uint8)
+    planes = [[np.asarray(Image.fromarray(plane).resize((width, height))) for plane in p] for p in coarse]
+    return np.array(planes, dtype=np.uint8).transpose(0, 2, 3, 1).copy()
 
 
 def mapping(channels=3, seed=0):

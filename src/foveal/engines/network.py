@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from foveal.engines.base import Engine, Features, Pixels
@@ -136,18 +135,3 @@ def _read(path: Path) -> dict[str, dict[str, float]] | None:
     except (OSError, ValueError):
         return None
     return known if all({"rate", "same"} <= set(m) for m in known.values()) else None
-
-
-def noise(shape: Shape, count: int = 1) -> Pixels:
-    """Something to measure engines on when no image is at hand: soft blobs, not static."""
-    from PIL import Image
-
-    height, width, channels = shape
-    coarse = np.random.default_rng(0).integers(0, 256, (count, 6, 8, channels), dtype=np.uint8)
-    planes = [
-        np.stack(
-            [np.asarray(Image.fromarray(p[:, :, c]).resize((width, height))) for c in range(channels)], axis=-1
-        )
-        for p in coarse
-    ]
-    return np.stack(planes)

@@ -132,11 +132,6 @@ class SegmentationPredictor:
         logits, tiles = self._logits(rgb)
         return MaskPrediction(name, _likeliest(logits, rgb.size), rgb, time.monotonic() - began, tiles)
 
-    def logits(self, rgb: Image.Image) -> tuple[Logits, int]:
-        """Logits `(K, H, W)` at the image's own size, and in how many pieces they were computed."""
-        logits, tiles = self._logits(rgb)
-        return np.stack([_enlarged(plane, rgb.size) for plane in logits]), tiles
-
     def _logits(self, rgb: Image.Image) -> tuple[Logits, int]:
         """Logits at the size in which the network is given an image."""
         size = fitted(rgb.size, self._preprocess)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,11 +94,3 @@ def affine(one: Any, at_one: int, two: Any, at_two: int, batch: int) -> Any:  # 
     if isinstance(one, int) and isinstance(two, int) and not isinstance(one, bool):
         return one + (two - one) * (batch - at_one) // (at_two - at_one)
     raise UsageError(f"{one!r} and {two!r}, at two batch sizes, lie on no line", hint=NO_LINE)
-
-
-def by_kind(sizes: Sequence[int], kinds: Sequence[int]) -> Mapping[str, int]:
-    """Bytes summed by what they hold."""
-    found = dict.fromkeys(KINDS, 0)
-    for size, kind in zip(sizes, kinds, strict=True):
-        found[KINDS[kind]] += size
-    return found

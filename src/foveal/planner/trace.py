@@ -74,11 +74,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Note where a part of the step begins."""
         self.recording.phases[phase] = len(self.recording.events)
 
-    def block_of(self, tensor: Tensor) -> int | None:
-        """The number of the memory that a tensor lies in."""
-        known = self._alive.get(tensor.untyped_storage()._cdata)
-        return known[0] if known else None
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
         if func is _DEVICE and isinstance(args[0], FakeTensor):

@@ -1,7 +1,7 @@
 """How the time of a run is shared out: every share, margin and reserve, in one place, with its reason and unit.
 
 The order of a run is: read and audit · features · train · evaluate the test subset · report. Strategies plan with a
-`Deadline`, which already leaves time for what comes after them; nobody else adds up reserves.
+`Deadline`, which already leaves time for what comes after them.
 """
 
 from __future__ import annotations

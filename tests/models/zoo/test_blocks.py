@@ -12,8 +12,8 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from foveal.models.zoo import blocks
 from foveal.models.zoo.lenet5 import CONNECTIONS, PartialConvolution, RadialBasis, ScaledTanh, Subsampling
-from foveal.models.zoo.weights import load_in_order
 from foveal.models.zoo.xception import XceptionBlock
+from twins import load_in_order
 
 
 def seeded(*shape, seed=0):

@@ -12,7 +12,7 @@ from timm.models.resnet import ResNet as TimmResNet
 
 from foveal.errors import BundleError
 from foveal.models import zoo
-from foveal.models.zoo.weights import load_in_order
+from twins import load_in_order
 
 tv = torchvision.models
 

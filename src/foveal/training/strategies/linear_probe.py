@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from foveal.clock import Clock, Deadline
 from foveal.data.images.pixels import refuse_changed
-from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH
-from foveal.errors import DataError, Interrupted
+from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH, HFLIP
+from foveal.errors import DataError, Interrupted, UsageError
 from foveal.metrics.intervals import wilson
 from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate
@@ -80,6 +80,8 @@ class LinearProbe:
         """More views, or stages that take long, are not worth it when their gain could not be told from chance."""
         if self.stages and not context.features.stages:
             return "the stages of this backbone are not known, or there are too many images to keep them"
+        if "mirror" in self.views and (unwanted := _no_mirroring(context)):
+            return unwanted
         best = state.best
         if best is None or best.score is None:
             return None
@@ -97,7 +99,16 @@ class LinearProbe:
         return state.first.seconds * len(self.views)
 
     def fit(self, context: RunContext, state: LadderState) -> Candidate:
-        """Features of all subsets, C by cross-validation, a head on all of the training subset."""
+        """Features of all subsets, C by cross-validation, a head on all of the training subset.
+
+        Raises:
+            UsageError: when it mirrors images and `--augment none` asks for none.
+        """
+        if "mirror" in self.views and context.config.augment == "none":
+            raise UsageError(
+                f"--strategy {self.name} and --augment none contradict each other",
+                hint="the strategy mirrors images: give only one of them",
+            )
         began = context.clock.spent()
         features = self._features(context)
         train = features.seen["train"]
@@ -210,6 +221,13 @@ class LinearProbe:
             f"the time budget reached {reached} training images, not one of every class",
             hint="give it more time: --time 10m",
         )
+
+
+def _no_mirroring(context: RunContext) -> str | None:
+    """Why images are not to be mirrored, as far as that is decided."""
+    if context.config.augment == "none":
+        return "--augment none"
+    return context.decisions.reason(HFLIP) if context.decisions.get(HFLIP) is False else None
 
 
 def _evidence(

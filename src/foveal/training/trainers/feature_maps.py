@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal.data.images.pixels import Pixels, room_for
-from foveal.decisions import ENGINE
 from foveal.memory_budget import MemoryBudget
 from foveal.models.finetuned import Tuned
 from foveal.training.batches.arrays import statistics_of
@@ -111,9 +110,9 @@ class FrozenTrunk:
     @property
     def _compiled(self) -> bool:
         """Whether OpenVINO computes it: a graph that ships takes any size, one exported here only its own."""
-        engine = self.context.decisions.get(ENGINE) or ""
-        shipped = self.context.features.backbone.graph is not None
-        return self.device.name == "cpu" and engine.startswith("openvino") and shipped
+        features = self.context.features
+        ships = features.backbone.graph is not None
+        return self.device.name == "cpu" and ships and features.engine.name == "openvino"
 
     def _runner(self, *, whole: bool) -> Runner:
         if not self._compiled:
