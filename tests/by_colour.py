@@ -49,7 +49,7 @@ class Colours:
         return 1.0
 
     def fit(self, context, state):
-        torch.manual_seed(context.seed)
+        torch.manual_seed(context.config.seed)
         train, val = context.split.subset("train"), context.split.subset("val")
         pixels, masks = context.pairs(train)
         classes = len(context.split.classes)

@@ -184,6 +184,15 @@ def test_torch_predicts_until_compiling_is_worth_it(run, fresh_cache):
     assert elsewhere.engine_name == predictor.engine_name  # it is ready: nothing has to be compiled for it
 
 
+def test_an_engine_that_was_decided_is_used_from_the_first_image_on(run, fresh_cache):
+    image, _ = masked.draw_pair(79)
+    for engine in ("openvino-fp32", "torch-fp32"):
+        predictor = SegmentationPredictor(load_bundle(run[0]), compile_after=1e-9, engine=engine)
+        for _ in range(2):
+            predictor.logits(image)
+            assert predictor.engine_name == engine
+
+
 def test_an_image_in_tiles_is_the_image_in_one_piece(run):
     image, _ = masked.draw_pair(77, (203, 151))
     whole, tiles = SegmentationPredictor.load(run[0], precision="fp32").logits(image)

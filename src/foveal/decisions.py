@@ -104,6 +104,7 @@ ROUTE = Decision(
     "route", _fields(name=str, preprocess=(dict, type(None)))
 )  # how images become inputs, and which strategies there are
 ENGINE = Decision("engine", _text)  # what computes the frozen backbone, as NAME-PRECISION
+EVALUATION_ENGINE = Decision("evaluation_engine", _text)  # what predicts the test subset, where that is another
 DEVICE = Decision(
     "device", _fields(name=str, precision=str, threads=int)
 )  # where gradients are computed, in which precision, with how many threads

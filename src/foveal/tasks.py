@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from foveal.config import TrainConfig
-from foveal.decisions import ENGINE, Decisions
+from foveal.decisions import EVALUATION_ENGINE, Decisions
 from foveal.errors import UnknownName
 from foveal.evaluation import headlines
 from foveal.evaluation.evaluate_classifier import evaluate_labels
@@ -69,12 +69,17 @@ def _measure_labels(bundle: Bundle, candidate: Candidate, context: RunContext) -
 
 def _measure_masks(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
     memory = MemoryBudget(context.config.memory_bytes).forward_pass(rss() or 0)
-    predictor = SegmentationPredictor(bundle, memory=memory, max_pixels=context.images.max_pixels)
+    predictor = SegmentationPredictor(
+        bundle,
+        memory=memory,
+        max_pixels=context.images.max_pixels,
+        engine=context.decisions.get(EVALUATION_ENGINE),
+    )
     records = candidate.seen["test"]
     measured = masks_on_test_subset(
         predictor, records, max_pixels=context.images.max_pixels, progress=context.progress
     )
-    context.decisions.record(ENGINE, predictor.engine_name, predictor.engine_reason)
+    context.decisions.settle(EVALUATION_ENGINE, lambda: (predictor.engine_name, predictor.engine_reason))
     return measured
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from foveal.clock import Clock
 from foveal.data.dataset import Dataset
-from foveal.decisions import DEVICE, ENGINE, MEMORY, Decisions
+from foveal.decisions import DEVICE, ENGINE, EVALUATION_ENGINE, MEMORY, Decisions
 from foveal.machine import memory_limit, peak_rss
 from foveal.models.trained import TrainedModel
 from foveal.values import SCHEMA, SUBSETS, Split
@@ -79,7 +79,7 @@ def summarise(
         "task": task,
         "status": "interrupted" if clock.stopped else "done",
         "model": search.best.trained.describe(),
-        "engine": decisions.get(ENGINE) or _torch(decisions),
+        "engine": decisions.get(ENGINE) or decisions.get(EVALUATION_ENGINE) or _torch(decisions),
         "data": {
             "name": dataset.name,
             "root": dataset.root,

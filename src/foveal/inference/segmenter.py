@@ -58,6 +58,7 @@ class SegmentationPredictor:
         memory: bytes that a pass may take; by default half of what is left to this process.
         max_pixels: larger images are refused.
         compile_after: seconds of torch for images of one size until the network is compiled for it.
+        engine: NAME-PRECISION of the engine to use from the first image on, as `engine_name` gave it.
 
     Raises:
         BundleError: when the bundle does not predict masks.
@@ -71,13 +72,14 @@ class SegmentationPredictor:
         memory: int | None = None,
         max_pixels: int = MAX_PIXELS,
         compile_after: float = COMPILE_AFTER,
+        engine: str | None = None,
     ) -> None:
         if bundle.manifest.label_map is None or bundle.manifest.network is None:
             raise BundleError("this model predicts labels, not masks", hint="train with --task segment")
         self.bundle, self.label_map = bundle, bundle.manifest.label_map
         self._preprocess = bundle.manifest.preprocess
         self._max_pixels = max_pixels
-        self._engines = SizedEngines(bundle, precision=precision, compile_after=compile_after)
+        self._engines = SizedEngines(bundle, precision=precision, compile_after=compile_after, engine=engine)
         self._tiles = _TilePlan(self._engines, memory)
 
     @classmethod
@@ -131,6 +133,11 @@ class SegmentationPredictor:
         began = time.monotonic()
         logits, tiles = self._logits(rgb)
         return MaskPrediction(name, _likeliest(logits, rgb.size), rgb, time.monotonic() - began, tiles)
+
+    def logits(self, rgb: Image.Image) -> tuple[Logits, int]:
+        """Logits `(K, H, W)` at the image's own size, and in how many pieces they were computed."""
+        logits, tiles = self._logits(rgb)
+        return np.stack([_enlarged(plane, rgb.size) for plane in logits]), tiles
 
     def _logits(self, rgb: Image.Image) -> tuple[Logits, int]:
         """Logits at the size in which the network is given an image."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: Seconds that torch may take for images of one size until the network is compiled for it. Compiling takes about
 #: as long (5 to 12 s), so both together are at most twice what the better of the two would have been.
 COMPILE_AFTER = 8.0
+_TORCH = "torch-fp32"
 
 
 class SizedEngines:
@@ -36,25 +37,34 @@ class SizedEngines:
         bundle: with a `network`.
         precision: pins `fp32` or `bf16`.
         compile_after: seconds of torch for one size, see `COMPILE_AFTER`.
+        engine: NAME-PRECISION of the engine to use from the first image on; None: time decides.
 
     Attributes:
         name, reason: the engine that was chosen last, and why.
     """
 
     def __init__(
-        self, bundle: Bundle, *, precision: str | None = None, compile_after: float = COMPILE_AFTER
+        self,
+        bundle: Bundle,
+        *,
+        precision: str | None = None,
+        compile_after: float = COMPILE_AFTER,
+        engine: str | None = None,
     ) -> None:
         assert bundle.manifest.network is not None
         self._bundle, self._network = bundle, bundle.manifest.network
         self._preprocess = bundle.manifest.preprocess
         self._precision, self._compile_after = precision, compile_after
+        self._only_torch = engine == _TORCH
+        if engine is not None and engine != _TORCH:
+            self._precision, self._compile_after = engine.rpartition("-")[2], 0.0
         self._sha = digest_of([bundle.manifest.weights_sha256, self._network])
         self._lock = threading.RLock()
         self._module: torch.nn.Module | None = None
         self._torch: Engine | None = None
         self._compiled: dict[Shape, Engine] = {}
         self._seconds: defaultdict[Shape, float] = defaultdict(float)  # that torch took
-        self.name, self.reason = "torch-fp32", "too few images of one size to compile for"
+        self.name, self.reason = _TORCH, "too few images of one size to compile for"
 
     def __call__(self, pixels: Pixels) -> NDArray[np.float32]:
         """Logits `(N, K, H, W)` of images `(N, H, W, C)`, 8 bits."""
@@ -83,7 +93,7 @@ class SizedEngines:
     def _compile_if_worth_it(self, shape: Shape, pixels: Pixels) -> Engine | None:
         """Torch computes in fp32 only; a network that is compiled for this size already costs nothing."""
         worth_it = self._precision == "bf16" or self._seconds[shape] >= self._compile_after
-        if not worth_it and not is_ready(self._sha, self._preprocess, shape):
+        if self._only_torch or not (worth_it or is_ready(self._sha, self._preprocess, shape)):
             return None
         engine, self.reason = network_engine(
             self._loaded, self._sha, self._preprocess, shape, lambda: pixels[:1], precision=self._precision
