@@ -64,14 +64,12 @@ def test_a_format_is_chosen_by_name_by_suffix_or_as_the_usual_one(tmp_path):
     assert choose_format("classify", name="JSON", out=tmp_path / "a.csv").name == "json"
     assert choose_format("segment", out=tmp_path / "masks").folder
     assert choose_format("segment", json=True).name == "json"
-    (tmp_path / "file").write_text("")
     for given in (
         {"task": "classify", "out": tmp_path / "a.xml"},
         {"task": "classify", "name": "xml"},
         {"task": "classify", "name": "parquet"},
         {"task": "classify", "name": "parquet", "json": True},
         {"task": "segment"},
-        {"task": "segment", "out": tmp_path / "file"},
         {"task": "no such task"},
     ):
         with pytest.raises(UsageError) as refused:
