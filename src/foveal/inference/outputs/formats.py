@@ -85,9 +85,13 @@ def check_output(output: OutputFormat, out: Path, *, inputs: Iterable[str] = (),
 
 def wrote(path: Path) -> bool:
     """Whether an existing file was written in one of the registered formats."""
+    return any(_wrote(output, path) for output in dict.fromkeys(FORMATS.values()))
+
+
+def _wrote(output: OutputFormat, path: Path) -> bool:
     try:
-        return any(output.is_ours(path) for output in dict.fromkeys(FORMATS.values()))
-    except OSError:  # a file that can't be read
+        return output.is_ours(path)
+    except (OSError, ValueError):  # it can't be read, or has another encoding
         return False
 
 

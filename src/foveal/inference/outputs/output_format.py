@@ -61,7 +61,8 @@ class OutputFormat:
         streams: whether it can be written to a stream, stdout for one.
         folder: whether its target is a folder, with files for each image.
         note: what else the user finds there, for a message.
-        is_ours: whether an existing file was written by this format: only then it is replaced without asking.
+        is_ours: whether an existing file was written by this format: only then it is replaced without asking. An
+            OSError or ValueError means that it was not.
     """
 
     name: str

@@ -53,10 +53,7 @@ def _is_ours(path: Path) -> bool:
             return False
     import pyarrow.parquet as pq
 
-    try:
-        return are_columns(pq.read_schema(path).names)
-    except (OSError, ValueError):  # damaged
-        return False
+    return are_columns(pq.read_schema(path).names)
 
 
 PARQUET = OutputFormat("parquet", _write, suffixes=(".parquet",), streams=False, is_ours=_is_ours)
