@@ -125,9 +125,11 @@ class RunFolder:
                     if out:
                         break
                 path = base.with_name(f"{base.name}-{n}")  # another run began in the same second
+            if any(path.iterdir()):
+                raise UsageError(f"{path} exists and is not empty", hint="give a new folder with --out")
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", hint="give another folder with --out") from None
-        check_folder(path, empty=True)
+        check_folder(path)
         return cls(path, made=False)
 
     @property
