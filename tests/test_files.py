@@ -1,6 +1,8 @@
 """Files that are whole or absent, JSON for everything, digests."""
 
+import csv
 import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -147,3 +149,25 @@ def test_the_environment_names_the_folders(monkeypatch, tmp_path):
     assert files.cache_dir() != files.state_dir()
     assert "foveal" in str(files.cache_dir())
     assert "foveal" in str(files.state_dir())
+
+
+TRIGGERS = st.text(alphabet="'=+-@\t\r\n＝a1.|", max_size=6)
+
+
+@given(st.lists(st.lists(TRIGGERS | st.text(max_size=4), min_size=2, max_size=2), max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_csv_is_read_as_it_was_written_and_holds_no_formula(rows):
+    buffer = io.StringIO(newline="")
+    writer = files.CsvWriter(buffer)
+    for row in [["a", "b"], *rows]:
+        writer.writerow(row)
+    read = files.read_csv(io.StringIO(buffer.getvalue(), newline=""))
+    assert [list(row.values()) for row in read] == rows
+    for cell in (c for row in csv.reader(io.StringIO(buffer.getvalue(), newline="")) for c in row):
+        assert cell[:1] not in "=@\t\r" or len(cell) < 2
+
+
+def test_numbers_in_csv_are_no_formulas():
+    buffer = io.StringIO()
+    files.CsvWriter(buffer).writerow(["-1", "+2.5", -3.0, "-1+1", "=cmd|'calc'!A1"])
+    assert buffer.getvalue() == "-1,+2.5,-3.0,'-1+1,'=cmd|'calc'!A1\n"

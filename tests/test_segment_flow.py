@@ -119,7 +119,7 @@ def test_predicted_masks_have_the_users_values_and_the_run_length_code_is_the_ma
                 "--json",
             ]
         )
-    assert ended.value.code == 0
+    assert ended.value.code == 1  # one image is missing
     rows = json.loads(capsys.readouterr().out)["predictions"]
     assert len(rows) == 31 and rows[-1]["error"].startswith("missing")
     for row in rows[:4]:

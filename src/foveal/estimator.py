@@ -29,6 +29,7 @@ from foveal.inference.classifier import ClassificationPredictor
 from foveal.inference.inputs import ImageInput, each_image
 from foveal.inference.predictor import predictor_of
 from foveal.inference.segmenter import SegmentationPredictor
+from foveal.output_files import check_folder
 
 
 class NotFitted(FovealError, ValueError, AttributeError):
@@ -80,12 +81,11 @@ class _Estimator(TrainSettings):
         """Write the bundle to a new or empty folder.
 
         Raises:
-            UsageError: when the folder is not empty.
+            UsageError: when the folder is not empty, not a folder, or can't be written to.
         """
-        bundle_folder = Path(folder)
-        if bundle_folder.exists() and any(bundle_folder.iterdir()):
-            raise UsageError(f"{bundle_folder} is not empty", hint="give a new folder")
-        save_bundle(self._bundle(), bundle_folder)
+        bundle = self._bundle()
+        check_folder(Path(folder), empty=True)
+        save_bundle(bundle, Path(folder))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters of the constructor, by name. `deep` is there for scikit-learn and has no effect."""

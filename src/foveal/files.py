@@ -7,11 +7,14 @@ folder (the ledger of test evaluations). It never writes to the user's data.
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,17 +36,31 @@ def state_dir() -> Path:
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a temporary path next to `target`; if the block succeeds, it is renamed to `target`.
 
-    The content is flushed to disk before the rename, so a crash leaves either the old file or the new one.
+    The content is flushed to disk before the rename, so a crash leaves either the old file or the new one. A link is
+    followed and stays; the new file has the permissions of the old one.
+
+    Raises:
+        OSError: when it can't be written, or `target` is something else than a regular file.
     """
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{secrets.token_hex(8)}.part"
     try:
         yield part
         _sync(part)
-        part.replace(target)
+        _put_in_place(part, target)
         _sync(target.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _put_in_place(part: Path, target: Path) -> None:
+    if target.exists():
+        if not target.is_file():  # a rename would take the place of a device or a pipe
+            raise OSError(errno.EINVAL, "not a regular file", str(target))
+        shutil.copymode(target, part)
+    part.replace(target)
 
 
 def write_bytes(target: Path, content: bytes) -> None:
@@ -88,8 +105,17 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
+#: Text that a spreadsheet would take for a formula, with any apostrophes before it.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
 class CsvWriter:
-    """Writes CSV with Unix line ends. Unlike `csv.writer` it quotes a lone carriage return, too."""
+    """Writes CSV with Unix line ends. Unlike `csv.writer` it quotes a lone carriage return, too.
+
+    Text that a spreadsheet would run as a formula, such as `=1+1`, gets an apostrophe in front, the usual mark of
+    text; `read_csv` takes it off. Numbers stay as they are.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._plain = csv.writer(stream, lineterminator="\n")
@@ -97,8 +123,28 @@ class CsvWriter:
 
     def writerow(self, row: Sequence[object]) -> None:
         """Write one row."""
-        needs_quotes = any(isinstance(v, str) and "\r" in v for v in row)
-        (self._quoted if needs_quotes else self._plain).writerow(row)
+        cells = [f"'{v}" if isinstance(v, str) and is_formula(v) else v for v in row]
+        needs_quotes = any(isinstance(v, str) and "\r" in v for v in cells)
+        (self._quoted if needs_quotes else self._plain).writerow(cells)
+
+
+def read_csv(lines: Iterable[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file that `CsvWriter` wrote, by the names in its first line.
+
+    Args:
+        lines: the open file, or its lines with their ends.
+    """
+    return [{name: _as_written(cell) for name, cell in row.items()} for row in csv.DictReader(lines)]
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet could take a cell for a formula."""
+    return _FORMULA.match(text) is not None and not _NUMBER.fullmatch(text)
+
+
+def _as_written(cell: Any) -> Any:  # noqa: ANN401  (a short row has None, a long one a list)
+    escaped = isinstance(cell, str) and cell.startswith("'") and is_formula(cell)
+    return cell[1:] if escaped else cell
 
 
 def sha256_of(path: Path) -> str:

@@ -18,6 +18,7 @@ from foveal.decisions import Decisions
 from foveal.errors import BundleError, UsageError
 from foveal.files import read_json, write_json, write_text
 from foveal.machine import versions
+from foveal.output_files import check_folder
 from foveal.progress import logged_seconds
 
 #: What a run returns: its folder, and the content of its `summary.json`.
@@ -128,6 +129,7 @@ class RunFolder:
                 raise UsageError(f"{path} exists and is not empty", hint="give a new folder with --out")
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", hint="give another folder with --out") from None
+        check_folder(path)
         return cls(path, made=False)
 
     @property

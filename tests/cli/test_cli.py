@@ -131,7 +131,7 @@ def test_predict_in_every_form(call, photos, trained, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     code, out, _ = call("predict", run, photos / "ant", tmp_path / "bad.png", "--topk", "2")
     lines = out.splitlines()
-    assert code == 0 and len(lines) == 42
+    assert code == 1 and len(lines) == 42
     assert lines[0] == "path,label,probability,label_2,probability_2,set,unknown,error"
     assert "not_a_picture" in lines[-1]
     code, out, _ = call("predict", run, f"{photos}/bee/*.png", "--json")

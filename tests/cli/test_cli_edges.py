@@ -90,7 +90,7 @@ def test_a_name_that_is_not_utf8_comes_out_as_it_went_in(invoke, photos, trained
 def test_more_classes_asked_for_than_there_are(invoke, photos, trained):
     code, out, _ = invoke("predict", trained[0], photos / "ant" / "000.jpg", "--topk", "9")
     header, row = (line.split(b",") for line in out.splitlines())
-    assert code == 0 and len(header) == len(row) and dict(zip(header, row, strict=True))[b"label_4"] == b""
+    assert code == 0 and len(header) == len(row) and b"label_3" in header and b"label_4" not in header
     assert invoke("predict", trained[0], "x.jpg", "--topk", "0")[0] == 2
 
 
@@ -150,5 +150,5 @@ def test_a_terminal_gets_bars_and_no_colours_when_it_wants_none(photos, trained)
         os.close(screen)
         out = process.stdout.read()
     assert process.returncode == 0 and len(out.splitlines()) == 41  # the answers are on stdout, bars or not
-    assert b"predict" in shown and b"40/" in shown
+    assert b"predict" in shown and re.search(rb"\b40\b", shown)
     assert re.search(rb"\x1b\[[0-9;]*[349]\d(;[0-9;]*)?m", shown) is None

@@ -13,7 +13,7 @@ from foveal.data.split.split_csv import read_split, read_subsets, split_to_csv
 from foveal.data.targets.labels import Labels
 from foveal.data.targets.masks import Masks
 from foveal.errors import DataError
-from foveal.files import write_text
+from foveal.files import read_csv, write_text
 from foveal.values import Excluded, LabelMap, MaskRecord, Split, SplitRecord
 from pictures import record
 
@@ -24,7 +24,7 @@ NASTY = st.lists(st.sampled_from(["a", ",", '"', "\n", "\r", "\r\n", ";", " ", "
 
 def back(path):
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-        return list(csv.DictReader(handle))
+        return read_csv(handle)
 
 
 @given(

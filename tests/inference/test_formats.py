@@ -11,8 +11,16 @@ from typer.testing import CliRunner
 
 from foveal.cli.main import app
 from foveal.errors import UsageError
+from foveal.files import read_csv
 from foveal.inference.classifier import ClassificationPredictor, Prediction
-from foveal.inference.outputs.formats import FORMATS, choose_format, formats_of, register_format
+from foveal.inference.outputs.formats import (
+    FORMATS,
+    check_output,
+    choose_format,
+    formats_of,
+    register_format,
+    wrote,
+)
 from foveal.inference.outputs.output_format import OutputFormat, OutputOptions, text_stream
 from foveal.inference.outputs.table_rows import columns
 
@@ -64,19 +72,76 @@ def test_a_format_is_chosen_by_name_by_suffix_or_as_the_usual_one(tmp_path):
     assert choose_format("classify", name="JSON", out=tmp_path / "a.csv").name == "json"
     assert choose_format("segment", out=tmp_path / "masks").folder
     assert choose_format("segment", json=True).name == "json"
-    (tmp_path / "file").write_text("")
     for given in (
         {"task": "classify", "out": tmp_path / "a.xml"},
         {"task": "classify", "name": "xml"},
         {"task": "classify", "name": "parquet"},
         {"task": "classify", "name": "parquet", "json": True},
         {"task": "segment"},
-        {"task": "segment", "out": tmp_path / "file"},
         {"task": "no such task"},
     ):
         with pytest.raises(UsageError) as refused:
             choose_format(**given)
         assert refused.value.hint or given["task"] == "no such task"
+
+
+FORMULA = "=cmd|'calc'!A1"
+
+
+def test_formulas_are_text_in_csv_and_themselves_elsewhere(tmp_path):
+    found = [Prediction("=1+1.jpg", FORMULA, 0.5, ((FORMULA, 0.5),), (FORMULA,)), Prediction("a", "-1", 1.0)]
+    for name in ("csv", "json", "parquet"):
+        table(name).write(found, tmp_path / f"a.{name}", OutputOptions())
+    with (tmp_path / "a.csv").open(newline="") as handle:
+        rows = list(csv.reader(handle))
+    assert not any(cell.startswith("=") for row in rows for cell in row)
+    assert rows[1][0] == "./=1+1.jpg" and rows[2][1] == "-1"  # the same file; a number is no formula
+    assert json.loads((tmp_path / "a.json").read_text())["predictions"][0]["label"] == FORMULA
+    assert pq.read_table(tmp_path / "a.parquet").to_pylist()[0]["label"] == FORMULA
+    with (tmp_path / "a.csv").open(newline="") as handle:
+        assert read_csv(handle)[0]["label"] == FORMULA
+
+
+@pytest.mark.parametrize("name", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("topk", [1, 2, 7])
+def test_our_tables_are_known_again_and_others_are_not(tmp_path, name, topk):
+    target = tmp_path / "table"
+    table(name).write(ODD, target, OutputOptions(topk=topk))
+    assert wrote(target)
+    check_output(table("csv"), target)  # of another format, but ours
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"path,label,probability\n1.jpg,a,0.5\n",
+        b'{"images": []}',
+        b"PAR1 and no more",
+        b"\x89PNG\r\n\x1a\n",
+        b"[]",
+    ],
+)
+def test_tables_of_others_are_refused(tmp_path, content):
+    target = tmp_path / "table.csv"
+    target.write_bytes(content)
+    for name in ("csv", "json", "parquet"):
+        with pytest.raises(UsageError):
+            check_output(table(name), target)
+    assert target.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["csv", "json", "parquet"])
+def test_rows_before_a_failure_are_kept(tmp_path, name):
+    def failing():
+        yield from ODD
+        raise OSError(28, "No space left on device")
+
+    told = []
+    with pytest.raises(OSError):
+        table(name).write(failing(), tmp_path / "a.table", OutputOptions(topk=2, on_partial=told.append))
+    assert told == [tmp_path / "a.partial.table"] == list(tmp_path.iterdir())
+    if name == "csv":
+        assert told[0].read_text(errors="replace").startswith("path,label") and b"broken" in told[0].read_bytes()
 
 
 @pytest.fixture

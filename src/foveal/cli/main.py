@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from foveal.cli.audit import audit
-from foveal.cli.console import put, say
+from foveal.cli.console import StdoutError, drop_stdout, prepare_streams, put, say
 from foveal.cli.doctor import doctor
 from foveal.cli.evaluate import evaluate
 from foveal.cli.plan import plan
@@ -29,6 +29,9 @@ from foveal.errors import FovealError
 from foveal.machine import share_cores
 from foveal.version import __version__
 
+#: Characters of a summary in the list of commands: more than any of them has, so that none is cut.
+_WHOLE = 1000
+
 
 class _Grouped(TyperGroup):
     """Lists commands by their `rich_help_panel`, without the cost of importing rich."""
@@ -38,7 +41,7 @@ class _Grouped(TyperGroup):
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
             panel = str(getattr(command, "rich_help_panel", None) or "Commands")
-            panels.setdefault(panel, []).append((name, command.get_short_help_str(80) if command else ""))
+            panels.setdefault(panel, []).append((name, command.get_short_help_str(_WHOLE) if command else ""))
         for panel, rows in panels.items():
             with formatter.section(panel):
                 formatter.write_dl(rows)
@@ -81,27 +84,40 @@ def _options(
     pass
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The entry point: run a command and exit with its code."""
+    prepare_streams()
     share_cores()
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if hasattr(signal, "SIGPIPE"):  # `foveal predict … | head`: exit quietly when the pipe is closed
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _exit(_run())
+
+
+def _run() -> str | int | None:
+    """The exit code of the command; anything that it raises is reported."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except StdoutError as error:
+        drop_stdout(error)
+        return 2
     except FovealError as error:
         say(f"foveal: {error}")
         if error.hint:
             say(f"hint: {error.hint}")
-        _exit(error.exit_code)
+        return error.exit_code
     except SystemExit as exit_request:
-        _exit(exit_request.code)
+        return exit_request.code
     except Exception:
-        traceback.print_exc()
+        say(traceback.format_exc().rstrip())
         say("foveal: internal error, which is a bug in foveal")
         say("hint: please report it with the lines above, your command, and the output of `foveal doctor`")
-        sys.exit(3)
+        return 3
+    return 0
 
 
 def _exit(code: str | int | None) -> NoReturn:
@@ -110,9 +126,8 @@ def _exit(code: str | int | None) -> NoReturn:
     Native threads may still compute or import then, and finalizing the interpreter under them can end in SIGSEGV.
     """
     if code in (130, 143):
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
         os._exit(int(code))
     sys.exit(code)
 

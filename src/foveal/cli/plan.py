@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from foveal.cli.console import put, put_json, say
+from foveal.cli.svg_file import check_svg, write_svg
 from foveal.errors import UsageError
 from foveal.plans import Plan
 
@@ -40,13 +41,15 @@ def plan(
         typer.Option("--remedies/--no-remedies", help="Trace remedies; by default when it does not fit."),
     ] = None,
     svg: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Draw memory over the step into an SVG file.")
+        Path | None, typer.Option(metavar="FILE", help="Draw memory over the step into an SVG file.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a network costs before it runs, whether it fits, and what to do if not."""
     from foveal.planner import plan as make_plan
 
+    if svg is not None:
+        check_svg(svg)
     found = make_plan(
         model,
         input=_shape(input),
@@ -66,18 +69,12 @@ def plan(
         raise typer.Exit(1)
 
 
-def _show(found: Plan, *, layers: bool, svg: str | None, json: bool) -> None:
+def _show(found: Plan, *, layers: bool, svg: Path | None, json: bool) -> None:
     from foveal.planner.sheet import plan_text
     from foveal.planner.timeline import svg_timeline, terminal_timeline
 
-    if svg:
-        from foveal.files import write_text
-
-        drawing = svg_timeline(found.train, f"{found.model}: memory over a training step")
-        try:
-            write_text(Path(svg), drawing)
-        except OSError as error:
-            raise UsageError(f"--svg {svg}: {error.strerror}", hint="give a file that can be written") from None
+    if svg is not None:
+        write_svg(svg, svg_timeline(found.train, f"{found.model}: memory over a training step"))
         say(f"drawn into {svg}")
     if json:
         put_json(found.to_dict())

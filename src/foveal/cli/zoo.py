@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from foveal.cli.console import put, put_json, say
+from foveal.cli.svg_file import check_svg, write_svg
 
 _WIDTH = 100
 
@@ -51,10 +52,10 @@ def _one(card: Any, svg: Path | None, json: bool) -> None:  # noqa: ANN401
     from foveal.planner import plan
 
     if svg is not None:
-        from foveal.files import write_text
         from foveal.models.zoo.diagram import draw
 
-        write_text(svg, draw(card))
+        check_svg(svg)
+        write_svg(svg, draw(card))
         say(f"drawn into {svg}")
     planned = plan(card.name, input=card.input_shape, batch=1, classes=card.classes, remedies=False)
     if json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from pathlib import Path
@@ -16,6 +15,7 @@ from foveal.data.sources.list_data import list_data
 from foveal.errors import DataError, UnknownName, UnreadableImage
 from foveal.evaluation.classification import measure
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
+from foveal.files import read_csv
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.progress import Progress
 from foveal.values import SCHEMA, Entry, Excluded
@@ -100,7 +100,7 @@ def test_rows(run: Path) -> list[dict[str, str]]:
     """
     try:
         with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-            held_out = [row for row in csv.DictReader(handle) if row["split"] == "test"]
+            held_out = [row for row in read_csv(handle) if row["split"] == "test"]
     except OSError as error:
         raise DataError(
             f"{run / 'split.csv'}: {error.strerror}",

@@ -37,8 +37,11 @@ _DECODING = tuple(threading.Lock() for _ in range(64))
 
 
 def name_of(image: ImageInput, number: int = 0) -> str:
-    """The path of an image; `<image N>` for one that has none."""
-    return os.fspath(image) if _is_path(image) else f"<image {number}>"
+    """The path of an image, or the name of a file object; `<image N>` for one that has none."""
+    if _is_path(image):
+        return os.fspath(image)
+    name = getattr(image, "name", None) if isinstance(image, BinaryFile) else None
+    return name if isinstance(name, str) else f"<image {number}>"
 
 
 def decode_input(

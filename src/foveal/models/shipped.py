@@ -1,4 +1,8 @@
-"""Models by name: `model:NAME` ships in the package, anything else is the path of a run folder or a bundle."""
+"""Models by name.
+
+`model:NAME` ships in the package, `latest` is the newest finished run below `runs/`, and anything else is the path of
+a run folder or a bundle.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from foveal.errors import UnknownName
+from foveal.errors import BundleError, UnknownName
 
 #: What the names of models in the package begin with.
 PREFIX = "model:"
+#: The name of the newest finished run, unless a file or folder here is called so.
+LATEST = "latest"
 
 
 def shipped_folder(name: str) -> Path:
@@ -30,13 +36,28 @@ def shipped_folder(name: str) -> Path:
 
 
 def model_path(name: str | os.PathLike[str]) -> Path:
-    """The folder that `model:NAME` stands for; any other name is a path already.
+    """The folder that `model:NAME` or `latest` stands for; any other name is a path already.
 
     Raises:
         UnknownName: with the nearest known name.
+        BundleError: when there is no finished run yet.
     """
     text = os.fspath(name)
+    if text == LATEST and not os.path.lexists(text):
+        return latest_run()
     return shipped_folder(text) if text.startswith(PREFIX) else Path(text)
+
+
+def latest_run(runs: Path = Path("runs")) -> Path:
+    """The run below a folder that was finished last.
+
+    Raises:
+        BundleError: when there is none.
+    """
+    finished = [(summary.stat().st_mtime_ns, summary.parent) for summary in runs.glob("*/summary.json")]
+    if not finished:
+        raise BundleError(f"no finished run in {runs.absolute()}", hint="train one: foveal train DATA")
+    return max(finished)[1]
 
 
 def bundle_folder(path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 from foveal.clock import Clock, format_duration
 from foveal.files import write_text
+from foveal.output_files import check_file, check_folder
 from foveal.progress import Progress
 from foveal.studies import NAMES, find
 from foveal.studies.framework.page import notebook_claims, render_index
@@ -15,6 +16,7 @@ from foveal.studies.framework.runner import FILE, default_seeds, headline, refre
 
 #: Default time limit for all of them, seconds.
 BUDGET = 58 * 60.0
+_README, _INDEX, _TITLE = "README.md", "index.html", "Lab notebook"
 
 
 def run_all(
@@ -43,7 +45,13 @@ def run_all(
 
     Returns:
         The folder, and the contents of all `study.json`.
+
+    Raises:
+        UsageError: when the folder can't be written to, or has a README or index that foveal did not write.
     """
+    check_folder(Path(out))
+    for name in (_README, _INDEX):
+        check_file(Path(out) / name, is_ours=_is_ours, hint="give a folder of its own with --out")
     studies = [find(name) for name in names]
     weights = {s.name: s.seconds * default_seeds(s) for s in studies}
     done = []
@@ -83,7 +91,7 @@ def write_index(out: Path, studies: Sequence[Mapping[str, Any]], command: str) -
     took = format_duration(sum(s["seconds"] for s in studies))
     where = f"{machine['cpu']}, {machine['cores']} cores; foveal {versions['foveal']}, torch {versions['torch']}"
     where += f"; {took}"
-    lines = ["# Lab notebook", "", f"Made by `{command}`. {where}.", ""]
+    lines = [f"# {_TITLE}", "", f"Made by `{command}`. {where}.", ""]
     lines += ["| study | claim | verdict |", "| --- | --- | --- |"]
     lines += [f"| [{s['name']}]({s['name']}/{FILE}) | {s['claim']} | {headline(s)} |" for s in studies]
     claims = [(s, said) for s in studies for said in notebook_claims(s)]
@@ -93,8 +101,15 @@ def write_index(out: Path, studies: Sequence[Mapping[str, Any]], command: str) -
             f"- {said['sentence'].rstrip('.')}: **{said['verdict']}** ({s['name']}). {_evidence(said)}"
             for s, said in claims
         ]
-    write_text(out / "README.md", "\n".join(lines) + "\n")
-    write_text(out / "index.html", render_index(studies, command))
+    write_text(out / _README, "\n".join(lines) + "\n")
+    write_text(out / _INDEX, render_index(studies, command))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is the README or the index of a notebook."""
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        head = stream.read(4096)
+    return head.startswith(f"# {_TITLE}\n\nMade by `") or f"<title>{_TITLE} – foveal</title>" in head
 
 
 def _evidence(said: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from foveal.data.split.assign import as_subset
 from foveal.data.targets.target import Target
 from foveal.errors import DataError
-from foveal.files import CsvWriter
+from foveal.files import CsvWriter, read_csv
 from foveal.values import SUBSETS, Excluded, ImageRecord, Split, SplitRecord, Subset
 
 #: The columns of the target follow them.
@@ -85,7 +85,7 @@ def record_from_row(row: Mapping[str, str], target: Target) -> ImageRecord:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-        return list(csv.DictReader(handle))
+        return read_csv(handle)
 
 
 def _excluded(row: Mapping[str, str]) -> Excluded:

@@ -5,6 +5,7 @@ A format from outside is registered with `register_format`, which needs no chang
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from foveal.errors import UsageError
@@ -13,6 +14,7 @@ from foveal.inference.outputs.output_format import OutputFormat
 from foveal.inference.outputs.table_csv import CSV
 from foveal.inference.outputs.table_json import JSON
 from foveal.inference.outputs.table_parquet import PARQUET
+from foveal.output_files import check_file, check_folder
 
 #: By task and name. The first format of a task is the one that is used where nothing else is asked for.
 FORMATS: dict[tuple[str, str], OutputFormat] = {}
@@ -65,9 +67,32 @@ def choose_format(
         if not chosen.streams:
             hint = f"name a file: --out predictions{chosen.suffixes[0] if chosen.suffixes else ''}"
             raise UsageError(f"{chosen.name} can't be written to a terminal", hint=hint)
-    elif chosen.folder and out.is_file():
-        raise UsageError(f"{out} is a file", hint=f"{chosen.name} are written to a folder: --out DIR")
     return chosen
+
+
+def check_output(output: OutputFormat, out: Path, *, inputs: Iterable[str] = (), overwrite: bool = False) -> None:
+    """Refuse a target before the work: see `check_file` and `check_folder`.
+
+    Raises:
+        UsageError: when writing there would destroy something, or can't succeed.
+    """
+    if output.folder:
+        check_folder(out)
+    else:
+        hint = "give another name, or --overwrite"
+        check_file(out, is_ours=wrote, inputs=inputs, overwrite=overwrite, hint=hint)
+
+
+def wrote(path: Path) -> bool:
+    """Whether an existing file was written in one of the registered formats."""
+    return any(_wrote(output, path) for output in dict.fromkeys(FORMATS.values()))
+
+
+def _wrote(output: OutputFormat, path: Path) -> bool:
+    try:
+        return output.is_ours(path)
+    except (OSError, ValueError):  # it can't be read, or has another encoding
+        return False
 
 
 def _named(name: str, known: list[OutputFormat]) -> OutputFormat:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from foveal.files import replacing, write_json
 from foveal.inference.dense_map import DenseMap
 from foveal.inference.outputs.drawing import PALETTE, as_rgb, at_display_size, save_png, with_key
-from foveal.inference.outputs.names import Names
+from foveal.inference.outputs.names import DIGESTS, Names, digests_of, shortened
 from foveal.values import SCHEMA
 
 _REST = (128, 128, 128)
@@ -21,6 +22,8 @@ _REST = (128, 128, 128)
 _HEAT = np.array([[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]], float)
 #: Classes that get an image of their own: those with the highest peaks.
 _SHOWN = 8
+#: Bytes of a class's name that the name of its image keeps.
+_LONGEST_LABEL = 100
 
 
 def write_maps(dense: DenseMap, folder: Path, names: Names | None = None) -> dict[str, Any]:
@@ -31,7 +34,10 @@ def write_maps(dense: DenseMap, folder: Path, names: Names | None = None) -> dic
     none of the classes. NAME is the image's own, as long as no other file has it; `names` gives the names of
     several images.
     """
-    name = (names or Names(folder)).fresh(dense.path)
+    peaks = dense.probabilities.max(axis=(1, 2))
+    shown = _names_of([dense.classes[k] for k in np.argsort(-peaks, kind="stable")[:_SHOWN].tolist()])
+    endings = [".npy", ".png", "-none.npy", ".json", *(f"-{plain}.png" for plain in shown.values())]
+    name = (names or Names(folder)).fresh(dense.path, endings)
     files = {"array": folder / f"{name}.npy", "overlay": folder / f"{name}.png"}
     with replacing(files["array"]) as part, part.open("wb") as stream:
         np.save(stream, dense.probabilities)
@@ -40,19 +46,16 @@ def write_maps(dense: DenseMap, folder: Path, names: Names | None = None) -> dic
         with replacing(files["none"]) as part, part.open("wb") as stream:
             np.save(stream, dense.outside)
     save_png(winners(dense), files["overlay"])
-    heat = {}
-    peaks = dense.probabilities.max(axis=(1, 2))
-    for k in np.argsort(-peaks, kind="stable")[:_SHOWN].tolist():
-        plain = re.sub(r"[^\w.-]+", "_", dense.classes[k])
-        target = folder / f"{name}-{plain}.png"
-        save_png(one_class(dense, k), target)
-        heat[dense.classes[k]] = str(target)
+    heat = {label: folder / f"{name}-{plain}.png" for label, plain in shown.items()}
+    for label, target in heat.items():
+        save_png(one_class(dense, dense.classes.index(label)), target)
     wins = _wins(dense)
     record = {
         "schema": SCHEMA,
         "path": dense.path,
         **{kind: str(file) for kind, file in files.items()},
-        "heat": heat,
+        "heat": {label: str(file) for label, file in heat.items()},
+        DIGESTS: digests_of(folder, [*files.values(), *heat.values()]),
         "classes": list(dense.classes),
         "shape": list(dense.probabilities.shape),
         "window": dense.window,
@@ -67,6 +70,17 @@ def write_maps(dense: DenseMap, folder: Path, names: Names | None = None) -> dic
     }
     write_json(folder / f"{name}.json", record)
     return record
+
+
+def _names_of(labels: list[str]) -> dict[str, str]:
+    """Classes as parts of file names, no two of them equal."""
+    names: dict[str, str] = {}
+    for label in labels:
+        plain = shortened(re.sub(r"[^\w.-]+", "_", label), _LONGEST_LABEL)
+        taken = {known.lower() for known in names.values()}
+        candidates = (plain if n == 1 else f"{plain}-{n}" for n in count(1))
+        names[label] = next(c for c in candidates if c.lower() not in taken)
+    return names
 
 
 def winners(dense: DenseMap) -> Image.Image:

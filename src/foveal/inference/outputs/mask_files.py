@@ -12,10 +12,12 @@ from PIL import Image
 from foveal.files import dumps, write_json
 from foveal.inference.outputs.colours import colours_of, painted
 from foveal.inference.outputs.drawing import as_rgb, at_display_size, save_png, with_key
-from foveal.inference.outputs.names import Names
+from foveal.inference.outputs.names import DIGESTS, OVERLAYS, Names, digests_of
 from foveal.inference.outputs.output_format import OutputFormat, OutputOptions, Target, text_stream
 from foveal.inference.outputs.rle import encode
+from foveal.inference.outputs.table_json import is_json_of_predictions
 from foveal.inference.segmenter import Mask, MaskPrediction
+from foveal.output_files import check_file
 from foveal.values import SCHEMA, LabelMap
 
 _TASKS = ("segment",)
@@ -25,31 +27,52 @@ def _write_files(predictions: Iterable[MaskPrediction], target: Target, options:
     """`NAME.png` and `overlays/NAME.png` of each image, and `predictions.json` of all; returns how many masks.
 
     NAME is the image's own, with a number where another file has it. What could not be read is an entry with its
-    reason.
+    reason. When this is stopped, `predictions.json` has what there is.
     """
     assert isinstance(target, Path) and options.label_map is not None
-    names = Names(target, options.inputs)
+    record = target / "predictions.json"
+    check_file(
+        record,
+        is_ours=is_json_of_predictions,
+        overwrite=options.overwrite,
+        hint="give another folder, or --overwrite",
+    )
+    names = Names(target, options.inputs, overwrite=options.overwrite)
     rows: list[dict[str, Any]] = []
-    for prediction in predictions:
-        entry = _entry(prediction, options)
-        if prediction.mask is not None and prediction.image is not None:
-            name = names.fresh(prediction.path)
-            files = {"mask": target / f"{name}.png", "overlay": target / "overlays" / f"{name}.png"}
-            save_png(as_palette(prediction.mask, options.label_map), files["mask"])
-            save_png(overlay(prediction.image, prediction.mask, options.label_map), files["overlay"])
-            entry |= {kind: str(path) for kind, path in files.items()}
-            options.on_file(entry["mask"])
-        rows.append(entry)
     document = {"schema": SCHEMA, "predictions": rows}
-    write_json(target / "predictions.json", document)
+    try:
+        for prediction in predictions:
+            entry = _entry(prediction, options)
+            if prediction.mask is not None and prediction.image is not None:
+                files = _save(prediction.mask, prediction.image, target, names, prediction.path, options.label_map)
+                entry |= {kind: str(path) for kind, path in files.items()}
+                entry[DIGESTS] = digests_of(target, files.values())
+                options.on_file(entry["mask"])
+            rows.append(entry)
+    except BaseException:  # a signal, too
+        if rows:
+            write_json(record, document)
+        raise
+    write_json(record, document)
     options.on_record(document)
     return sum(not row["error"] for row in rows)
+
+
+def _save(
+    mask: Mask, image: Image.Image, folder: Path, names: Names, path: str, label_map: LabelMap
+) -> dict[str, Path]:
+    """Write the two files of one image."""
+    name = names.fresh(path, [".png"], also_in=[OVERLAYS])
+    files = {"mask": folder / f"{name}.png", "overlay": folder / OVERLAYS / f"{name}.png"}
+    save_png(as_palette(mask, label_map), files["mask"])
+    save_png(overlay(image, mask, label_map), files["overlay"])
+    return files
 
 
 def _write_json(predictions: Iterable[MaskPrediction], target: Target, options: OutputOptions) -> int:
     """The same entries without any file of their own."""
     rows = [_entry(p, options) for p in predictions]
-    with text_stream(target) as stream:
+    with text_stream(target, options) as stream:
         stream.write(dumps({"schema": SCHEMA, "predictions": rows}, indent=1) + "\n")
     return len(rows)
 
@@ -57,7 +80,7 @@ def _write_json(predictions: Iterable[MaskPrediction], target: Target, options: 
 MASK_FILES = OutputFormat(
     "masks", _write_files, _TASKS, streams=False, folder=True, note=", with overlays/ and predictions.json"
 )
-MASK_JSON = OutputFormat("json", _write_json, _TASKS)
+MASK_JSON = OutputFormat("json", _write_json, _TASKS, is_ours=is_json_of_predictions)
 
 
 def _entry(prediction: MaskPrediction, options: OutputOptions) -> dict[str, Any]:

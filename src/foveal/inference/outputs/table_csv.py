@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
-from foveal.files import CsvWriter
+from foveal.files import CsvWriter, is_formula
 from foveal.inference.classifier import Prediction
 from foveal.inference.outputs.output_format import OutputFormat, OutputOptions, Target, text_stream
-from foveal.inference.outputs.table_rows import columns, row_of
+from foveal.inference.outputs.table_rows import are_columns, columns, row_of
+
+_LONGEST = 1 << 20  # characters of a first line
 
 
 def _write(predictions: Iterable[Prediction], target: Target, options: OutputOptions) -> int:
     count = 0
-    with text_stream(target) as stream:
+    with text_stream(target, options) as stream:
         writer = CsvWriter(stream)
         writer.writerow(columns(options.topk))
         for count, prediction in enumerate(predictions, 1):  # noqa: B007
-            writer.writerow(list(row_of(prediction, options.topk).values()))
+            row = row_of(prediction, options.topk)
+            writer.writerow([_plain_path(row.pop("path")), *row.values()])
     return count
 
 
-CSV = OutputFormat("csv", _write, suffixes=(".csv",))
+def _plain_path(path: str) -> str:
+    """The same file by a name that no spreadsheet takes for a formula, and that can still be opened."""
+    return f"./{path}" if is_formula(path) else path
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return are_columns(stream.readline(_LONGEST).rstrip("\n").split(","))
+
+
+CSV = OutputFormat("csv", _write, suffixes=(".csv",), is_ours=_is_ours)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from foveal.files import dumps
 from foveal.inference.classifier import Prediction
 from foveal.inference.outputs.output_format import OutputFormat, OutputOptions, Target, text_stream
 from foveal.values import SCHEMA
 
+_BEGINNING = re.compile(rb'\{\s*"schema": \d+,\s*"predictions": \[')
+
 
 def _write(predictions: Iterable[Prediction], target: Target, options: OutputOptions) -> int:
     count = 0
-    with text_stream(target) as stream:
+    with text_stream(target, options) as stream:
         stream.write(f'{{"schema": {SCHEMA}, "predictions": [')
         for count, prediction in enumerate(predictions, 1):
             stream.write((",\n" if count > 1 else "\n") + dumps(prediction.to_dict()))
@@ -20,4 +24,10 @@ def _write(predictions: Iterable[Prediction], target: Target, options: OutputOpt
     return count
 
 
-JSON = OutputFormat("json", _write, suffixes=(".json",))
+def is_json_of_predictions(path: Path) -> bool:
+    """Whether a file begins as the JSON of predictions, of labels or of masks."""
+    with path.open("rb") as stream:
+        return _BEGINNING.match(stream.read(100)) is not None
+
+
+JSON = OutputFormat("json", _write, suffixes=(".json",), is_ours=is_json_of_predictions)

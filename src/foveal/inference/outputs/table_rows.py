@@ -13,6 +13,12 @@ def columns(topk: int) -> list[str]:
     return ["path", "label", "probability", *ranks, "set", "unknown", "error"]
 
 
+def are_columns(names: list[str]) -> bool:
+    """Whether these are the columns of some table."""
+    topk = (len(names) - 4) // 2
+    return topk >= 1 and names == columns(topk)
+
+
 def row_of(prediction: Prediction, topk: int) -> dict[str, Any]:
     """One flat row; the set is written as its names with `|` between."""
     row: dict[str, Any] = dict.fromkeys(columns(topk))

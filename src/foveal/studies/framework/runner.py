@@ -17,6 +17,7 @@ from foveal.clock import Clock, format_duration
 from foveal.errors import BundleError, UsageError
 from foveal.files import digest_of, read_json, write_json, write_text
 from foveal.machine import cores, cpu_name, instruction_sets, versions
+from foveal.output_files import check_folder
 from foveal.progress import Progress
 from foveal.studies.framework.analysis import analyse, seeds_for
 from foveal.studies.framework.design import UNDECIDED, Setting
@@ -82,6 +83,7 @@ def run_study(
     clock, progress = clock or Clock(), progress or Progress()
     path = Path(out) if out else Path("runs") / f"study-{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     setting = Setting(data or study.data, share, progress)
+    check_folder(path)
     folder = _StudyFolder(study, path, setting, command)
     folder.set_seeds(seeds, more)
     folder.compute_sizes()

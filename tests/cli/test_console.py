@@ -1,0 +1,163 @@
+"""What reaches a terminal, closed and full streams, and bars of 80 columns."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foveal.cli.console import Terminal, harmless
+from pictures import draw, encoded
+
+MODEL = "model:mnist"
+EVIL = "\x1b[31mred\x1b]0;title\x07\x1b]52;c;eA==\x07\x9b2J\u202egpj.exe\r\x7f\udc9b"
+FOVEAL = [sys.executable, "-m", "foveal"]
+BARS = """
+import sys
+from foveal.cli.console import Terminal
+terminal = Terminal(quiet="quiet" in sys.argv)
+with terminal.stage("features of \\x1b]0;x\\x07 [red]", 3) as bar:
+    bar(1)
+    bar.tell(loss=0.123, learning_rate=0.0001, step=7)
+    with terminal.stage("a stage inside") as inner:
+        inner(2000)
+        inner.total(5000)
+        inner(3000)
+    bar(2)
+with terminal.stage("nothing to count"):
+    pass
+terminal.say("a message")
+"""
+
+
+def in_terminal(command, **environment):
+    """What a program shows on a terminal of 80 columns, and its exit code."""
+    screen, line = pty.openpty()
+    fcntl.ioctl(line, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    known = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+    known |= {"TERM": "xterm-256color", **environment}
+    with subprocess.Popen(command, stdin=line, stdout=line, stderr=line, env=known) as process:
+        os.close(line)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+            while part := os.read(screen, 65536):
+                shown += part
+        os.close(screen)
+    return shown.decode(errors="replace"), process.returncode
+
+
+def lines_of(shown):
+    """The lines as they were drawn, without commands to the terminal."""
+    return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+
+
+def left_over(shown):
+    """What is on the screen at the end: a carriage return followed by erasing clears a line."""
+    return [line.rsplit("\x1b[2K", 1)[-1] for line in shown.split("\n")]
+
+
+@given(st.text() | st.text(alphabet=EVIL))
+def test_nothing_that_is_printed_commands_a_terminal(text):
+    shown = harmless(text)
+    assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n"]
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    assert harmless(shown) == shown and (shown == text or "\\" in shown)
+
+
+def test_names_for_people_stay_as_they_are():
+    name = "Käfer – 甲虫 👩‍🔬 ‘a’.jpg"
+    assert harmless(name) == name
+    assert harmless("\x1b\udcff\u202e") == "\\x1b\\xff\\u202e"
+
+
+def test_names_on_a_terminal_are_harmless_and_whole_in_a_pipe(tmp_path):
+    image = tmp_path / "a\x1b]0;x\x07\u202e.png"
+    image.write_bytes(encoded(draw(1)))
+    shown, code = in_terminal([*FOVEAL, "predict", MODEL, str(image), str(tmp_path / "b\x1b]0;y\x07")])
+    assert code == 1 and "\x1b" not in shown and "\\x1b]0;x\\x07\\u202e.png" in shown
+    piped = subprocess.run([*FOVEAL, "predict", MODEL, str(image)], capture_output=True, check=True).stdout
+    assert os.fsencode(image) in piped
+
+
+@pytest.mark.parametrize(
+    ("redirections", "code"),
+    [
+        (">&-", 2),
+        (">/dev/full", 2),
+        ("2>&-", 1),
+        ("2>/dev/full", 1),
+        (">&- 2>&-", 2),
+        (">/dev/full 2>/dev/full", 2),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_closed_and_full_streams(tmp_path, redirections, code, unbuffered):
+    (tmp_path / "a.png").write_bytes(encoded(draw(1)))
+    command = f'"{sys.executable}" -m foveal predict {MODEL} a.png b.png {redirections}'
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == code and "Traceback" not in done.stderr
+    if not redirections.startswith(">"):
+        assert len(done.stdout.splitlines()) == 3  # and no message among the data
+    elif "2>" not in redirections:
+        assert "stdout" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["--help", "--version", "doctor"])
+@pytest.mark.parametrize("where", [">&-", ">/dev/full"])
+def test_other_commands_whose_output_is_lost(verb, where):
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m foveal {verb} {where}'], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "stdout" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_training_without_stderr(photos, tmp_path):
+    command = f'"{sys.executable}" -m foveal train "{photos}" --strategy frozen --out run --json 2>&-'
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.startswith("{")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_bars_fit_the_terminal_and_leave_nothing_behind():
+    shown, code = in_terminal([sys.executable, "-c", BARS])
+    assert code == 0 and "\x1b]" not in shown
+    lines = lines_of(shown)
+    assert max(len(line) for line in lines) <= 80
+    assert any("3/3" in line for line in lines) and any("5000/5000" in line for line in lines)
+    assert "/?" not in shown
+    assert [line.strip() for line in lines if "message" in line] == ["a message"]
+    assert not [line for line in left_over(shown)[-2:] if "stage" in line or "features" in line]
+
+
+def test_no_colour_no_cursor_and_no_bars_where_they_are_not_wanted():
+    shown, _ = in_terminal([sys.executable, "-c", BARS], NO_COLOR="1")
+    assert "features" in shown and not re.search(r"\x1b\[[0-9;]*[349]\d(;[0-9;]*)?m", shown)
+    for command, environment in (([BARS], {"TERM": "dumb"}), ([BARS, "quiet"], {})):
+        shown, _ = in_terminal([sys.executable, "-c", *command], **environment)
+        assert shown.split() == ([] if "quiet" in command else ["a", "message"])
+    done = subprocess.run([sys.executable, "-c", BARS], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "a message\n")
+
+
+def test_quiet_says_nothing(capsys):
+    Terminal(quiet=True).say("a message")
+    Terminal().say("another")
+    assert capsys.readouterr().err == "another\n"
+
+
+def test_help_is_80_columns_wide_and_whole():
+    shown, code = in_terminal([*FOVEAL, "--help"])
+    assert code == 0 and max(len(line) for line in lines_of(shown)) <= 80
+    assert not re.search(r"\w\.\.\.", shown)
