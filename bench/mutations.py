@@ -33,12 +33,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from common import Results
-from foveal import decisions as ids
 from foveal.config import TrainConfig
 from foveal.data.audit.scan import ScanOptions, scan
 from foveal.data.sources.list_data import list_data
 from foveal.data.targets.labels import Labels
-from foveal.decisions import Decision
 from foveal.engines.openvino_engine import is_intact
 from foveal.errors import FovealError
 from foveal.evaluation.evaluate_classifier import test_rows
@@ -85,7 +83,7 @@ def edited(values: Any, draw: random.Random) -> Any:
             {draw.choice(("x", "legend", "")): new}
         )
     elif how == "swap":
-        owner[last] = at(copy, draw.choice(paths))
+        owner[last] = json.loads(json.dumps(at(copy, draw.choice(paths))))
     elif how == "deep":
         owner[last] = deep(draw.choice((10, 300, 900)))
     else:
@@ -178,8 +176,6 @@ class Subject:
     def read_run(self) -> Any:
         """All that a replay and an evaluation read of the run folder."""
         start = repeated(self.run)
-        for decision in (d for d in vars(ids).values() if isinstance(d, Decision)):
-            list(start.decisions.of_kind(decision))
         assert start.dataset is not None
         return (
             start.config.to_dict(),

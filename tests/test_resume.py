@@ -330,7 +330,8 @@ def test_a_replay_that_was_stopped_is_resumed_to_the_same_weights(finished, tmp_
 def test_of_two_processes_that_resume_a_run_one_goes_on_and_the_other_names_it(left, finished):
     _, run = left
     with flow.RunFolder(run).locked():
-        (run / "log.jsonl").open("a").write(json.dumps({"event": "process", "pid": 4321, "t": 0}) + "\n")
+        with (run / "log.jsonl").open("a") as log:
+            log.write(json.dumps({"event": "process", "pid": 4321, "t": 0}) + "\n")
         said = refused("--resume", run)
     assert "4321" in said and "hint:" in said
     flow.resume(str(run))

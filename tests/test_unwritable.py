@@ -43,12 +43,18 @@ def test_the_command_warns_once_and_ends_well(trained, photos, tmp_path):
     assert done.stderr.count("FOVEAL_CACHE") == 1 and "Traceback" not in done.stderr
 
 
+def fill(disk, *, leaving):
+    """Take all of a disk but so many bytes."""
+    state = os.statvfs(disk)
+    (disk / "filler").write_bytes(b"x" * (state.f_bavail * state.f_frsize - leaving))
+
+
 def test_a_full_disk_keeps_the_model_that_was_there_and_says_what_is_needed(photos, trained, tiny_disk):
     if tiny_disk is None:
         pytest.skip("a small disk can't be mounted here")
     run = tiny_disk / "run"
+    fill(tiny_disk, leaving=12_288)
     with pytest.raises(UsageError) as refused:
-        (tiny_disk / "filler").write_bytes(b"x" * (1 << 20) * 9 // 10)
         flow.train(photos, FROZEN, out=str(run))
     assert "MB" in refused.value.hint and str(run) in str(refused.value)
     (tiny_disk / "filler").unlink()
@@ -59,7 +65,7 @@ def test_a_full_disk_keeps_the_model_that_was_there_and_says_what_is_needed(phot
     assert summary["status"] == "done"
     model = load_bundle(run).manifest
     content = {f.name: f.read_bytes() for f in (run / "model").iterdir()}
-    (tiny_disk / "filler").write_bytes(b"x" * max(0, os.statvfs(tiny_disk).f_bavail * 4096 - 8192))
+    fill(tiny_disk, leaving=8192)
     with pytest.raises(UsageError), flow.RunFolder(run).writing(100_000):
         flow.save_bundle(load_bundle(trained[0]), run / "model")
     assert {f.name: f.read_bytes() for f in (run / "model").iterdir()} == content

@@ -192,6 +192,18 @@ class Decisions:
             if kind == decision.kind:
                 yield subject, self._value(decision.of(subject))
 
+    def check(self) -> None:
+        """Read every choice of a known kind, so that a run does not meet a bad one halfway.
+
+        Raises:
+            BundleError: when the recorded value is of another type or out of range.
+        """
+        known = {d.kind: d for d in globals().values() if isinstance(d, Decision)}
+        for name in self.made:
+            subject, _, kind = name.rpartition("/")
+            if kind in known:
+                self._value(known[kind].of(subject))
+
     def _value(self, decision: Decision[T]) -> T:
         value = _plain(self.made[decision.id]["value"])
         where, hint = f"config.json: decisions: {decision.id}", "was the file changed by hand? start a new run"

@@ -135,6 +135,7 @@ def _start(path: Path) -> Start:
     file, hint = path / "config.json", "was the file changed by hand? start a new run"
     known = read_run(path, "config.json")
     decisions = Decisions.from_dict(known)
+    decisions.check()
     settings = {name: known[name] for name in settings_of(TrainConfig) if name in known}
     config: TrainConfig = checked(settings, TrainConfig, str(file), hint=hint)
     data: str = checked(known.get("data"), str, f"{file}: data", hint=hint)

@@ -46,7 +46,7 @@ CHANGED = "was the file changed by hand?"
 
 def checked(
     values: Any,  # noqa: ANN401
-    kind: Any,  # noqa: ANN401
+    kind: type[T] | Any,  # noqa: ANN401
     where: str,
     *,
     error: type[FovealError] = BundleError,
