@@ -40,9 +40,10 @@ _TOLD: set[str] = set()
 def cannot_write(error: OSError, *, state: bool = False) -> None:
     """Say, once, that the cache folder can't be written, or the state folder: a run goes on without it."""
     folder, variable = (state_dir(), "FOVEAL_STATE") if state else (cache_dir(), "FOVEAL_CACHE")
-    if str(folder) in _TOLD:
+    told = f"{variable}={folder}"
+    if told in _TOLD:
         return
-    _TOLD.add(str(folder))
+    _TOLD.add(told)
     import logging  # a handler is the application's choice; without one, warnings go to stderr
 
     lost = "test evaluations are not counted" if state else "what it would keep is computed again next time"

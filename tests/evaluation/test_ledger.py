@@ -83,7 +83,7 @@ def test_a_folder_in_its_place_is_moved_aside(fresh_state):
     assert [f.read_text() for f in fresh_state.rglob("mine")] == ["kept"]
 
 
-@pytest.mark.parametrize("place", ["/proc/nope", "file"])
+@pytest.mark.parametrize("place", ["/proc/nope/ledger", "file"])
 def test_a_state_folder_that_can_not_be_written_costs_the_count_only(place, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("FOVEAL_STATE", str(tmp_path / place) if place == "file" else place)

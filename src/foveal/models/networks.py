@@ -162,7 +162,7 @@ def with_weights(network: Mapping[str, Any], tensors: Mapping[str, NDArray[np.fl
     """
     import torch
 
-    if not _has_registered(network):  # what was registered may compute with its weights while it is made
+    if _is_small(network):  # its widths are the bundle's own; other networks are of known sizes
         with torch.device("meta"):
             _check_shapes(build(network).state_dict(), tensors)
     module = build(network)
@@ -171,9 +171,10 @@ def with_weights(network: Mapping[str, Any], tensors: Mapping[str, NDArray[np.fl
     return module.eval()
 
 
-def _has_registered(network: Mapping[str, Any]) -> bool:
-    name, inner = network.get("architecture"), network.get("member") or network.get("inner")
-    return str(name) in _REGISTERED or (isinstance(inner, Mapping) and _has_registered(inner))
+def _is_small(network: Mapping[str, Any]) -> bool:
+    """Whether it is a `SmallNet`, or made of such."""
+    inner = network.get("member") or network.get("inner")
+    return network.get("architecture") == "small" or (isinstance(inner, Mapping) and _is_small(inner))
 
 
 def _check_shapes(expected: Mapping[str, torch.Tensor], tensors: Mapping[str, NDArray[Any]]) -> None:
