@@ -15,7 +15,7 @@ from pictures import record
 NUMBERS = st.floats(0, 255, allow_nan=False)
 PREPROCESS = st.builds(
     Preprocess,
-    size=st.integers(1, 512),
+    size=st.integers(8, 512),
     resize=st.sampled_from(["crop", "squash", "pad"]),
     crop_share=st.floats(0.1, 1.0),
     interpolation=st.sampled_from(["bicubic", "bilinear"]),
@@ -139,10 +139,10 @@ def test_a_value_out_of_range_is_refused_with_its_field_even_when_signed(field, 
 @pytest.mark.parametrize(
     ("field", "wrong"),
     [
-        *(("size", v) for v in (0, -1, 100_000, 1.5, "224", True, 10**30)),
+        *(("size", v) for v in (0, -1, 2, 100_000, 1.5, "224", True, 10**30)),
         *(("std", v) for v in ([0, 1, 1], [1, 1], [NAN, 1, 1], 1, [1e-30, 1, 1])),
         *(("mean", v) for v in ([327, 127, 127], [-1, 0, 0], [NAN] * 3)),
-        *(("resize", v) for v in ("pid", "", None, "fit")),
+        *(("resize", v) for v in ("pid", "", None, "fit", "digit")),
         *(("interpolation", v) for v in ("nearest", 3)),
         *(("crop_share", v) for v in (0, 1e-9, 2, NAN)),
         *(("background", v) for v in ([256, 0, 0], [0.5, 0, 0], [0])),
@@ -188,3 +188,8 @@ def test_every_view_that_can_be_made_can_be_read():
     from foveal.values import View
 
     assert set(get_args(View)) == set(VIEWS)
+
+
+def test_text_that_is_no_unicode_is_refused():
+    with pytest.raises(BundleError, match="preprocess"):
+        Preprocess.from_dict({**Preprocess().to_dict(), "resize": "\ud800"})

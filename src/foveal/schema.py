@@ -71,7 +71,7 @@ def checked(
             if unknown:
                 raise ValidationError(f"unknown field `{unknown[0]}`")
         result: T = convert(values, kind)
-    except (ValidationError, RecursionError) as refusal:
+    except (ValidationError, RecursionError, UnicodeError) as refusal:  # the last: halves of surrogate pairs
         raise error(f"{where}: {_in_words(refusal)}", hint=hint) from None
     return result
 

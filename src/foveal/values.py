@@ -410,6 +410,10 @@ class Manifest:
             raise ValueError("a model has either a backbone with the hash of its weights, or a network")
         if self.backbone is not None and self.preprocess.channels != 3:
             raise ValueError("preprocess: channels: a backbone takes 3")
+        if self.backbone is not None and self.preprocess.size < 8:
+            raise ValueError("preprocess: size: too small for a backbone")
+        if self.preprocess.resize == "digit" and self.preprocess.channels != 1:
+            raise ValueError("preprocess: resize: `digit` makes grey images")
         if self.preprocess.resize == "fit" and self.label_map is None:
             raise ValueError("preprocess: resize: labels are predicted from images of one size, not from `fit`")
         if self.outside and self.network is None:

@@ -148,6 +148,7 @@ def _open(path: Path) -> sqlite3.Connection | None:
             cannot_write(OSError(errno.EIO, str(error)))
             return None
         try:
+            base.text_factory = bytes  # text that is damaged may not be UTF-8
             base.execute("PRAGMA synchronous = OFF")  # a lost row is measured again
             base.execute(
                 "CREATE TABLE IF NOT EXISTS measured "
