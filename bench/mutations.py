@@ -176,15 +176,10 @@ class Subject:
     def read_run(self) -> Any:
         """All that a replay and an evaluation read of the run folder."""
         start = repeated(self.run)
-        assert start.dataset is not None
-        return (
-            start.config.to_dict(),
-            start.data,
-            start.decisions.made,
-            start.dataset,
-            start.audit,
-            self.held_out(),
-        )
+        data = start.dataset
+        assert data is not None
+        dataset = data.name, data.root, data.images, data.findings, data.split, data.target.to_dict()
+        return start.config.to_dict(), start.data, start.decisions.made, dataset, start.audit, self.held_out()
 
     def held_out(self) -> list[dict[str, str]]:
         """The rows that an evaluation reads."""
