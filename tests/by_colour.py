@@ -71,7 +71,7 @@ class Colours:
             counts = [confusion(p, np.asarray(m), classes) for p, m in zip(predicted, masks, strict=True)]
         names = [p.record.sha256 for p in val]
         evidence = MaskEvidence(dict(zip(names, counts, strict=True)), {p.record.sha256: p.group for p in val})
-        context.decisions.record(DEVICE, {"name": "cpu", "precision": "fp32"}, "a test")
+        context.decisions.record(DEVICE, {"name": "cpu", "precision": "fp32", "threads": 1}, "a test")
         tensors = {k: v.detach().numpy() for k, v in module.state_dict().items()}
         return Candidate(
             strategy=self.name,

@@ -1,4 +1,6 @@
-"""Shared by all tests: own cache and state folders, and folders of small pictures."""
+"""Shared by all tests: own cache and state folders, small disks, and folders of small pictures."""
+
+import subprocess
 
 import pytest
 
@@ -60,3 +62,18 @@ def trained(photos, tmp_path_factory):
     from foveal.flow import train
 
     return train(photos, out=str(tmp_path_factory.mktemp("runs") / "run"))
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of one megabyte; None where mounting is not allowed."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    yield folder if mounted else None
+    if mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

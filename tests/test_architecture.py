@@ -12,7 +12,7 @@ import foveal
 SRC = Path(foveal.__file__).parent
 BASE = {
     *("values", "plans", "config", "errors", "clock", "files", "machine", "progress", "prefetch"),
-    *("decisions", "memory_budget", "output_files", "version"),
+    *("decisions", "memory_budget", "output_files", "schema", "version"),
 }
 #: Package or module → what it may import besides the base and itself. Nothing else is allowed.
 MAY_IMPORT = {

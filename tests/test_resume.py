@@ -19,8 +19,11 @@ from foveal import flow
 from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import BundleError, DataError, Interrupted, UsageError
+from foveal.evaluation.evaluate_classifier import evaluate_labels
 from foveal.files import read_json
 from foveal.progress import logged_seconds
+from foveal.schema import signed
+from signed import change
 
 pytestmark = pytest.mark.slow
 
@@ -172,7 +175,11 @@ def test_a_resumed_run_has_what_is_left_of_its_time(finished, small, tmp_path):
 def test_seconds_of_several_processes_are_added_up(tmp_path):
     log = tmp_path / "log.jsonl"
     assert logged_seconds(log) == 0
-    log.write_text("".join(json.dumps({"event": "say", "t": t}) + "\n" for t in (0.1, 7, 0.2, 3, 0.5)) + '{"t": 9')
+    log.write_text(
+        '[5]\nnull\n{"t": 1e300}\n{"t": -5}\n'
+        + "".join(json.dumps({"event": "say", "t": t}) + "\n" for t in (0.1, 7, 0.2, 3, 0.5))
+        + '{"t": 9'
+    )
     assert logged_seconds(log) == pytest.approx(10.5)
 
 
@@ -213,7 +220,7 @@ def test_a_checkpoint_of_other_settings_is_refused(left):
         known = json.loads(mark.read_text())
         assert known["facts"]["settings"]["lr"] != 99
         known["facts"]["settings"]["lr"] = 99
-        mark.write_text(json.dumps(known))
+        mark.write_text(json.dumps(signed(known)))
     before = contents(run / "checkpoints")
     with pytest.raises(BundleError) as caught:
         flow.resume(str(run))
@@ -229,9 +236,158 @@ def test_what_cannot_be_resumed_or_replayed(finished, left, tmp_path):
     assert "--resume" in caught.value.hint
     with pytest.raises(BundleError, match=r"config\.json"):
         flow.resume(str(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
     (left[1] / "config.json").write_text("{}")
     with pytest.raises(BundleError, match=r"config\.json"):
         flow.resume(str(left[1]))
+
+
+WRONG_JSON = [
+    "[]",
+    "null",
+    "5",
+    '"text"',
+    "",
+    "[" * 90_000,
+    '{"decisions_schema": 2, "decisions": 5}',
+    '{"a": NaN}',
+]
+
+
+@pytest.mark.parametrize("name", ["config.json", "audit.json"])
+@pytest.mark.parametrize("content", WRONG_JSON)
+def test_json_of_another_kind_in_a_run_is_refused(finished, tmp_path, name, content):
+    run = damaged_copy(finished, tmp_path)
+    (run / name).write_text(content)
+    refused_everywhere(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda c: c.update(time=5),
+        lambda c: c.update(seed="0"),
+        lambda c: c.update(data=None),
+        lambda c: c.update(files=5),
+        lambda c: c.update(files={"split.csv": ["x"]}),
+        lambda c: c["decisions"].update(device=5),
+        lambda c: c["decisions"]["device"].update(value=5),
+        lambda c: c["decisions"]["device"]["value"].update(threads=10**9),
+        lambda c: c["decisions"]["route"].update(value={"name": "scratch", "preprocess": {"size": 100_000}}),
+        lambda c: c["decisions"]["scratch-seconds/steps"].update(value=-5),
+        lambda c: c["decisions"]["normalization"]["value"].update(std=[0, 0, 0]),
+    ],
+)
+def test_a_setting_or_decision_out_of_range_is_refused_even_when_signed(finished, tmp_path, edit):
+    run = damaged_copy(finished, tmp_path)
+    change(run, edit, "config.json")
+    refused_everywhere(run, tmp_path)
+
+
+def test_a_plausible_edit_of_a_decision_is_refused(finished, tmp_path):
+    run = damaged_copy(finished, tmp_path)
+    config = read_json(run / "config.json")
+    config["decisions"]["scratch-seconds/steps"]["value"] = 1
+    (run / "config.json").write_text(json.dumps(config))
+    refused_everywhere(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "edit", [lambda t: "", lambda t: t[:60], lambda t: t.replace("train", "test", 1), lambda t: t + "short,row\n"]
+)
+def test_an_edited_split_is_refused(finished, tmp_path, edit):
+    run = damaged_copy(finished, tmp_path)
+    (run / "split.csv").write_text(edit((run / "split.csv").read_text()))
+    refused_everywhere(run, tmp_path)
+    with pytest.raises(DataError, match=r"split\.csv"):
+        evaluate_labels(run)
+
+
+def damaged_copy(finished, tmp_path):
+    return shutil.copytree(finished[0], tmp_path / "copy")
+
+
+def refused_everywhere(run, tmp_path):
+    """By replay, and, once it is not finished, by resume; with words, and without a trace."""
+    with pytest.raises((BundleError, DataError)) as caught:
+        flow.replay(str(run), out=str(tmp_path / "again"))
+    assert str(run) in str(caught.value) or "config.json" in str(caught.value)
+    assert caught.value.hint and not (tmp_path / "again").exists()
+    (run / "summary.json").unlink()
+    before = contents(run)
+    with pytest.raises((BundleError, DataError)):
+        flow.resume(str(run))
+    assert contents(run) == before
+
+
+def test_a_replay_that_was_stopped_is_resumed_to_the_same_weights(finished, tmp_path):
+    run = tmp_path / "again"
+    with pytest.raises(Interrupted):
+        flow.replay(str(finished[0]), out=str(run), clock=Leaves(3, "leave"))
+    assert not (run / "summary.json").exists()
+    flow.resume(str(run))
+    assert weights(run) == weights(finished[0])
+
+
+def test_of_two_processes_that_resume_a_run_one_goes_on_and_the_other_names_it(left, finished):
+    _, run = left
+    with flow.RunFolder(run).locked():
+        with (run / "log.jsonl").open("a") as log:
+            log.write(json.dumps({"event": "process", "pid": 4321, "t": 0}) + "\n")
+        said = refused("--resume", run)
+    assert "4321" in said and "hint:" in said
+    flow.resume(str(run))
+    assert (run / "summary.json").exists() and not (run / ".lock").exists()
+
+
+def test_a_lock_dies_with_its_process(left):
+    _, run = left
+    code = (
+        "import sys, time; from pathlib import Path; from foveal.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(UsageError, match="process"):
+        flow.resume(str(run))
+    holder.kill()
+    holder.communicate()
+    flow.resume(str(run))
+    assert (run / "summary.json").exists()
+
+
+def test_a_run_that_was_killed_before_it_could_be_resumed_makes_room_for_another(small, tmp_path):
+    run = tmp_path / "run"
+    command = [*COMMAND, str(small), "--strategy", "scratch-seconds", "--time", BUDGET, "--out", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (run / "log.jsonl").exists():
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    for name in ("config.json", "split.csv"):  # in case it was faster
+        (run / name).unlink(missing_ok=True)
+    shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    (run / ".0123.part").write_bytes(b"half")
+    hint = refused("--resume", run).partition("hint:")[2]
+    assert f"--out {run}" in hint
+    path, summary = flow.train(str(small), TrainConfig(strategy="scratch-seconds"), out=str(run))
+    assert summary["status"] == "done" and not (path / ".0123.part").exists()
+
+
+def test_a_folder_with_something_of_the_users_is_never_swept(small, tmp_path, left):
+    (tmp_path / "mine").mkdir()
+    for name in ("log.jsonl", "notes.txt"):
+        (tmp_path / "mine" / name).write_text('{"event": "process"}\n')
+    with pytest.raises(UsageError):
+        flow.train(str(small), out=str(tmp_path / "mine"))
+    assert len(list((tmp_path / "mine").iterdir())) == 2
+    (tmp_path / "mine" / "notes.txt").unlink()
+    (tmp_path / "mine" / "log.jsonl").write_text("a log of something else\n")
+    with pytest.raises(UsageError):
+        flow.train(str(small), out=str(tmp_path / "mine"))
+    with pytest.raises(UsageError) as caught:
+        flow.train(str(small), out=str(left[1]))
+    assert "--resume" in caught.value.hint
 
 
 def as_before_schema_2(run):

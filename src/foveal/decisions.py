@@ -8,10 +8,14 @@ string of its own. `SCHEMA` changes whenever an id or the form of a value does; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from msgspec import Meta
 
 from foveal.errors import BundleError
+from foveal.schema import Count, Deviation, Level, Name, Positive, Seconds, Side, checked
+from foveal.values import Preprocess
 
 #: Of `decisions` in config.json.
 SCHEMA = 2
@@ -25,12 +29,12 @@ class Decision(Generic[T]):
 
     Attributes:
         kind: what is chosen.
-        parse: JSON value → value; raises `TypeError` or `ValueError` for a value that is none.
+        type: of the value, with its range; of an object a dataclass, which only describes it.
         subject: whose choice it is: a strategy, a training, a training at an image size; empty: the run's.
     """
 
     kind: str
-    parse: Callable[[Any], T]
+    type: Any
     subject: str = ""
 
     def of(self, subject: str) -> Decision[T]:
@@ -48,99 +52,92 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
 
 
-def _flag(value: Any) -> bool:  # noqa: ANN401
-    value = _plain(value)
-    if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is not true or false")
-    return value
+@dataclass(frozen=True)
+class _Route:
+    name: Name
+    preprocess: Preprocess | None
 
 
-def _count(value: Any) -> int:  # noqa: ANN401
-    value = _plain(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError(f"{value!r} is not a whole number from 0")
-    return value
+@dataclass(frozen=True)
+class _Device:
+    name: Literal["cpu", "cuda", "mps"]
+    precision: Literal["fp32", "bf16"]
+    threads: Annotated[int, Meta(ge=1, le=4096)]
 
 
-def _number(value: Any) -> float:  # noqa: ANN401
-    value = _plain(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is not a number")
-    return float(value)
+@dataclass(frozen=True)
+class _Normalization:
+    mean: tuple[Level, Level, Level]
+    std: tuple[Deviation, Deviation, Deviation]
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a string")
-    return value
+@dataclass(frozen=True)
+class _Memory:
+    micro_batches: Positive
+    checkpoint: bool
+    planned_bytes: Count
+    room_bytes: Count
+    fits: bool
+    reason: str
 
 
-def _object(value: Any) -> dict[str, Any]:  # noqa: ANN401
-    if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is not an object")
-    return value
-
-
-def _fields(**kinds: type | tuple[type, ...]) -> Callable[[Any], dict[str, Any]]:
-    """Parses an object with exactly these fields, each of one of these types."""
-
-    def parse(value: Any) -> dict[str, Any]:  # noqa: ANN401
-        if set(_object(value)) != set(kinds):
-            raise ValueError(f"it has the fields {sorted(value)}, not {sorted(kinds)}")
-        for name, kind in kinds.items():
-            if not isinstance(value[name], kind):
-                raise TypeError(f"{name}: {value[name]!r}")
-        return dict(value)
-
-    return parse
-
-
-def _pairs(value: Any) -> list[tuple[int, ...]]:  # noqa: ANN401
-    return [tuple(_count(number) for number in row) for row in value]
-
+_Steps = Annotated[int, Meta(ge=0, le=10**9)]
 
 # Of the run.
-ROUTE = Decision(
-    "route", _fields(name=str, preprocess=(dict, type(None)))
+ROUTE: Decision[dict[str, Any]] = Decision(
+    "route", _Route
 )  # how images become inputs, and which strategies there are
-ENGINE = Decision("engine", _text)  # what computes the frozen backbone, as NAME-PRECISION
-EVALUATION_ENGINE = Decision("evaluation_engine", _text)  # what predicts the test subset, where that is another
-DEVICE = Decision(
-    "device", _fields(name=str, precision=str, threads=int)
+ENGINE: Decision[str] = Decision("engine", Name)  # what computes the frozen backbone, as NAME-PRECISION
+EVALUATION_ENGINE: Decision[str] = Decision(
+    "evaluation_engine", Name
+)  # what predicts the test subset, where that is another
+DEVICE: Decision[dict[str, Any]] = Decision(
+    "device", _Device
 )  # where gradients are computed, in which precision, with how many threads
-NORMALIZATION = Decision("normalization", _fields(mean=list, std=list))  # mean and standard deviation per channel
-HFLIP = Decision("hflip", _flag)  # whether mirrored images keep their target
-FEATURE_SECONDS = Decision("feature_seconds", _number)  # per image
-STRATEGY = Decision("strategy", _text)  # the strategy of the final model
-SETTINGS = Decision("settings", _object)  # its settings
+NORMALIZATION: Decision[dict[str, Any]] = Decision(
+    "normalization", _Normalization
+)  # mean and standard deviation per channel
+HFLIP: Decision[bool] = Decision("hflip", bool)  # whether mirrored images keep their target
+FEATURE_SECONDS: Decision[float] = Decision("feature_seconds", Seconds)  # per image
+STRATEGY: Decision[str] = Decision("strategy", Name)  # the strategy of the final model
+SETTINGS: Decision[dict[str, Any]] = Decision("settings", dict[str, Any])  # its settings
 
 # Of a strategy.
-SKIP = Decision("skip", _text)  # why it is not tried; empty: it is
-KEEP = Decision("keep", _flag)  # whether its model replaces the best one so far
-HEAD_STRENGTH = Decision("head_strength", _number)  # C × n of the logistic regression
-IMAGE_SIZE = Decision("image_size", _count)  # side in pixels
-SCALE = Decision("scale", _number)  # of the images that a segmenter sees
-TRAINING_IMAGES = Decision("training_images", _text)  # `all`, or `inside` where some are held out
-STEPS = Decision("steps", _count)  # planned optimizer steps
-LEARNING_RATE = Decision("learning_rate", _number)
-BATCH_SIZE = Decision("batch_size", _count)
-MEMBERS = Decision("members", _count)  # of an ensemble
-SOLE_STRATEGY = Decision("sole_strategy", _flag)  # it uses the time of the strategy after it as well
-EPOCH_SECONDS = Decision("epoch_seconds", _number)
-STEP_SECONDS = Decision("step_seconds", _number)
-IMAGE_SECONDS = Decision("image_seconds", _number)  # per training image
-PREDICTION_SECONDS = Decision("prediction_seconds", _number)  # per image
+SKIP: Decision[str] = Decision("skip", str)  # why it is not tried; empty: it is
+KEEP: Decision[bool] = Decision("keep", bool)  # whether its model replaces the best one so far
+HEAD_STRENGTH: Decision[float] = Decision(
+    "head_strength", Annotated[float, Meta(gt=0, le=1e12)]
+)  # C × n of the logistic regression
+IMAGE_SIZE: Decision[int] = Decision("image_size", Side)  # side in pixels
+SCALE: Decision[float] = Decision(
+    "scale", Annotated[float, Meta(gt=0.01, le=1)]
+)  # of the images that a segmenter sees
+TRAINING_IMAGES: Decision[str] = Decision(
+    "training_images", Literal["all", "inside"]
+)  # `inside` where some are held out
+STEPS: Decision[int] = Decision("steps", _Steps)  # planned optimizer steps
+LEARNING_RATE: Decision[float] = Decision("learning_rate", Annotated[float, Meta(gt=0, le=100)])
+BATCH_SIZE: Decision[int] = Decision("batch_size", Annotated[int, Meta(ge=1, le=1 << 20)])
+MEMBERS: Decision[int] = Decision("members", Annotated[int, Meta(ge=1, le=100)])  # of an ensemble
+SOLE_STRATEGY: Decision[bool] = Decision(
+    "sole_strategy", bool
+)  # it uses the time of the strategy after it as well
+EPOCH_SECONDS: Decision[float] = Decision("epoch_seconds", Seconds)
+STEP_SECONDS: Decision[float] = Decision("step_seconds", Seconds)
+IMAGE_SECONDS: Decision[float] = Decision("image_seconds", Seconds)  # per training image
+PREDICTION_SECONDS: Decision[float] = Decision("prediction_seconds", Seconds)  # per image
 
 # Of one training of a strategy.
-MEMORY = Decision(  # how a step fits into memory
-    "memory",
-    _fields(micro_batches=int, checkpoint=bool, planned_bytes=int, room_bytes=int, fits=bool, reason=str),
-)
-ACCUMULATION = Decision("accumulation", _pairs)  # [step, micro-batches]: raised when memory ran short
-SCHEDULE_CHANGES = Decision("schedule_changes", _pairs)  # [attempt, step, new end]
-STOPPED_AT = Decision("stopped_at", _count)  # the step at which time was up
-RESTARTS = Decision("restarts", _count)  # from the first step, before it was stopped
-PREDICTION_BATCH = Decision("prediction_batch", _count)
+MEMORY: Decision[dict[str, Any]] = Decision("memory", _Memory)  # how a step fits into memory
+ACCUMULATION: Decision[list[tuple[int, ...]]] = Decision(
+    "accumulation", list[tuple[_Steps, Positive]]
+)  # [step, micro-batches]: raised when memory ran short
+SCHEDULE_CHANGES: Decision[list[tuple[int, ...]]] = Decision(
+    "schedule_changes", list[tuple[_Steps, _Steps, _Steps]]
+)  # [attempt, step, new end]
+STOPPED_AT: Decision[int] = Decision("stopped_at", _Steps)  # the step at which time was up
+RESTARTS: Decision[int] = Decision("restarts", _Steps)  # from the first step, before it was stopped
+PREDICTION_BATCH: Decision[int] = Decision("prediction_batch", Annotated[int, Meta(ge=1, le=1 << 20)])
 
 
 @dataclass
@@ -169,7 +166,7 @@ class Decisions:
         """The choice made earlier, if this run is resumed or replayed; otherwise choose now and write it down.
 
         Raises:
-            BundleError: when the recorded value is of another type.
+            BundleError: when the recorded value is of another type or out of range.
         """
         if decision.id not in self.made:
             self.record(decision, *choose())
@@ -179,7 +176,7 @@ class Decisions:
         """The choice, if it was made.
 
         Raises:
-            BundleError: when the recorded value is of another type.
+            BundleError: when the recorded value is of another type or out of range.
         """
         return self._value(decision) if decision.id in self.made else None
 
@@ -198,14 +195,23 @@ class Decisions:
             if kind == decision.kind:
                 yield subject, self._value(decision.of(subject))
 
+    def check(self) -> None:
+        """Read every choice of a known kind, so that a run does not meet a bad one halfway.
+
+        Raises:
+            BundleError: when the recorded value is of another type or out of range.
+        """
+        known = {d.kind: d for d in globals().values() if isinstance(d, Decision)}
+        for name in self.made:
+            subject, _, kind = name.rpartition("/")
+            if kind in known:
+                self._value(known[kind].of(subject))
+
     def _value(self, decision: Decision[T]) -> T:
-        try:
-            return decision.parse(self.made[decision.id]["value"])
-        except (TypeError, ValueError, KeyError) as error:
-            raise BundleError(
-                f"config.json: decisions: {decision.id}: {error}",
-                hint="was the file changed by hand? start a new run",
-            ) from None
+        value = _plain(self.made[decision.id]["value"])
+        where, hint = f"config.json: decisions: {decision.id}", "was the file changed by hand? start a new run"
+        known: T = checked(value, decision.type, where, hint=hint)
+        return value if is_dataclass(decision.type) else known
 
     def to_dict(self) -> dict[str, Any]:
         """As config.json holds them."""

@@ -6,6 +6,7 @@ folder (the ledger of test evaluations). It never writes to the user's data.
 
 from __future__ import annotations
 
+import atexit
 import csv
 import errno
 import hashlib
@@ -14,8 +15,10 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,6 +33,32 @@ def cache_dir() -> Path:
 def state_dir() -> Path:
     """The folder for data that must persist (override: `FOVEAL_STATE`)."""
     return Path(os.environ.get("FOVEAL_STATE") or platformdirs.user_state_dir("foveal", appauthor=False))
+
+
+#: Folders that could not be written, of which the user was told.
+_TOLD: set[str] = set()
+
+
+def cannot_write(error: OSError, *, state: bool = False) -> None:
+    """Say, once, that the cache folder can't be written, or the state folder: a run goes on without it."""
+    folder, variable = (state_dir(), "FOVEAL_STATE") if state else (cache_dir(), "FOVEAL_CACHE")
+    told = f"{variable}={folder}"
+    if told in _TOLD:
+        return
+    _TOLD.add(told)
+    import logging  # a handler is the application's choice; without one, warnings go to stderr
+
+    lost = "test evaluations are not counted" if state else "what it would keep is computed again next time"
+    words = f"{folder} can't be written ({error.strerror or error}): {lost}; set {variable} to another folder"
+    logging.getLogger("foveal").warning(words)
+
+
+@cache
+def process_folder() -> Path:
+    """A temporary folder that is removed when this process ends: for what the cache folder has no room for."""
+    folder = Path(tempfile.mkdtemp(prefix="foveal-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @contextmanager
@@ -71,7 +100,12 @@ def write_bytes(target: Path, content: bytes) -> None:
 
 def write_text(target: Path, content: str) -> None:
     """Write a UTF-8 text file atomically; the bytes of file names that are not UTF-8 are kept."""
-    write_bytes(target, content.encode("utf-8", "surrogateescape"))
+    write_bytes(target, encoded(content))
+
+
+def encoded(content: str) -> bytes:
+    """Text as UTF-8; the bytes of file names that are not UTF-8 are kept."""
+    return content.encode("utf-8", "surrogateescape")
 
 
 def write_json(target: Path, value: object) -> None:
@@ -80,8 +114,25 @@ def write_json(target: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        OSError: when it can't be read.
+        ValueError: when it holds no JSON, or such as `dumps` never writes: NaN, or a thousand levels.
+    """
+    return loads(path.read_text(encoding="utf-8"))
+
+
+def loads(text: str | bytes) -> Any:  # noqa: ANN401
+    """Strict JSON; see `read_json` for the errors."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number that JSON has")
 
 
 def dumps(value: object, *, indent: int | None = None) -> str:
@@ -155,8 +206,13 @@ def sha256_of(path: Path) -> str:
 
 def digest_of(value: object) -> str:
     """A stable digest (16 hexadecimal digits) of any JSON-able value, for cache keys."""
+    return sha256_of_json(value)[:16]
+
+
+def sha256_of_json(value: object) -> str:
+    """Hexadecimal SHA-256 of a JSON-able value: of its strict ASCII JSON with sorted keys and without spaces."""
     text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _sync(path: Path) -> None:

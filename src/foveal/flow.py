@@ -28,7 +28,7 @@ from foveal.inference.bundle import load_bundle, make_bundle, save_bundle
 from foveal.memory_budget import MemoryBudget
 from foveal.prefetch import prefetch
 from foveal.progress import Logged, Progress
-from foveal.run_folder import Run, RunFolder, Start, continued, repeated
+from foveal.run_folder import Run, RunFolder, Start, continued, repeated, stopped
 from foveal.tasks import find_task
 from foveal.training.candidate import Candidate
 from foveal.training.context import RunContext
@@ -53,7 +53,7 @@ def train(
     if config.task != "auto":
         find_task(config.task)  # refuses an unknown name before anything is read or written
     run = RunFolder.create(out, Path(os.fspath(data).removeprefix("sample:")).stem or "data")
-    return _run(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
+    return _begin(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
 
 
 def resume(
@@ -63,8 +63,10 @@ def resume(
 
     What was not decided yet has the time that is left, or `more` seconds.
     """
-    folder, start = continued(Path(run))
-    return _run(start, folder, folder.clock_going_on(clock or Clock(), start.config.budget, more), progress)
+    folder = stopped(Path(run))
+    with folder.locked():
+        start = continued(folder)
+        return _run(start, folder, folder.clock_going_on(clock or Clock(), start.config.budget, more), progress)
 
 
 def replay(
@@ -72,15 +74,20 @@ def replay(
 ) -> Run:
     """Repeat a finished run in a new folder, from its decisions, to the same weights."""
     start = repeated(Path(run))
-    return _run(start, RunFolder.create(out, Path(run).name + "-replay"), clock or Clock(), progress)
+    return _begin(start, RunFolder.create(out, Path(run).name + "-replay"), clock or Clock(), progress)
+
+
+def _begin(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) -> Run:
+    try:
+        with run.locked():
+            return _run(start, run, clock, progress)
+    finally:
+        run.discard_if_bare()
 
 
 def _run(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) -> Run:
-    try:
-        with Logged(progress or Progress(), run.path / "log.jsonl") as heard:
-            return run.path, _stages(start, run, clock, heard)
-    finally:
-        run.discard_if_bare()
+    with Logged(progress or Progress(), run.path / "log.jsonl") as heard:
+        return run.path, _stages(start, run, clock, heard)
 
 
 def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> dict[str, Any]:
@@ -97,9 +104,12 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
                 clock, READING_SHARE, render_cache, config.cache, on_start=bar.total, on_each=bar
             )
             dataset = read_dataset(listing, config, options, lambda audit: run.write("audit.json", audit))
+    elif start.audit is not None and not run.has("audit.json"):
+        run.write("audit.json", start.audit)  # of the run that is repeated: this one can be resumed, too
     assert dataset is not None
     clock.check(hint="nothing was trained yet: start again")
-    run.write("split.csv", split_to_csv(dataset.split, dataset.target))
+    if not run.has("split.csv"):
+        run.write("split.csv", split_to_csv(dataset.split, dataset.target))
     budget, memory = route.time_budget(dataset.split, clock), MemoryBudget(config.memory_bytes)
     start.budgets = {"time_budget": budget.to_dict(), "memory_budget": memory.to_dict()}
     start.keep_in(run, clock)
@@ -122,7 +132,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
 
     # `summary.json` comes last: it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report"):
-        run.write("split.csv", split_to_csv(split, dataset.target))
+        start.write_listed(run, "split.csv", split_to_csv(split, dataset.target))
         summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_bytes)
         summary |= {"test": measured.figures, "test_looks": evaluations}
         run.write("report.html", render_report(summary, measured, dataset.findings, decisions.made))
@@ -145,4 +155,5 @@ def _save(candidate: Candidate, context: RunContext, dataset: Dataset, run: RunF
             "data": dataset.name,
         },
     )
-    save_bundle(bundle, run.model)
+    with run.writing(sum(tensor.nbytes for tensor in bundle.tensors.values())):
+        save_bundle(bundle, run.model)

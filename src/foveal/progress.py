@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TextIO
 
-from foveal.files import dumps
+from foveal.files import dumps, loads
+
+#: Seconds.
+_YEAR = 366 * 86_400.0
 
 
 class Bar(Protocol):
@@ -54,8 +57,11 @@ class Logged(Progress):
 
     def __init__(self, inner: Progress, path: Path) -> None:
         self._inner = inner
-        self._file = path.open("a", encoding="utf-8")
+        self._file: TextIO | None = None
+        with suppress(OSError):  # a full disk costs the log, not the run
+            self._file = path.open("a", encoding="utf-8")
         self._began = time.monotonic()
+        self._write(event="process", pid=os.getpid())
 
     def __enter__(self) -> Logged:
         return self
@@ -64,7 +70,8 @@ class Logged(Progress):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(OSError):  # a full disk
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
 
     @contextmanager
     def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
@@ -82,9 +89,10 @@ class Logged(Progress):
 
     def _write(self, **event: object) -> None:
         event["t"] = round(time.monotonic() - self._began, 3)
-        with suppress(OSError):  # a full disk costs the log, not the run
-            self._file.write(dumps(event) + "\n")
-            self._file.flush()
+        with suppress(OSError):  # a full disk
+            if self._file is not None:
+                self._file.write(dumps(event) + "\n")
+                self._file.flush()
 
 
 class _Counted:
@@ -116,17 +124,24 @@ class _Counted:
 def logged_seconds(path: Path) -> float:
     """Seconds that a run has worked: the last times in its log of each of its processes, added up."""
     done, last = 0.0, 0.0
-    for event in read_log(path) if path.exists() else ():
-        t = event.get("t", last)
-        now = float(t) if isinstance(t, int | float) else last
+    for event in read_log(path):
+        t = event.get("t")
+        # A number in a log that was damaged may be any; a year is more than a process has.
+        now = float(t) if isinstance(t, int | float) and 0 <= t < _YEAR else last
         done, last = done + (last if now < last else 0.0), now
     return done + last
 
 
 def read_log(path: Path) -> list[dict[str, object]]:
-    """The events of a `log.jsonl`, without lines that were cut short when the process was killed."""
+    """The events of a `log.jsonl`, without lines that are damaged, or were cut short when the process was killed."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in lines:
         with suppress(ValueError):
-            events.append(json.loads(line))
+            event = loads(line)
+            if isinstance(event, dict):
+                events.append(event)
     return events

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from foveal.clock import Clock
-from foveal.config import TrainConfig
-from foveal.data.dataset import Dataset, reopen_dataset
+from foveal.config import TrainConfig, settings_of
+from foveal.data.dataset import Dataset, read_audit, reopen_dataset
 from foveal.decisions import Decisions
 from foveal.errors import BundleError, UsageError
-from foveal.files import read_json, write_json, write_text
+from foveal.files import dumps, encoded, read_json, sha256_of, write_bytes
 from foveal.machine import versions
 from foveal.output_files import check_folder
-from foveal.progress import logged_seconds
+from foveal.progress import logged_seconds, read_log
+from foveal.schema import Sha256, checked, is_signed, signed
 
 #: What a run returns: its folder, and the content of its `summary.json`.
 Run = tuple[Path, dict[str, Any]]
@@ -27,13 +31,22 @@ Run = tuple[Path, dict[str, Any]]
 
 @dataclass
 class Start:
-    """What a run starts from: data, settings, and the earlier decisions of a run that is resumed or replayed."""
+    """What a run starts from: data, settings, and the earlier decisions of a run that is resumed or replayed.
+
+    Attributes:
+        data, config: what was asked for.
+        decisions, dataset, audit: of the run that is resumed or replayed; `audit` as in its `audit.json`.
+        budgets: what was reserved for what, for `config.json`.
+        files: names of the run's files → the hashes that each may have, see `schema.check_listed`.
+    """
 
     data: str
     config: TrainConfig
     decisions: Decisions = field(default_factory=Decisions)
     dataset: Dataset | None = None
+    audit: Mapping[str, Any] | None = None
     budgets: Mapping[str, Any] = field(default_factory=dict)
+    files: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
@@ -41,10 +54,11 @@ class Start:
         return self.dataset.task if self.dataset is not None else self.config.task
 
     def keep_in(self, run: RunFolder, clock: Clock) -> None:
-        """Write `config.json` now, and after each decision.
+        """Write `config.json` now, with the hashes of the files that a resumed run reads, and after each decision.
 
         Decisions after a request to stop are not written: they would be different in a run that goes on.
         """
+        self.files = {name: [sha256_of(run.path / name)] for name in ("audit.json", "split.csv")}
         run.write("config.json", self.to_dict())
 
         def on_new() -> None:
@@ -53,49 +67,103 @@ class Start:
 
         self.decisions.on_new = on_new
 
+    def write_listed(self, run: RunFolder, name: str, content: str) -> None:
+        """Write a text file anew that is among `files`: first it is listed, so that either version is right."""
+        self.files.setdefault(name, []).append(hashlib.sha256(encoded(content)).hexdigest())
+        run.write("config.json", self.to_dict())
+        run.write(name, content)
+
     def to_dict(self) -> dict[str, Any]:
-        """As `config.json`."""
+        """As `config.json`, with its own hash."""
         data = self.data if self.data.startswith("sample:") else os.path.abspath(self.data)
-        return {
-            **self.config.to_dict(),
-            "data": data,
-            "versions": versions(),
-            **self.budgets,
-            **self.decisions.to_dict(),
-        }
+        return signed(
+            {
+                **self.config.to_dict(),
+                "data": data,
+                "versions": versions(),
+                **self.budgets,
+                "files": self.files,
+                **self.decisions.to_dict(),
+            }
+        )
 
 
-def continued(path: Path) -> tuple[RunFolder, Start]:
-    """A run that was stopped, to be resumed in its own folder.
+def stopped(path: Path) -> RunFolder:
+    """The folder of a run that was stopped, to be resumed in it.
 
     Raises:
-        UsageError: when it is finished already.
-        BundleError: when it is not a run, or was stopped before its images were read.
+        UsageError: when it is finished, or was stopped before there was anything to resume.
+        BundleError: when it is not a run.
     """
-    if (path / "summary.json").exists():
-        raise UsageError(f"{path} is a finished run", hint=f"repeat it with --replay {path}")
-    return RunFolder(path, made=False), _start(path)
+    if _is_unbegun(path):
+        raise UsageError(
+            f"{path} was stopped while its images were read: there is nothing to resume",
+            hint=f"start it again: foveal train DATA --out {path}",
+        )
+    folder = RunFolder(path, made=False)
+    if not folder.has("config.json"):
+        raise BundleError(f"{path / 'config.json'} is missing", hint="give the folder of a run that was stopped")
+    folder.refuse_if_finished()
+    return folder
+
+
+def continued(run: RunFolder) -> Start:
+    """What a run that was stopped goes on from; read while its folder is locked.
+
+    Raises:
+        UsageError: when another process has finished it.
+        BundleError, DataError: when its files are damaged, or its images changed.
+    """
+    run.refuse_if_finished()
+    return _start(run.path)
 
 
 def repeated(path: Path) -> Start:
     """A finished run, to be repeated elsewhere.
 
     Raises:
-        BundleError: when it is not a run, or not finished.
+        UsageError: when it is not finished.
+        BundleError, DataError: when it is not a run, or its files are damaged.
     """
     if not (path / "summary.json").exists() and (path / "config.json").exists():
         raise UsageError(f"{path} is not finished", hint=f"resume it: --resume {path}")
-    return _start(path)
+    start = _start(path)
+    start.files = {}
+    return start
 
 
 def _start(path: Path) -> Start:
+    file, hint = path / "config.json", "was the file changed by hand? start a new run"
     known = read_run(path, "config.json")
+    decisions = Decisions.from_dict(known)
+    decisions.check()
+    settings = {name: known[name] for name in settings_of(TrainConfig) if name in known}
+    config: TrainConfig = checked(settings, TrainConfig, str(file), hint=hint)
+    data: str = checked(known.get("data"), str, f"{file}: data", hint=hint)
+    if not is_signed(known):
+        raise BundleError(f"{file}: the content does not match its own hash", hint=hint)
+    files: dict[str, list[str]] = checked(
+        known.get("files", {}), dict[str, list[Sha256]], f"{file}: files", hint=hint
+    )
+    return Start(data, config, decisions, reopen_dataset(path), read_audit(path).values, files=files)
+
+
+#: What a run may have written before `config.json`; beside them halves of files.
+_FIRST_FILES = {"log.jsonl", "audit.json", "split.csv", ".lock"}
+
+
+def _is_unbegun(path: Path) -> bool:
+    """Whether a folder holds nothing but what a run wrote that was killed before it could be resumed."""
     try:
-        config = TrainConfig.from_dict(known)
-        decisions, data = Decisions.from_dict(known), str(known["data"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path / 'config.json'}: {error}", hint="was it written by another version?") from None
-    return Start(data, config, decisions, reopen_dataset(path))
+        names = {f.name for f in path.iterdir()}
+    except OSError:
+        return False
+    if not names or any(n not in _FIRST_FILES and not (n.startswith(".") and n.endswith(".part")) for n in names):
+        return False
+    log = path / "log.jsonl"
+    if "log.jsonl" not in names or log.stat().st_size == 0:  # killed in its first moments
+        return names <= {".lock", "log.jsonl"}
+    return any("event" in event for event in read_log(log)[:1])
 
 
 @dataclass(frozen=True)
@@ -108,6 +176,8 @@ class RunFolder:
     @classmethod
     def create(cls, out: str | None, name: str) -> RunFolder:
         """A new folder: `out`, or `runs/NAME-YYYYMMDD-HHMMSS` here.
+
+        A run that was killed in this folder before it could be resumed is swept away.
 
         Raises:
             UsageError: when it exists with something in it, or can't be made.
@@ -125,8 +195,14 @@ class RunFolder:
                     if out:
                         break
                 path = base.with_name(f"{base.name}-{n}")  # another run began in the same second
+            if _is_unbegun(path):
+                with cls(path, made=False).locked():
+                    for file in path.iterdir():
+                        if file.name != ".lock":
+                            file.unlink()
+                return cls(path, made=False)
             if any(path.iterdir()):
-                raise UsageError(f"{path} exists and is not empty", hint="give a new folder with --out")
+                raise UsageError(f"{path} exists and is not empty", hint=_instead(path))
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", hint="give another folder with --out") from None
         check_folder(path)
@@ -144,12 +220,72 @@ class RunFolder:
         clock.budget = budget if more is None else spent + more
         return clock
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self.path / name).exists()
+
+    def refuse_if_finished(self) -> None:
+        """Raises `UsageError` for a finished run, which can't be resumed."""
+        if self.has("summary.json"):
+            raise UsageError(f"{self.path} is a finished run", hint=f"repeat it with --replay {self.path}")
+
     def write(self, name: str, value: Mapping[str, Any] | str) -> None:
-        """A JSON or text file, whole or not at all."""
-        if isinstance(value, str):
-            write_text(self.path / name, value)
-        else:
-            write_json(self.path / name, value)
+        """A JSON or text file, whole or not at all.
+
+        Raises:
+            UsageError: see `writing`.
+        """
+        content = encoded(value if isinstance(value, str) else dumps(value, indent=1) + "\n")
+        with self.writing(len(content)):
+            write_bytes(self.path / name, content)
+
+    @contextmanager
+    def writing(self, needed: int) -> Iterator[None]:
+        """Around whatever writes `needed` bytes into the folder.
+
+        Raises:
+            UsageError: when that fails, with the space that is needed; what was there before stays.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(
+                f"{self.path} can't be written: {error.strerror or error}",
+                hint=f"{needed / 1e6:.1f} MB more are needed there, {_free(self.path) / 1e6:.1f} MB are free; "
+                f"make room, then {_go_on(self.path)}",
+            ) from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process: the lock ends with the process, however that ends.
+
+        Raises:
+            UsageError: when another process holds it.
+        """
+        from filelock import FileLock, Timeout
+
+        file = self.path / ".lock"
+        lock = FileLock(file, blocking=False)
+        try:
+            lock.acquire()
+        except NotImplementedError:  # a file system without locks
+            yield
+            return
+        except Timeout:
+            raise UsageError(
+                f"another process works on {self.path}{_process_of(self.path)}",
+                hint="wait for it to end, or stop it",
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"{self.path} can't be written: {error.strerror or error}", hint="copy it, or make room for it"
+            ) from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                file.unlink()
+            lock.release()
 
     def discard_if_bare(self) -> None:
         """Remove the folder, if foveal created it, when the run ended before anything but its log was written."""
@@ -161,6 +297,30 @@ class RunFolder:
                 self.path.rmdir()
 
 
+def _instead(path: Path) -> str:
+    """What to do about a folder that is not empty."""
+    if (path / "config.json").exists() and not (path / "summary.json").exists():
+        return f"a run was stopped there: continue it with --resume {path}, or give a new folder with --out"
+    return "give a new folder with --out"
+
+
+def _go_on(path: Path) -> str:
+    return f"continue with --resume {path}" if (path / "config.json").exists() else "start again"
+
+
+def _free(path: Path) -> int:
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return 0
+
+
+def _process_of(path: Path) -> str:
+    """The process that wrote to a run's log last, in words."""
+    pids = [e["pid"] for e in read_log(path / "log.jsonl") if e.get("event") == "process" and "pid" in e]
+    return f" (process {pids[-1]})" if pids else ""
+
+
 def read_run(path: str | Path, name: str) -> dict[str, Any]:
     """A JSON file of a finished run.
 
@@ -169,9 +329,9 @@ def read_run(path: str | Path, name: str) -> dict[str, Any]:
     """
     file = Path(path) / name
     try:
-        content: dict[str, Any] = read_json(file)
+        content = read_json(file)
     except OSError as error:
         raise BundleError(f"{file}: {error.strerror}", hint="give the folder of a finished run") from None
     except ValueError as error:
         raise BundleError(f"{file}: {error}", hint="the file is damaged") from None
-    return content
+    return checked(content, dict[str, Any], str(file))

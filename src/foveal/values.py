@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from foveal.errors import BundleError
 from foveal.plans import Plan as Plan
+from foveal.schema import (
+    CHANGED,
+    Byte,
+    Count,
+    Deviation,
+    Level,
+    Name,
+    Share,
+    Side,
+    SideOrZero,
+    Temperature,
+    checked,
+    is_signed,
+    signed,
+)
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 Subset = Literal["train", "val", "test"]
 Severity = Literal["error", "warning", "note"]
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
+#: What a prediction may be averaged over; `data.images.render` makes them.
+View = Literal["plain", "mirror"]
+Colour = tuple[Byte, Byte, Byte]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +79,27 @@ class LabelMap:
         void_colours: colours to ignore.
     """
 
-    classes: tuple[str, ...]
-    values: tuple[int, ...]
-    colours: tuple[tuple[int, int, int], ...] = ()
-    void: tuple[int, ...] = (255,)
-    void_colours: tuple[tuple[int, int, int], ...] = ()
+    classes: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=255)]
+    values: tuple[Count, ...]
+    colours: tuple[Colour, ...] = ()
+    void: tuple[Count, ...] = (255,)
+    void_colours: tuple[Colour, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no map."""
+        if not len(self.values) == len(set(self.values)) == len(set(self.classes)) == len(self.classes):
+            raise ValueError("each class needs a name and a value of its own")
+        if self.colours and len(self.colours) != len(self.classes):
+            raise ValueError(f"{len(self.colours)} colours for {len(self.classes)} classes")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LabelMap:
+    def from_dict(cls, values: Mapping[str, Any], where: str = "bundle.json") -> LabelMap:
         """Restored from `dataclasses.asdict`, also by way of JSON.
 
         Raises:
-            TypeError: when the values are not those of a label map.
+            BundleError: when the values are not those of a label map.
         """
-
-        def as_tuple(value: Any) -> Any:  # noqa: ANN401
-            return tuple(map(as_tuple, value)) if isinstance(value, list | tuple) else value
-
-        return cls(**{k: as_tuple(v) for k, v in values.items()})
+        return checked(values, cls, f"{where}: label_map")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,16 +241,16 @@ class Preprocess:
             trained on; the box then only limits the training images. 0: as the box allows.
     """
 
-    size: int = 224
+    size: Side = 224
     resize: Literal["crop", "squash", "pad", "digit", "fit"] = "pad"
-    crop_share: float = 0.875
+    crop_share: Annotated[float, Meta(ge=0.1, le=1)] = 0.875
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
-    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
-    background: tuple[int, int, int] = (255, 255, 255)
+    mean: tuple[Level, Level, Level] = (127.0, 127.0, 127.0)
+    std: tuple[Deviation, Deviation, Deviation] = (128.0, 128.0, 128.0)
+    background: Colour = (255, 255, 255)
     channels: Literal[1, 3] = 3
-    height: int = 0
-    scale: float = 0.0
+    height: SideOrZero = 0
+    scale: Annotated[float, Meta(ge=0, le=64)] = 0.0
 
     @property
     def box(self) -> tuple[int, int]:
@@ -243,17 +266,13 @@ class Preprocess:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+    def from_dict(cls, values: Mapping[str, Any], where: str = "bundle.json") -> Preprocess:
         """Restored from `to_dict`.
 
         Raises:
             BundleError: when the values are not those of a preprocessing.
         """
-        try:
-            known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            return cls(**known)
-        except (TypeError, AttributeError) as error:
-            raise BundleError(f"bundle.json: preprocess: {error}", hint="was the file changed by hand?") from None
+        return checked(values, cls, f"{where}: preprocess")
 
 
 #: The map of a stage is average-pooled to so many cells on each side before it joins the features.
@@ -365,52 +384,80 @@ class Manifest:
         label_map: values and colours of the classes in masks, of a segmenter.
     """
 
-    task: str
-    classes: tuple[str, ...]
-    backbone: str | None
-    backbone_sha256: str | None
-    weights_sha256: str
+    task: Name
+    classes: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=100_000)]
+    backbone: Name | None
+    backbone_sha256: Name | None
+    weights_sha256: Name
     preprocess: Preprocess
-    views: tuple[str, ...]
-    temperature: float
-    set_threshold: float
+    views: Annotated[tuple[View, ...], Meta(min_length=1, max_length=8)]
+    temperature: Temperature
+    set_threshold: Share
     provenance: Mapping[str, Any]
     network: Mapping[str, Any] | None = None
     outside: bool = False
-    unknown_threshold: float = 0.5
+    unknown_threshold: Share = 0.5
     label_map: LabelMap | None = None
-    schema: int = SCHEMA
+    schema: Literal[1] = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: a name occurs twice")
+        if (self.backbone is None) == (self.network is None) or (
+            (self.backbone is None) != (self.backbone_sha256 is None)
+        ):
+            raise ValueError("a model has either a backbone with the hash of its weights, or a network")
+        if self.backbone is not None and self.preprocess.channels != 3:
+            raise ValueError("preprocess: channels: a backbone takes 3")
+        if self.backbone is not None and self.preprocess.size < 8:
+            raise ValueError("preprocess: size: too small for a backbone")
+        if self.preprocess.resize == "digit" and self.preprocess.channels != 1:
+            raise ValueError("preprocess: resize: `digit` makes grey images")
+        if self.preprocess.resize == "fit" and self.label_map is None:
+            raise ValueError("preprocess: resize: labels are predicted from images of one size, not from `fit`")
+        if self.outside and self.network is None:
+            raise ValueError("outside: only a network has an output for none of the classes")
+        if self.label_map is not None and self.label_map.classes != self.classes:
+            raise ValueError("label_map: its classes are not those of the model")
+
+    def check_outputs(self, count: int) -> None:
+        """Raises `BundleError` unless a model with so many outputs has one for each class."""
+        expected = len(self.classes) + self.outside
+        if count != expected:
+            raise BundleError(f"the model gives {count} outputs, bundle.json names {expected}", hint=CHANGED)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able values."""
-        return {**asdict(self), "preprocess": self.preprocess.to_dict()}
+        """As JSON-able values, with their own hash as `sha256`."""
+        return signed({**asdict(self), "preprocess": self.preprocess.to_dict()})
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Manifest:
+    def from_dict(cls, values: Mapping[str, Any], where: str = "bundle.json") -> Manifest:
         """Read a manifest.
 
+        Args:
+            values: as `to_dict` gave them, maybe by way of JSON.
+            where: the file, for messages.
+
         Raises:
-            BundleError: when a field is missing or the schema is newer than this foveal.
+            BundleError: when it is of another schema, a value is out of range, or the hash is not that of the values.
         """
         if not isinstance(values, Mapping):
-            raise BundleError("bundle.json holds no object", hint="was the file changed by hand?")
+            raise BundleError(f"{where} holds no object", hint=CHANGED)
         if values.get("schema") != SCHEMA:
             raise BundleError(
-                f"this bundle has schema {values.get('schema')!r}, this foveal reads {SCHEMA}",
+                f"{where}: this bundle has schema {values.get('schema')!r}, this foveal reads {SCHEMA}",
                 hint="upgrade foveal, or train again",
             )
-        try:
-            known: dict[str, Any] = {
-                k: values[k] if f.default is MISSING else values.get(k, f.default)
-                for k, f in cls.__dataclass_fields__.items()
-            }
-        except KeyError as missing:
-            raise BundleError(f"bundle.json lacks {missing}", hint="was the file changed by hand?") from None
-        known["preprocess"] = Preprocess.from_dict(known["preprocess"])
-        label_map = known["label_map"] or values.get("legend")  # "legend" is the key of earlier bundles
-        try:
-            known["label_map"] = LabelMap.from_dict(label_map) if label_map is not None else None
-        except (TypeError, AttributeError) as error:
-            raise BundleError(f"bundle.json: label_map: {error}", hint="was the file changed by hand?") from None
-        known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
-        return cls(**known)
+        rest = {k: v for k, v in values.items() if k != "sha256"}
+        if isinstance(rest.get("preprocess"), Mapping):
+            Preprocess.from_dict(rest["preprocess"], where)  # names the field that is not known
+        manifest: Manifest = checked(rest, cls, where)
+        if "sha256" not in values:
+            raise BundleError(f"{where} has no hash of its own", hint="an earlier foveal wrote it: train again")
+        if not is_signed(values):
+            raise BundleError(
+                f"{where}: the content does not match its own hash: it is damaged, or was changed by hand",
+                hint="copy the run folder again, or train again",
+            )
+        return manifest

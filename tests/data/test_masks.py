@@ -224,3 +224,10 @@ def test_a_mask_that_changed_is_refused(tmp_path):
     with pytest.raises(UnreadableImage) as caught:
         load_mask(str(tmp_path / "masks" / "ax0.png"), LabelMap(("a", "b"), (0, 1)), "0" * 64)
     assert caught.value.code == "mask_changed"
+
+
+def test_a_class_without_a_name_is_refused(tmp_path):
+    (tmp_path / "classes.csv").write_text("name,value\nroad,0\n,1\n")
+    with pytest.raises(DataError, match=r"classes\.csv") as refused:
+        read_list(tmp_path / "classes.csv")
+    assert refused.value.hint

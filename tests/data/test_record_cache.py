@@ -1,8 +1,11 @@
 """What was measured of a content is not measured again, and whatever is wrong with the store costs only time."""
 
+import json
 import os
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +17,7 @@ from foveal.data.images.render_cache import RenderCache
 from foveal.data.sources.list_data import list_data
 from foveal.data.targets.labels import Labels
 from foveal.flow import train
+from foveal.schema import signed
 from foveal.values import Entry, Preprocess
 from pictures import draw, encoded, make_folder
 
@@ -90,6 +94,46 @@ def test_a_store_that_cannot_be_written_costs_time_only(entries, fresh_cache):
     fresh_cache.mkdir()
     (fresh_cache / "measured.sqlite3").mkdir()
     assert scan(entries, Labels(), ScanOptions(cache=True)) == scan(entries, Labels())
+
+
+def test_no_flipped_bit_of_the_store_is_believed(entries, fresh_cache):
+    expected, _ = scan(entries, Labels(), ScanOptions(cache=True))
+    store, random = fresh_cache / "measured.sqlite3", Random(0)
+    content = store.read_bytes()
+    for _ in range(150):
+        place = random.randrange(8 * len(content))
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << (place % 8)
+        store.write_bytes(damaged)
+        with RecordCache("any"):  # opened, and begun again where it is no database
+            assert scan(entries, Labels(), ScanOptions(cache=True))[0] == expected
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda r: r.update(width=-1),
+        lambda r: r.update(brightness=float("nan")),
+        lambda r: r.update(phash="7"),
+        lambda r: r.update(thumb="*"),
+        lambda r: r.update(of="0" * 64),
+        lambda r: r.pop("sharpness"),
+        lambda r: r.clear(),
+    ],
+)
+def test_a_record_out_of_range_is_measured_again_even_when_signed(one_record, fresh_cache, edit):
+    with RecordCache("k") as store:
+        store.add(one_record)
+    base = sqlite3.connect(fresh_cache / "measured.sqlite3")
+    (text,) = base.execute("SELECT record FROM measured").fetchone()
+    values = json.loads(text)
+    edit(values)
+    for wrong in (json.dumps(signed(values)), "null", "[]", "5", "[" * 5000, 7, None):
+        with base:
+            base.execute("UPDATE measured SET record = ?", (wrong,))
+        with RecordCache("k") as store:
+            assert store.get(one_record.sha256) is None
+    base.close()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,5 +1,7 @@
 """The engine: normalisation in the graph, no telemetry, a given precision that the machine has or lacks."""
 
+import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,9 +11,10 @@ import pytest
 
 from foveal.decisions import ENGINE, Decisions
 from foveal.engines import EngineSpec, choose_engine, openvino_engine
-from foveal.engines.openvino_engine import OpenVinoEngine, convert_backbone
+from foveal.engines.openvino_engine import OpenVinoEngine, cached_model, convert_backbone
 from foveal.errors import UsageError
 from foveal.models.backbones import find_backbone
+from foveal.schema import signed
 from foveal.values import Preprocess
 
 
@@ -77,12 +80,67 @@ class Ones:
         return np.ones((len(pixels), 4), dtype=np.float32)
 
 
+def as_folder(file):
+    (file / "inside").mkdir(parents=True)
+
+
+def with_content(content):
+    def write(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+
+    return write
+
+
+#: What may lie in a cache in the place of JSON.
+DAMAGED = [
+    as_folder,
+    *map(with_content, ("{ not json", "", "[]", "null", "5", "{}", "[" * 90_000, '{"value": {}}')),
+    *map(with_content, (json.dumps(signed({"value": v})) for v in (None, 5, {"k": {"engine": 5}}, {"k": {}}))),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_converted_model_whose_hashes_are_damaged_is_converted_again(fresh_cache, damage):
+    made = []
+
+    def make(_):
+        ov = openvino_engine._openvino()
+        made.append(ov.op.Parameter(ov.Type.f32, ov.PartialShape([-1, 3])))
+        return ov.Model([ov.opset13.relu(made[-1])], [made[-1]], "relu")
+
+    folder = fresh_cache / "models" / "relu"
+    cached_model(folder, "relu.xml", make)
+    (folder / "hashes.json").unlink()
+    damage(folder / "hashes.json")
+    assert cached_model(folder, "relu.xml", make) == folder / "relu.xml" and len(made) == 2
+    assert openvino_engine.is_intact(folder)
+    shutil.rmtree(folder)
+    folder.write_text("a file in its place")
+    assert cached_model(folder, "relu.xml", make) == folder / "relu.xml" and openvino_engine.is_intact(folder)
+
+
+@pytest.mark.parametrize("cache", ["/proc/nope", "file", "tiny"])
+def test_a_model_for_which_the_cache_has_no_room_lies_elsewhere_and_is_converted_once(
+    cache, tmp_path, tiny_disk, monkeypatch
+):
+    (tmp_path / "file").write_text("in the way")
+    places = {"file": tmp_path / "file", "tiny": tiny_disk}
+    monkeypatch.setenv("FOVEAL_CACHE", str(places.get(cache, cache)))
+    if cache == "tiny" and tiny_disk is None:
+        pytest.skip("a small disk can't be mounted here")
+    path = convert_backbone(find_backbone())
+    assert openvino_engine.is_intact(path.parent)
+    monkeypatch.setattr(openvino_engine, "_read_graph", lambda *_: pytest.fail("converted again"))
+    assert convert_backbone(find_backbone()) == path
+
+
 TWO = [EngineSpec(name, "fp32", lambda: True, lambda *_: Ones()) for name in ("a-fp32", "b-fp32")]
 
 
-def test_the_memory_of_the_probe_may_be_damaged(registered, fresh_cache):
-    fresh_cache.mkdir()
-    (fresh_cache / "engines.json").write_text("{ not json")
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_the_memory_of_the_probe_may_be_damaged(registered, fresh_cache, damage):
+    damage(fresh_cache / "engines.json")
     backbone = find_backbone()
     registered(*TWO)
     choices = []

@@ -48,7 +48,19 @@ def test_odd_run_names(fresh_state):
     assert ledger(fresh_state).read_bytes().count(b"\n") == 1
 
 
-@pytest.mark.parametrize("line", [b"half a li\n", b"[1, 2]\n", b"\n", b"null\n", b"\xff\xfe\0\n"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"half a li\n",
+        b"[1, 2]\n",
+        b"\n",
+        b"null\n",
+        b"\xff\xfe\0\n",
+        b"[" * 90_000 + b"\n",
+        b'{"key": NaN}\n',
+        b"5\n",
+    ],
+)
 def test_a_damaged_line_costs_no_other(fresh_state, line):
     record("a", run="/r")
     with ledger(fresh_state).open("ab") as handle:
@@ -61,3 +73,19 @@ def test_a_line_that_a_crash_cut_short_does_not_swallow_the_next(fresh_state):
     with ledger(fresh_state).open("ab") as handle:
         handle.write(b'{"key": "a", "ru')
     assert record("a", run="/r") == 2
+
+
+def test_a_folder_in_its_place_is_moved_aside(fresh_state):
+    ledger(fresh_state).mkdir(parents=True)
+    (ledger(fresh_state) / "mine").write_text("kept")
+    assert evaluations("a") == 0
+    assert [record("a", run="/r"), record("a", run="/r")] == [1, 2]
+    assert [f.read_text() for f in fresh_state.rglob("mine")] == ["kept"]
+
+
+@pytest.mark.parametrize("place", ["/proc/nope/ledger", "file"])
+def test_a_state_folder_that_can_not_be_written_costs_the_count_only(place, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("FOVEAL_STATE", str(tmp_path / place) if place == "file" else place)
+    assert record("a", run="/r") == 1
+    assert "FOVEAL_STATE" in caplog.text

@@ -87,6 +87,50 @@ def test_a_damaged_shard_is_dropped_and_the_others_serve(damage):
 
 
 @pytest.mark.usefixtures("fresh_cache")
+def test_no_flipped_bit_is_believed():
+    cache = filled("k", range(4))
+    (shard,) = shards(cache)
+    content, random = shard.read_bytes(), np.random.default_rng(0)
+    for place in random.integers(0, 8 * len(content), 300):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << (place % 8)
+        shard.write_bytes(damaged)
+        found = FeatureCache("k").load([sha(n) for n in range(4)])
+        assert all((found[sha(n)] == row(n)).all() for n in range(4) if sha(n) in found)
+        assert set(found) <= {sha(n) for n in range(4)}
+
+
+@pytest.mark.usefixtures("fresh_cache")
+@pytest.mark.parametrize(
+    "features",
+    [np.full((1, 5), np.nan, np.float32), np.zeros((1, 5), np.int64), np.zeros((1, 5)), np.zeros(1, np.float32)],
+)
+def test_features_of_another_kind_are_not_used(features):
+    from safetensors.numpy import save_file
+
+    cache = filled("k", [3])
+    (shard,) = shards(cache)
+    names = np.frombuffer(bytes.fromhex(sha(1)), dtype=np.uint8)[None]
+    save_file({"sha256": names, "features": features, "digest": module._digest(names, features)}, shard)
+    assert FeatureCache("k").load([sha(1)]) == {} and shards(cache) == []
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_features_of_another_width_are_not_used():
+    filled("k", [1])
+    assert set(FeatureCache("k").load([sha(1)], 5)) == {sha(1)}
+    assert FeatureCache("k").load([sha(1)], 6) == {}
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_a_folder_in_the_place_of_a_shard_goes():
+    cache = filled("k", [1])
+    (cache.folder / "odd.safetensors").mkdir()
+    assert set(FeatureCache("k").load([sha(1)])) == {sha(1)}
+    assert len(shards(cache)) == 1
+
+
+@pytest.mark.usefixtures("fresh_cache")
 def test_nothing_is_written_before_the_flush_and_nothing_twice(fresh_cache):
     cache = FeatureCache("k")
     cache.add(sha(1), row(1))

@@ -1,5 +1,6 @@
 """A bundle is whole or refused; a model answers the same however it is asked."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -7,12 +8,12 @@ import pytest
 from PIL import Image
 
 from foveal.errors import BundleError, UnreadableImage, UsageError
-from foveal.inference.bundle import backbone_of, load_bundle, make_bundle, save_bundle
+from foveal.inference.bundle import backbone_of, load_bundle, make_bundle, save_bundle, weights_bytes
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.inference.inputs import find_images
 from foveal.metrics.calibration import Calibration
 from foveal.models.trained import TrainedModel
-from foveal.values import LabelMap
+from signed import change
 
 
 def test_round_trip_to_the_bit(trained, tmp_path):
@@ -44,7 +45,7 @@ def test_damage_is_noticed(copy):
 
 
 @pytest.mark.parametrize(
-    "change",
+    "edit",
     [
         lambda m: m.update(schema=99),
         lambda m: m.pop("classes"),
@@ -52,10 +53,8 @@ def test_damage_is_noticed(copy):
         lambda m: m.update(label_map=["not", "a", "mapping"]),
     ],
 )
-def test_a_manifest_of_something_else_is_refused(copy, change):
-    manifest = json.loads((copy / "bundle.json").read_text())
-    change(manifest)
-    (copy / "bundle.json").write_text(json.dumps(manifest))
+def test_a_manifest_of_something_else_is_refused(copy, edit):
+    change(copy, edit)
     with pytest.raises(BundleError):
         list(ClassificationPredictor.load(copy).stream([Image.new("RGB", (40, 40))]))
     (copy / "bundle.json").write_text("{")
@@ -63,15 +62,104 @@ def test_a_manifest_of_something_else_is_refused(copy, change):
         load_bundle(copy)
 
 
-def test_a_label_map_is_read_under_the_key_of_earlier_bundles(copy):
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (lambda m: m.update(temperature=0.5), "hash"),
+        (lambda m: m["preprocess"].update(mean=[120.0, 127.0, 127.0]), "hash"),
+        (lambda m: m["classes"].reverse(), "hash"),
+        (lambda m: m.update(sha256="0" * 64), "hash"),
+        (lambda m: m["preprocess"].update(resize="pid"), "resize"),
+    ],
+)
+def test_an_edit_is_refused_however_plausible_it_is(copy, edit, named):
     manifest = json.loads((copy / "bundle.json").read_text())
-    manifest["label_map"] = {"classes": ["sky", "road"], "values": [7, 3], "void": [255]}
+    edit(manifest)
     (copy / "bundle.json").write_text(json.dumps(manifest))
-    expected = LabelMap(("sky", "road"), (7, 3))
-    assert load_bundle(copy).manifest.label_map == expected
-    manifest["legend"] = manifest.pop("label_map")
-    (copy / "bundle.json").write_text(json.dumps(manifest))
-    assert load_bundle(copy).manifest.label_map == expected
+    with pytest.raises(BundleError, match=named) as refused:
+        load_bundle(copy)
+    assert "bundle.json" in str(refused.value) and refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda m: m.update(task="segment"),
+        lambda m: m.update(task="compose"),
+        lambda m: m.update(label_map={"classes": m["classes"], "values": [0, 1, 2]}),
+        lambda m: m["classes"].pop(),
+    ],
+)
+def test_a_signed_manifest_of_another_model_is_refused(copy, edit):
+    change(copy, edit)
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"temperature": NaN}', '{"a": 1e999}', ""])
+def test_json_that_foveal_never_writes_is_refused(copy, content):
+    (copy / "bundle.json").write_text(content)
+    with pytest.raises(BundleError, match=r"bundle\.json"):
+        load_bundle(copy)
+
+
+WEIGHT, BIAS = np.ones((3, 1280), dtype=np.float32), np.ones(3, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "named"),
+    [
+        (WEIGHT * np.nan, BIAS, "head.weight"),
+        (WEIGHT, BIAS * np.inf, "head.bias"),
+        (WEIGHT, BIAS[:1], "head.bias"),
+        (WEIGHT, np.ones((3, 3), dtype=np.float32), "head.bias"),
+        (WEIGHT.astype(np.int64), BIAS, "head.weight"),
+        (WEIGHT.astype(np.float64), BIAS, "head.weight"),
+        (WEIGHT[:, :77], BIAS, "head.weight"),
+        (WEIGHT[0], BIAS, "head.weight"),
+        (WEIGHT.astype(np.float32) * np.float32(3e38), BIAS, "finite"),
+    ],
+)
+def test_tensors_that_are_no_head_of_this_backbone_are_refused(copy, weight, bias, named):
+    content = weights_bytes({"head.weight": weight, "head.bias": bias})
+    (copy / "weights.safetensors").write_bytes(content)
+    change(copy, lambda m: m.update(weights_sha256=hashlib.sha256(content).hexdigest()))
+    with pytest.raises(BundleError, match=named):
+        list(ClassificationPredictor.load(copy).stream([Image.new("RGB", (40, 40))]))
+
+
+@pytest.fixture
+def digits(tmp_path):
+    save_bundle(load_bundle("model:mnist"), tmp_path / "digits")
+    return tmp_path / "digits"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda m: m["network"]["stages"][0].__setitem__(0, 10**9),
+        lambda m: m["network"]["stages"][0].__setitem__(1, 25),
+        lambda m: m["network"].update(stages=[[24] * 10] * 15),
+        lambda m: m["network"].update(classes=12),
+        lambda m: m["network"].update(classes="11"),
+        lambda m: m["network"].update(kernel=0),
+        lambda m: m["network"].update(stride=-2),
+        lambda m: m["network"].update(dropout=float("nan")),
+        lambda m: m["network"].update(architecture="ensemble"),
+        lambda m: m["network"].update(architecture=["small"]),
+        lambda m: m.update(network={"architecture": "ensemble", "member": m["network"], "count": 10**9}),
+        lambda m: m.update(network={"architecture": "shifted", "inner": 5, "pixels": 1}),
+        lambda m: m.update(outside=False),
+        lambda m: m["classes"].pop(),
+        lambda m: m["preprocess"].update(channels=3),
+        lambda m: m["preprocess"].update(size=1),
+    ],
+)
+def test_a_network_that_does_not_fit_its_weights_images_or_classes_is_refused(digits, edit):
+    change(digits, edit)
+    with pytest.raises(BundleError) as refused:
+        list(ClassificationPredictor.load(digits).stream([Image.new("L", (40, 40), 255)]))
+    assert refused.value.hint
 
 
 def test_a_bundle_of_a_trained_model_says_what_it_is(trained):

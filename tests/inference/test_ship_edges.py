@@ -1,7 +1,6 @@
 """What ships, at its edges: foreign files in a bundle's place, odd pictures, looks at other test sets."""
 
 import hashlib
-import json
 import os
 import shutil
 
@@ -13,6 +12,7 @@ from foveal.errors import BundleError, DataError, UsageError
 from foveal.evaluation.evaluate_classifier import evaluate_labels
 from foveal.inference.bundle import load_bundle, save_bundle
 from foveal.inference.classifier import ClassificationPredictor
+from signed import change
 
 
 @pytest.fixture
@@ -24,9 +24,7 @@ def copy(trained, tmp_path):
 def with_weights(folder, content):
     """Other weights whose hash the manifest does know."""
     (folder / "weights.safetensors").write_bytes(content)
-    manifest = json.loads((folder / "bundle.json").read_text())
-    manifest["weights_sha256"] = hashlib.sha256(content).hexdigest()
-    (folder / "bundle.json").write_text(json.dumps(manifest))
+    change(folder, lambda m: m.update(weights_sha256=hashlib.sha256(content).hexdigest()))
 
 
 def test_weights_that_are_no_safetensors_or_lack_a_tensor(copy):

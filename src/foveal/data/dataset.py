@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from foveal.data.targets.registry import target_of
 from foveal.data.targets.target import Target
 from foveal.errors import DataError, Interrupted
 from foveal.files import read_json
+from foveal.schema import check_listed, checked
 from foveal.values import Finding, Split
 
 
@@ -81,27 +81,55 @@ def read_dataset(
     return Dataset(listing.name, listing.root, images, tuple(audited.findings), split, listing.target)
 
 
+@dataclass(frozen=True)
+class StoredAudit:
+    """What is read back of an `audit.json`.
+
+    Attributes:
+        data, root, findings: as in `Dataset`.
+        values: all of it, among which are those of its target.
+    """
+
+    data: str
+    root: str
+    findings: tuple[Finding, ...]
+    values: dict[str, Any]
+
+
+def read_audit(run: Path) -> StoredAudit:
+    """The `audit.json` of an earlier run.
+
+    Raises:
+        DataError: when it is missing or damaged.
+    """
+    file, hint = run / "audit.json", "start a new run"
+    try:
+        check_listed(file)
+        values: dict[str, Any] = checked(read_json(file), dict[str, Any], str(file), error=DataError, hint=hint)
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}", hint="the run stopped too early: start a new run") from None
+    except ValueError as error:
+        raise DataError(f"{file}: {error}", hint=hint) from None
+    known = {name: values[name] for name in ("data", "root", "findings") if name in values}
+    return checked({**known, "values": values}, StoredAudit, str(file), error=DataError, hint=hint)
+
+
 def reopen_dataset(run: Path) -> Dataset:
     """Stage 1 of an earlier run, from its `audit.json` and `split.csv`, with every file still what it was.
 
     Raises:
         DataError: when one of the two is missing or damaged, or files changed; they are named.
     """
+    audited = read_audit(run)
     try:
-        audited = read_json(run / "audit.json")
-        findings = tuple(
-            Finding(**{**f, "paths": tuple(tuple(group) for group in f["paths"])}) for f in audited["findings"]
-        )
-        target = target_of(audited)
+        target = target_of(audited.values)
         split = read_split(run / "split.csv", target)
-        images = len(split.placed) + len(split.excluded)
-        dataset = Dataset(audited["data"], audited["root"], images, findings, split, target)
-    except OSError as error:
-        raise DataError(
-            f"{error.filename}: {error.strerror}", hint="the run stopped too early: start a new run"
-        ) from None
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{run}: audit.json or split.csv is damaged: {error}", hint="start a new run") from None
+    if not split.subset("train"):
+        raise DataError(f"{run / 'split.csv'}: no image is in the training subset", hint="start a new run")
+    images = len(split.placed) + len(split.excluded)
+    dataset = Dataset(audited.data, audited.root, images, audited.findings, split, target)
     records = [p.record for p in split.placed]
     check_unchanged(file for r in records for file in [(r.path, r.sha256), *target.files(r)])
     return dataset

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from foveal.engines.base import Engine, Features, Pixels
@@ -26,8 +28,9 @@ from foveal.engines.openvino_engine import (
 )
 from foveal.engines.torch_engine import may_have_gpu
 from foveal.errors import UsageError
-from foveal.files import cache_dir, digest_of, read_json, write_json
+from foveal.files import cache_dir, digest_of
 from foveal.machine import cpu_name
+from foveal.schema import Share, read_cached, write_cached
 from foveal.values import Preprocess
 
 if TYPE_CHECKING:
@@ -37,6 +40,19 @@ if TYPE_CHECKING:
 SAME = 0.99
 
 Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What an engine was seen to do.
+
+    Attributes:
+        rate: images a second.
+        same: share of its predictions that are torch's.
+    """
+
+    rate: Annotated[float, Meta(gt=0, le=1e12)]
+    same: Share
 
 
 def network_engine(
@@ -68,17 +84,15 @@ def network_engine(
         return _torch(network, preprocess), "there is a GPU"
     folder = _folder(sha256, preprocess, shape)
     model = cached_model(folder, "network.xml", lambda _: convert_module(network(), shape))
-    measured = _read(folder / "measured.json")
+    measured: dict[str, _Measured] | None = read_cached(folder / "measured.json", dict[str, _Measured])
     if measured is None or set(measured) != set(_precisions()):
         measured = _measured(network(), model, preprocess, shape, pixels())
-        write_json(folder / "measured.json", measured)
-    good = {p: m for p, m in measured.items() if m["same"] >= SAME and precision in (None, p)}
-    reason = "; ".join(
-        f"openvino-{p} {m['rate']:.1f}/s, same as torch {m['same']:.4f}" for p, m in measured.items()
-    )
+        write_cached(folder / "measured.json", {p: asdict(m) for p, m in measured.items()})
+    good = {p: m for p, m in measured.items() if m.same >= SAME and precision in (None, p)}
+    reason = "; ".join(f"openvino-{p} {m.rate:.1f}/s, same as torch {m.same:.4f}" for p, m in measured.items())
     if not good:
         return _torch(network, preprocess), f"no other gives torch's predictions: {reason}"
-    chosen = max(good, key=lambda p: good[p]["rate"])
+    chosen = max(good, key=lambda p: good[p].rate)
     return _compiled(model, preprocess, shape, chosen), reason
 
 
@@ -108,8 +122,8 @@ def _compiled(model: Path, preprocess: Preprocess, shape: Shape, precision: str)
 
 def _measured(
     module: torch.nn.Module, model: Path, preprocess: Preprocess, shape: Shape, pixels: Pixels
-) -> dict[str, dict[str, float]]:
-    """Precision → images a second, and the share of predictions that are torch's."""
+) -> dict[str, _Measured]:
+    """By precision."""
     expected = _torch(lambda: module, preprocess, device="cpu")(pixels)
     measured = {}
     for precision in _precisions():
@@ -119,7 +133,7 @@ def _measured(
         for _ in range(2):
             engine(pixels)
         rate = 2 * len(pixels) / (time.perf_counter() - started)
-        measured[precision] = {"rate": rate, "same": same_predictions(logits, expected)}
+        measured[precision] = _Measured(rate, same_predictions(logits, expected))
     return measured
 
 
@@ -127,11 +141,3 @@ def _torch(network: Callable[[], torch.nn.Module], preprocess: Preprocess, *, de
     from foveal.engines.torch_engine import TorchEngine
 
     return TorchEngine(network(), preprocess, device=device)
-
-
-def _read(path: Path) -> dict[str, dict[str, float]] | None:
-    try:
-        known: dict[str, dict[str, float]] = read_json(path)
-    except (OSError, ValueError):
-        return None
-    return known if all({"rate", "same"} <= set(m) for m in known.values()) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 import tempfile
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from foveal.engines.base import BATCH_SIZE, EngineSpec, Features, Pixels
-from foveal.files import cache_dir, digest_of, read_json, sha256_of, write_json
+from foveal.files import cache_dir, cannot_write, digest_of, process_folder, sha256_of, write_json
 from foveal.models.backbones import load_feature_network
+from foveal.schema import Sha256, read_cached, signed
 from foveal.values import Backbone, Preprocess
 
 if TYPE_CHECKING:
@@ -177,38 +179,71 @@ def cached_model(folder: Path, name: str, make: Callable[[Path], Any]) -> Path:
     """A model in OpenVINO's own format in a folder of the cache, made when it is not there or damaged.
 
     The folder appears whole, by one rename, with the hashes that `is_intact` checks: of two processes that make it
-    at once one keeps what the other made.
+    at once one keeps what the other made. Where the cache can't be written it lies in a temporary folder instead, until
+    the process ends.
 
     Args:
         folder: of this model alone.
         name: of the file, ending in `.xml`.
         make: a folder for its temporary files → OpenVINO's model.
     """
-    if not is_intact(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    if is_intact(folder):
+        return folder / name
+    if folder not in _ELSEWHERE:
         try:
-            target = scratch / name
-            _openvino().save_model(make(scratch), target, compress_to_fp16=False)
-            files = (target, target.with_suffix(".bin"))
-            write_json(scratch / "hashes.json", {f.name: sha256_of(f) for f in files})
-            if not is_intact(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                scratch.rename(folder)
-        except OSError:
-            if not is_intact(folder):  # else another process was faster
-                raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            return _converted(folder, name, make)
+        except OSError as error:
+            cannot_write(error)
+        _ELSEWHERE[folder] = process_folder() / folder.name
+        _converted(_ELSEWHERE[folder], name, make)
+    return _ELSEWHERE[folder] / name
+
+
+#: Models for which the cache had no room: their folders in it → where they lie until the process ends.
+_ELSEWHERE: dict[Path, Path] = {}
+
+
+def _converted(folder: Path, name: str, make: Callable[[Path], Any]) -> Path:
+    """Make a model in its folder, which appears whole.
+
+    Raises:
+        OSError: when it can't be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        target, model = scratch / name, make(scratch)
+        try:
+            _openvino().save_model(model, target, compress_to_fp16=False)
+        except RuntimeError as error:  # OpenVINO's word for a full disk is "iostream error"
+            raise OSError(errno.EIO, f"the converted model: {error}") from None
+        files = (target, target.with_suffix(".bin"))
+        write_json(scratch / "hashes.json", signed({"value": {f.name: sha256_of(f) for f in files}}))
+        if not is_intact(folder):
+            _remove(folder)
+            scratch.rename(folder)
+    except OSError:
+        if not is_intact(folder):  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return folder / name
+
+
+def _remove(path: Path) -> None:
+    """Whatever is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_intact(folder: Path) -> bool:
     """Whether the model in a folder of the cache is still what was written."""
+    hashes: dict[str, str] | None = read_cached(folder / "hashes.json", dict[str, Sha256])
     try:
-        hashes = read_json(folder / "hashes.json")
-        return bool(hashes) and all(sha256_of(folder / name) == digest for name, digest in hashes.items())
-    except (OSError, ValueError):
+        return bool(hashes) and all(sha256_of(folder / name) == digest for name, digest in (hashes or {}).items())
+    except OSError:
         return False
 
 

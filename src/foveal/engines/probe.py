@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -17,14 +16,23 @@ from foveal.engines.base import Engine, EngineSpec, Features, Pixels
 from foveal.engines.openvino_engine import version
 from foveal.engines.registry import available_engines
 from foveal.errors import UsageError
-from foveal.files import cache_dir, digest_of, read_json, write_json
+from foveal.files import cache_dir, digest_of
 from foveal.machine import cpu_name
+from foveal.schema import read_cached, write_cached
 from foveal.values import Backbone, Preprocess
 
 #: A faster engine is taken only when the cosine between each feature vector and the reference's is at least this.
 MIN_SIMILARITY = 0.995
 #: And only when it is so many times as fast: where bf16 gains nothing, noise in the timing would decide.
 GAIN = 1.15
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """A choice that was measured earlier."""
+
+    engine: str
+    reason: str
 
 
 def choose_engine(
@@ -52,7 +60,7 @@ def choose_engine(
     engines = {engine.name: engine for engine in available_engines()}
     key = digest_of([cpu_name(), version(), backbone.weights_sha256, preprocess.to_dict(), sorted(engines)])
     remembered = cache_dir() / "engines.json"
-    known = _read(remembered)
+    known: dict[str, _Remembered] = read_cached(remembered, dict[str, _Remembered]) or {}
     if (decided := decisions.get(ENGINE)) in engines:
         return engines[str(decided)].build(backbone, preprocess, stages)
     if precision is not None:
@@ -62,12 +70,11 @@ def choose_engine(
             next(iter(engines)),
             "the only candidate: there is neither a GPU nor bf16 on this processor",
         )
-    elif key in known and known[key]["engine"] in engines:
-        chosen, reason = known[key]["engine"], known[key]["reason"] + " (measured earlier)"
+    elif key in known and known[key].engine in engines:
+        chosen, reason = known[key].engine, f"{known[key].reason} (measured earlier)"
     else:
         engine, chosen, reason = _measure(engines, backbone, preprocess, pixels(), stages=stages)
-        with suppress(OSError):  # a cache that can't be written is measured again
-            write_json(remembered, {**known, key: {"engine": chosen, "reason": reason}})
+        write_cached(remembered, {k: asdict(v) for k, v in {**known, key: _Remembered(chosen, reason)}.items()})
         decisions.record(ENGINE, chosen, reason)
         return engine
     decisions.record(ENGINE, chosen, reason)
@@ -107,11 +114,3 @@ def cosine_similarity(a: Features, b: Features) -> Features:
     product = (a * b).sum(axis=1)
     result: Features = product / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
     return result
-
-
-def _read(path: Path) -> dict[str, dict[str, str]]:
-    try:
-        known: dict[str, dict[str, str]] = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return known

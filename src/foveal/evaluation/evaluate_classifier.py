@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from foveal.data.images.decode import read_file
 from foveal.data.sources.list_data import list_data
+from foveal.data.split.split_csv import read_rows
 from foveal.errors import DataError, UnknownName, UnreadableImage
 from foveal.evaluation.classification import measure
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
-from foveal.files import read_csv
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.progress import Progress
 from foveal.values import SCHEMA, Entry, Excluded
@@ -98,14 +98,7 @@ def test_rows(run: Path) -> list[dict[str, str]]:
     Raises:
         DataError: when there is no such file, or nothing was held out.
     """
-    try:
-        with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-            held_out = [row for row in read_csv(handle) if row["split"] == "test"]
-    except OSError as error:
-        raise DataError(
-            f"{run / 'split.csv'}: {error.strerror}",
-            hint="give the run folder, or labelled images: foveal evaluate RUN DATA",
-        ) from None
+    held_out = [row for row in read_rows(run / "split.csv") if row["split"] == "test"]
     if not held_out:
         raise DataError(
             f"{run}: no images were held out for testing", hint="give others: foveal evaluate RUN DATA"

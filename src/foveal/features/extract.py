@@ -93,6 +93,7 @@ class Extractor:
             deadline: no further batch is computed once it has passed.
             on_each: called with the number of images done since the last call.
         """
+        stages = self.backbone.stage_dimension if self.stages else 0
         space = [
             DECODING,
             self.backbone.name,
@@ -100,12 +101,12 @@ class Extractor:
             self.preprocess.to_dict(),
             key_of(self.engine),
             view,
-            self.backbone.stage_dimension if self.stages else 0,
+            stages,
         ]
         cache = FeatureCache(space, enabled=self.cache)
         first = {r.sha256: r for r in reversed(records)}
         wanted = [r for r in records if first[r.sha256] is r]
-        table = FeatureTable(cache.load([r.sha256 for r in wanted]))
+        table = FeatureTable(cache.load([r.sha256 for r in wanted], self.backbone.dimension + stages))
         on_each(len(records) - len(wanted) + len(table.rows))
         todo = [r for r in wanted if r.sha256 not in table.rows]
         try:

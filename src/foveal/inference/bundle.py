@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from foveal.data.targets.registry import find_target
-from foveal.errors import BundleError
+from foveal.errors import BundleError, UnknownName
 from foveal.files import read_json, write_bytes, write_json
 from foveal.metrics.calibration import Calibration
 from foveal.models.backbones import find_backbone
 from foveal.models.linear_head import LinearHead
 from foveal.models.shipped import bundle_folder, model_path
 from foveal.models.trained import TrainedModel
+from foveal.schema import CHANGED
 from foveal.values import Backbone, LabelMap, Manifest
 from foveal.version import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,23 @@ class Bundle:
         Returns:
             Probabilities of the classes `(N, K)`, and of "none of them" `(N,)`: not a number where the model
             has no such output.
+
+        Raises:
+            BundleError: see `calibrated`.
         """
-        return self.calibrated(
-            views.mean(axis=0) if self.manifest.network is not None else self.head.logits(views)
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # `calibrated` refuses what is not finite
+            logits = views.mean(axis=0) if self.manifest.network is not None else self.head.logits(views)
+        return self.calibrated(logits)
 
     def calibrated(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits `(N, outputs)` to what `probabilities` returns."""
+        """Logits `(N, outputs)` to what `probabilities` returns.
+
+        Raises:
+            BundleError: when they are not finite, or not as many as the classes: the model is damaged.
+        """
+        self.manifest.check_outputs(logits.shape[1])
+        if not np.isfinite(logits).all():
+            raise BundleError("the model's outputs are not finite", hint="it is damaged: train again")
         link, temperature = find_target(self.manifest.task).probabilities, self.manifest.temperature
         if not self.manifest.outside:
             return link(logits, temperature), np.full(len(logits), np.nan, dtype=np.float32)
@@ -105,7 +119,7 @@ def backbone_of(bundle: Bundle) -> Backbone:
     """The backbone below a bundle's head, with the weights that the head was trained on.
 
     Raises:
-        BundleError: when other weights are installed.
+        BundleError: when other weights are installed, or the head takes another number of features.
     """
     manifest = bundle.manifest
     backbone = find_backbone(manifest.backbone or "")
@@ -114,7 +128,43 @@ def backbone_of(bundle: Bundle) -> Backbone:
             f"this bundle was trained on other weights of {manifest.backbone}",
             hint="install the version of foveal that trained it, or train again",
         )
+    width = bundle.head.weight.shape[1]
+    if width not in (backbone.dimension, backbone.dimension + backbone.stage_dimension):
+        raise BundleError(
+            f"head.weight: it takes {width} features, and {manifest.backbone} gives {backbone.dimension}",
+            hint="was the file changed by hand? train again",
+        )
     return backbone
+
+
+def network_of(bundle: Bundle) -> torch.nn.Module:
+    """The network of a bundle without a backbone, with its weights, in evaluation mode.
+
+    Raises:
+        BundleError: when it can't be built, has other weights, or does not take the bundle's images and give one
+            output for each of its classes.
+    """
+    import torch
+
+    from foveal.models.networks import with_weights
+
+    manifest = bundle.manifest
+    assert manifest.network is not None
+    module = with_weights(manifest.network, bundle.tensors)
+    preprocess = manifest.preprocess
+    # Any size will do for a network that is given images of any size, so a small one is tried.
+    sides = [min(side, 64) for side in preprocess.box] if preprocess.resize == "fit" else preprocess.box
+    try:
+        with torch.inference_mode():
+            outputs = module(torch.zeros(1, preprocess.channels, *sides))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise BundleError(
+            f"bundle.json: the network can't take images of {preprocess.channels} × {sides[0]} × {sides[1]}: "
+            f"{str(error)[:200]}",
+            hint=CHANGED,
+        ) from None
+    manifest.check_outputs(outputs.shape[1])
+    return module
 
 
 def weights_bytes(tensors: Mapping[str, NDArray[Any]]) -> bytes:
@@ -140,29 +190,66 @@ def load_bundle(name: str | Path) -> Bundle:
     """
     path = model_path(name)
     folder = bundle_folder(path)
+    file = folder / "bundle.json"
     try:
-        manifest = Manifest.from_dict(read_json(folder / "bundle.json"))
+        manifest = Manifest.from_dict(read_json(file), str(file))
         content = (folder / "weights.safetensors").read_bytes()
     except OSError as error:
         raise BundleError(
             f"{path}: no model in it ({error.strerror}: {error.filename})",
             hint="give the folder that `foveal train` wrote",
         ) from None
-    except (ValueError, TypeError) as error:
-        raise BundleError(f"{folder / 'bundle.json'}: {error}", hint="the file is damaged") from None
+    except ValueError as error:
+        raise BundleError(f"{file}: {error}", hint="the file is damaged") from None
     if hashlib.sha256(content).hexdigest() != manifest.weights_sha256:
         raise BundleError(
             f"{folder / 'weights.safetensors'}: the content does not match its hash in bundle.json",
             hint="the copy is incomplete or damaged: copy the run folder again",
         )
+    _check_task(manifest, file)
     try:
-        tensors = load(content)
-        bundle = Bundle(manifest, tensors)
-        outputs = len(manifest.classes) if manifest.network is not None else len(bundle.head.weight)
-    except (SafetensorError, KeyError) as error:
+        tensors: dict[str, NDArray[Any]] = load(content)
+        check_tensors(tensors)
+        if manifest.backbone is not None:
+            _check_head(tensors, len(manifest.classes))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"{folder / 'weights.safetensors'}: {error}", hint="it is not a model of foveal, or it is damaged"
         ) from None
-    if outputs != len(manifest.classes):
-        raise BundleError(f"{folder}: {outputs} outputs for {len(manifest.classes)} classes")
-    return bundle
+    return Bundle(manifest, tensors)
+
+
+def _check_task(manifest: Manifest, file: Path) -> None:
+    """Raises `BundleError` for a task that is not known, or one whose model would need a label map, or none."""
+    try:
+        wants_map = find_target(manifest.task).annotation == "mask"
+    except UnknownName as unknown:
+        raise BundleError(f"{file}: task: {unknown}", hint="was this bundle made by a newer foveal?") from None
+    if wants_map != (manifest.label_map is not None):
+        missing = "needs a label_map" if wants_map else "has no use for a label_map"
+        raise BundleError(f"{file}: task: a model that predicts {manifest.task!r} {missing}", hint=CHANGED)
+
+
+def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Raises `ValueError`, naming the tensor, where a value is not finite or no weight could have the type.
+
+    Batch normalisation counts its batches, an integer without dimensions, and keeps variances.
+    """
+    for name, tensor in tensors.items():
+        if not np.issubdtype(tensor.dtype, np.floating):
+            if tensor.ndim or not np.issubdtype(tensor.dtype, np.integer):
+                raise ValueError(f"{name}: {tensor.dtype} instead of floating point")
+        elif not np.isfinite(tensor).all():
+            raise ValueError(f"{name}: not all values are finite")
+        elif name.endswith("running_var") and (tensor < 0).any():
+            raise ValueError(f"{name}: a variance below zero")
+
+
+def _check_head(tensors: Mapping[str, NDArray[Any]], classes: int) -> None:
+    """Raises `KeyError` or `ValueError` unless these are a linear head for so many classes."""
+    weight, bias = tensors["head.weight"], tensors["head.bias"]
+    for name, tensor, shape in (("head.weight", weight, (classes, None)), ("head.bias", bias, (classes,))):
+        if tensor.dtype != np.float32:
+            raise ValueError(f"{name}: {tensor.dtype} instead of float32")
+        if tensor.ndim != len(shape) or tensor.shape[0] != classes:
+            raise ValueError(f"{name}: shape {tensor.shape} for {classes} classes")

@@ -18,7 +18,7 @@ from foveal.engines import Engine, choose_engine
 from foveal.engines.base import Pixels
 from foveal.errors import UnreadableImage, UsageError
 from foveal.features.pipeline import batches
-from foveal.inference.bundle import Bundle, backbone_of, load_bundle
+from foveal.inference.bundle import Bundle, backbone_of, load_bundle, network_of
 from foveal.inference.inputs import ImageInput, decode_input, name_of
 
 Probabilities = NDArray[np.float32]
@@ -155,11 +155,8 @@ class ClassificationPredictor:
 
     def _network(self) -> Engine:
         from foveal.engines.torch_engine import TorchEngine
-        from foveal.models.networks import with_weights
 
-        manifest = self.bundle.manifest
-        assert manifest.network is not None
-        return TorchEngine(with_weights(manifest.network, self.bundle.tensors), manifest.preprocess)
+        return TorchEngine(network_of(self.bundle), self.bundle.manifest.preprocess)
 
     def _backbone(self) -> Engine:
         backbone, preprocess = backbone_of(self.bundle), self.bundle.manifest.preprocess

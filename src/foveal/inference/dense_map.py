@@ -15,7 +15,7 @@ from PIL import Image
 
 from foveal.data.images.render import resampling_of
 from foveal.errors import UsageError
-from foveal.inference.bundle import Bundle, backbone_of, load_bundle
+from foveal.inference.bundle import Bundle, backbone_of, load_bundle, network_of
 from foveal.inference.inputs import ImageInput, decode_input, name_of
 from foveal.inference.pass_memory import largest_that_fits, pass_budget
 from foveal.models.backbones import load_network
@@ -69,11 +69,8 @@ def classifier_of(bundle: Bundle) -> torch.nn.Module:
     Raises:
         BundleError: when the bundle was trained on other weights of its backbone.
     """
-    manifest = bundle.manifest
-    if manifest.network is not None:
-        from foveal.models.networks import with_weights
-
-        return with_weights(manifest.network, bundle.tensors)
+    if bundle.manifest.network is not None:
+        return network_of(bundle)
     from foveal.models.linear_probe import linear_probe
 
     backbone = backbone_of(bundle)

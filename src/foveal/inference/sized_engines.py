@@ -16,7 +16,7 @@ from foveal.engines import Engine
 from foveal.engines.base import Pixels
 from foveal.engines.network import Shape, is_ready, network_engine
 from foveal.files import digest_of
-from foveal.inference.bundle import Bundle
+from foveal.inference.bundle import Bundle, network_of
 
 if TYPE_CHECKING:
     import torch
@@ -85,9 +85,7 @@ class SizedEngines:
 
     def _loaded(self) -> torch.nn.Module:
         if self._module is None:
-            from foveal.models.networks import with_weights
-
-            self._module = with_weights(self._network, self._bundle.tensors)
+            self._module = network_of(self._bundle)
         return self._module
 
     def _compile_if_worth_it(self, shape: Shape, pixels: Pixels) -> Engine | None:

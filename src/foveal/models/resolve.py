@@ -92,7 +92,7 @@ def _folder(text: str, _: int) -> Resolved | None:
 
 def _bundle(text: str, folder: Path) -> Resolved:
     try:
-        manifest = Manifest.from_dict(read_json(folder / "bundle.json"))
+        manifest = Manifest.from_dict(read_json(folder / "bundle.json"), str(folder / "bundle.json"))
     except (OSError, ValueError) as error:
         raise BundleError(f"{text}: no model in it ({error})", hint="give the folder that `train` wrote") from None
     preprocess = manifest.preprocess

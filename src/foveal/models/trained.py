@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.models.linear_head import LinearHead
-from foveal.values import Backbone, Preprocess
+from foveal.values import Backbone, Preprocess, View
 
 Array = NDArray[np.float32]
 
@@ -31,11 +31,11 @@ class TrainedModel:
     preprocess: Preprocess
     backbone: Backbone | None = None
     network: Mapping[str, Any] | None = None
-    views: tuple[str, ...] = ("plain",)
+    views: tuple[View, ...] = ("plain",)
 
     @classmethod
     def of_head(
-        cls, head: LinearHead, preprocess: Preprocess, backbone: Backbone, views: tuple[str, ...]
+        cls, head: LinearHead, preprocess: Preprocess, backbone: Backbone, views: tuple[View, ...]
     ) -> TrainedModel:
         """A head on a backbone's features."""
         tensors = {"head.weight": np.ascontiguousarray(head.weight), "head.bias": np.ascontiguousarray(head.bias)}

@@ -128,7 +128,7 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
     if chosen["name"] == "pretrained":
         backbone = find_backbone(config.backbone)
         return Route(tuple(STRATEGIES["pretrained"]), backbone.preprocess, backbone)
-    preprocess = Preprocess.from_dict(chosen["preprocess"] or {})
+    preprocess = Preprocess.from_dict(chosen["preprocess"] or {}, "config.json")
     if chosen["name"] == "zoo":
         return Route((FromScratch(recipe_for(str(config.from_scratch), preprocess.size)),), preprocess)
     if chosen["name"] not in STRATEGIES:
@@ -182,7 +182,7 @@ def choose_segmentation_route(entries: Sequence[Entry], config: TrainConfig, dec
             reason = f"images of many sizes, most often {words}: each is scaled to the box"
         return {"name": "segmentation", "preprocess": preprocess.to_dict()}, reason
 
-    preprocess = Preprocess.from_dict(decisions.settle(ROUTE, choose)["preprocess"])
+    preprocess = Preprocess.from_dict(decisions.settle(ROUTE, choose)["preprocess"] or {}, "config.json")
     area = preprocess.box[0] * preprocess.box[1] / (360 * 480)
     return Route(strategies, preprocess, scoring_seconds=MASK_SCORING_SECONDS * area)
 

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
+import errno
+import shutil
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import PIL
+from msgspec import Meta
 
-from foveal.files import cache_dir, digest_of
+from foveal.errors import FovealError
+from foveal.files import cache_dir, cannot_write, digest_of, dumps, loads
+from foveal.schema import Finite, Level, Positive, checked, is_signed, signed
 from foveal.values import ImageRecord
 
 #: Larger files are deleted and started again: about 300,000 images.
 MAX_BYTES = 512 << 20
 #: Increased whenever the definition of a measure, or of a refusal, changes.
-_VERSION = 1
+_VERSION = 2
 #: The fields of a record that follow from the content alone.
 FIELDS = ("width", "height", "phash", "thumb", "brightness", "contrast", "sharpness", "camera", "taken_at")
 
@@ -41,25 +46,27 @@ class RecordCache:
         self._space = digest_of([_VERSION, PIL.__version__, key])
         self._lock = threading.Lock()
         self._new: dict[str, str] = {}
-        self._base = _open(cache_dir() / "measured.sqlite3")
+        self._path = cache_dir() / "measured.sqlite3"
+        self._base = _open(self._path)
 
     def get(self, sha256: str) -> dict[str, Any] | None:
         """The fields `FIELDS` of a record; None when this content is not cached."""
         if self._base is None:
             return None
-        with self._lock, contextlib.suppress(sqlite3.Error, ValueError, KeyError):
+        row = None
+        with self._lock, self._whole_or_dropped(self._base):
             row = self._base.execute(
                 "SELECT record FROM measured WHERE space = ? AND sha256 = ?", (self._space, sha256)
             ).fetchone()
-            return None if row is None else _fields(json.loads(row[0]))
-        return None
+        return None if row is None else _fields(row[0], self._space, sha256)
 
     def add(self, record: ImageRecord) -> None:
         """Add a record; `flush` writes it."""
         values = {name: getattr(record, name) for name in FIELDS}
         values["thumb"] = base64.b64encode(record.thumb).decode()
+        of = {"space": self._space, "of": record.sha256}
         with self._lock:
-            self._new[record.sha256] = json.dumps(values)
+            self._new[record.sha256] = dumps(signed({**values, **of}))
 
     def flush(self) -> None:
         """Write what is new."""
@@ -67,8 +74,21 @@ class RecordCache:
             rows = [(self._space, sha256, record) for sha256, record in self._new.items()]
             self._new.clear()
             if self._base is not None and rows:
-                with contextlib.suppress(sqlite3.Error), self._base:
+                with self._whole_or_dropped(self._base), self._base:
                     self._base.executemany("INSERT OR REPLACE INTO measured VALUES (?, ?, ?)", rows)
+
+    @contextlib.contextmanager
+    def _whole_or_dropped(self, base: sqlite3.Connection) -> Iterator[None]:
+        """Around what is asked of the database: one that is damaged goes, and the next process begins another."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # locked for long, or a full disk
+            cannot_write(OSError(errno.EIO, str(error)))
+        except sqlite3.Error:
+            base.close()
+            self._base = None
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +101,34 @@ class RecordCache:
             self._base = None
 
 
-def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values[name] for name in FIELDS} | {"thumb": base64.b64decode(values["thumb"])}
+@dataclass(frozen=True)
+class _Measured:
+    """The fields of a record, with their ranges, and what they are of."""
+
+    width: Positive
+    height: Positive
+    phash: Annotated[int, Meta(ge=0)]  # 64 bits
+    thumb: str
+    brightness: Level
+    contrast: Level
+    sharpness: Annotated[float, Meta(ge=0, le=1e12)]
+    camera: str | None
+    taken_at: Finite | None
+    space: str
+    of: str
+
+
+def _fields(text: Any, space: str, sha256: str) -> dict[str, Any] | None:  # noqa: ANN401
+    """The fields of a stored record; None when it is not what was stored for this content."""
+    try:
+        values = loads(text)
+        if not is_signed(values) or (values.get("space"), values.get("of")) != (space, sha256):
+            return None
+        del values["sha256"]
+        known = asdict(checked(values, _Measured, "measured"))
+        return {name: known[name] for name in FIELDS} | {"thumb": base64.b64decode(known["thumb"], validate=True)}
+    except (ValueError, TypeError, FovealError):
+        return None
 
 
 def _open(path: Path) -> sqlite3.Connection | None:
@@ -90,20 +136,28 @@ def _open(path: Path) -> sqlite3.Connection | None:
     for _ in range(2):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path)
             if path.exists() and path.stat().st_size > MAX_BYTES:
                 path.unlink()
             base = sqlite3.connect(path, timeout=5, check_same_thread=False)
-        except (OSError, sqlite3.Error):
+        except OSError as error:
+            cannot_write(error)
+            return None
+        except sqlite3.Error as error:
+            cannot_write(OSError(errno.EIO, str(error)))
             return None
         try:
+            base.text_factory = bytes  # text that is damaged may not be UTF-8
             base.execute("PRAGMA synchronous = OFF")  # a lost row is measured again
             base.execute(
                 "CREATE TABLE IF NOT EXISTS measured "
                 "(space TEXT, sha256 TEXT, record TEXT, PRIMARY KEY (space, sha256)) WITHOUT ROWID"
             )
             return base
-        except sqlite3.OperationalError:  # locked for long, or a folder that can't be written
+        except sqlite3.OperationalError as error:  # locked for long, or a folder that can't be written
             base.close()
+            cannot_write(OSError(errno.EIO, str(error)))
             return None
         except sqlite3.DatabaseError:
             base.close()

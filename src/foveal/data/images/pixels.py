@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from foveal.data.images.idx import header_of, is_idx, read_idx, split_name
 from foveal.data.images.render import render, shrink_limit
 from foveal.data.images.render_cache import RenderCache
 from foveal.errors import DataError, UnreadableImage
-from foveal.files import cache_dir
+from foveal.files import cache_dir, cannot_write
 from foveal.machine import cores
 from foveal.memory_budget import MemoryBudget
 from foveal.values import ImageRecord, Preprocess
@@ -32,7 +33,16 @@ def room_for(shape: tuple[int, ...], kind: type[np.generic], memory: int | None 
     if math.prod(shape) * np.dtype(kind).itemsize <= most:
         return np.zeros(shape, dtype=kind)
     folder = cache_dir()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _on_disk(shape, kind, folder)
+    except OSError as error:
+        cannot_write(error)
+    return _on_disk(shape, kind, None)
+
+
+def _on_disk(shape: tuple[int, ...], kind: type[np.generic], folder: Path | None) -> NDArray[Any]:
+    """An array of zeros in a file without a name; None: where the system keeps temporary files."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, dtype=kind, mode="w+", shape=shape)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from foveal.data.sources.digit_scenes import VERSION, write_scenes
 from foveal.errors import UnknownName
-from foveal.files import cache_dir, sha256_of
+from foveal.files import cache_dir, cannot_write, process_folder, sha256_of
 
 _PACKED = (".zip", ".tar.xz")
 
@@ -39,14 +39,32 @@ def unpack(name: str) -> Path:
     if name not in archives:
         raise UnknownName("sample", name, sample_names())
     with resources.as_file(archives[name]) as archive:
-        folder = cache_dir() / "samples" / f"{name}-{sha256_of(archive)[:12]}"
-        if not folder.is_dir():
-            with _whole(folder) as part:
-                if archive.name.endswith(".zip"):
-                    shutil.unpack_archive(archive, part)
-                else:
-                    shutil.unpack_archive(archive, part, filter="data")
-    return folder
+
+        def fill(part: Path) -> None:
+            if archive.name.endswith(".zip"):
+                shutil.unpack_archive(archive, part)
+            else:
+                shutil.unpack_archive(archive, part, filter="data")
+
+        return _made(f"{name}-{sha256_of(archive)[:12]}", fill)
+
+
+def _made(name: str, fill: Callable[[Path], object]) -> Path:
+    """A folder of the cache, filled once; where that can't be written, one that lasts as long as this process."""
+    folder = cache_dir() / "samples" / name
+    if folder.is_dir():
+        return folder
+    try:
+        with _whole(folder) as part:
+            fill(part)
+        return folder
+    except OSError as error:
+        cannot_write(error)
+    elsewhere = process_folder() / name
+    if not elsewhere.is_dir():
+        with _whole(elsewhere) as part:
+            fill(part)
+    return elsewhere
 
 
 @contextmanager
@@ -64,11 +82,7 @@ def _whole(folder: Path) -> Iterator[Path]:
 
 
 def _digit_scenes() -> Path:
-    folder = cache_dir() / "samples" / f"digit-scenes-{VERSION}"
-    if not folder.is_dir():
-        with _whole(folder) as part:
-            write_scenes(unpack("mnist"), part)
-    return folder
+    return _made(f"digit-scenes-{VERSION}", lambda part: write_scenes(unpack("mnist"), part))
 
 
 #: Samples that are generated from others.

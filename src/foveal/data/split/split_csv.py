@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from foveal.data.split.assign import as_subset
 from foveal.data.targets.target import Target
 from foveal.errors import DataError
 from foveal.files import CsvWriter, read_csv
+from foveal.schema import check_listed
 from foveal.values import SUBSETS, Excluded, ImageRecord, Split, SplitRecord, Subset
 
+_HINT = "give the folder of a finished run; if it is one, its split.csv is damaged"
 #: The columns of the target follow them.
 _COLUMNS = ("path", "sha256", "label", "split", "group", "note")
 
@@ -35,14 +37,9 @@ def read_subsets(path: Path) -> dict[str, Subset]:
     """Subset by SHA-256 from a run's `split.csv`.
 
     Raises:
-        DataError: when the file is missing or has other columns.
+        DataError: see `read_rows`.
     """
-    try:
-        rows = _rows(path)
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: {error}", hint="give the folder of a finished run") from None
-    if rows and not set(_COLUMNS) <= set(rows[0]):
-        raise DataError(f"{path}: not a split that foveal wrote", hint="give the folder of a finished run")
+    rows = read_rows(path)
     return {row["sha256"]: as_subset(row["split"]) for row in rows if row["split"] in SUBSETS and row["sha256"]}
 
 
@@ -50,10 +47,10 @@ def read_split(path: Path, target: Target) -> Split:
     """The split that `split_to_csv` wrote; see `record_from_row` for what it keeps.
 
     Raises:
-        OSError: when the file can't be opened.
-        ValueError, KeyError, csv.Error: when it is damaged.
+        DataError: see `read_rows`.
+        ValueError, KeyError: when a cell of the target is damaged.
     """
-    rows = _rows(path)
+    rows = read_rows(path, target.csv_columns)
     placed = [
         SplitRecord(record_from_row(row, target), as_subset(row["split"]), row["group"], row["note"])
         for row in rows
@@ -83,9 +80,29 @@ def record_from_row(row: Mapping[str, str], target: Target) -> ImageRecord:
     return target.from_row(record, row)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-        return read_csv(handle)
+def read_rows(path: Path, target_columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """All rows of a run's `split.csv`, by column.
+
+    Raises:
+        DataError: when the file is missing, is not what the run wrote, has other columns, or a row that is too short,
+            too long, or in no known subset.
+    """
+    try:
+        check_listed(path)
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
+            rows = read_csv(handle)
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: {error}", hint=_HINT) from None
+    columns = rows[0].keys() if rows else ()
+    missing = [c for c in (*_COLUMNS, *target_columns) if c not in columns]
+    if missing:
+        raise DataError(f"{path}: not a split that foveal wrote: column {missing[0]!r} is missing", hint=_HINT)
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise DataError(f"{path}: row {number} is too {'long' if None in row else 'short'}", hint=_HINT)
+        if row["split"] and (row["split"] not in SUBSETS or not row["sha256"]):
+            raise DataError(f"{path}: row {number}: split {row['split']!r}, sha256 {row['sha256']!r}", hint=_HINT)
+    return rows
 
 
 def _excluded(row: Mapping[str, str]) -> Excluded:

@@ -68,6 +68,8 @@ def read_list(path: Path) -> list[ClassRow]:
     rows = _csv(path, text) if path.suffix.lower() == ".csv" else _lines(path, text)
     if not rows:
         raise DataError(f"{path}: it has no classes", hint="one class name a line")
+    if any(not row.name for row in rows):
+        raise DataError(f"{path}: a class has no name", hint="name every class")
     for what, items in (
         ("name", [r.name for r in rows]),
         ("value", [r.value for r in rows]),

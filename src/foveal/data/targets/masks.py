@@ -219,7 +219,7 @@ class Masks(Target):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Restored from `to_dict`."""
-        return cls(label_map=LabelMap.from_dict(values["legend"]))
+        return cls(label_map=LabelMap.from_dict(values["legend"], "audit.json"))
 
     def to_row(self, record: ImageRecord) -> list[str]:
         """Path and SHA-256 of the mask."""

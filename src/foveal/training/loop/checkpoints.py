@@ -1,7 +1,7 @@
 """Checkpoints that survive: killed at any moment, a full disk, a broken file.
 
-Each is a pair: `last-ATTEMPT-STEP.safetensors`, and the same `.json` with its SHA-256, which is written last
-and makes it count. Both are written to a temporary name, flushed to the disk and renamed. The one
+Each is a pair: `last-ATTEMPT-STEP.safetensors`, and the same `.json` with its SHA-256 and its own, which is written
+last and makes it count. Both are written to a temporary name, flushed to the disk and renamed. The one
 before is kept, and used when the newest is broken. No pickle.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from foveal.files import read_json, write_bytes, write_json
+from foveal.schema import is_signed, signed
 
 Tensors = dict[str, NDArray[Any]]
 _KEPT = 2
@@ -44,7 +44,8 @@ class Checkpoints:
         try:
             write_bytes(self.folder / f"{name}.safetensors", content)
             digest = hashlib.sha256(content).hexdigest()
-            write_json(self.folder / f"{name}.json", {"step": step, "sha256": digest, "facts": dict(facts)})
+            mark = signed({"step": step, "tensors": digest, "facts": dict(facts)})
+            write_json(self.folder / f"{name}.json", mark)
         except OSError as error:
             self._say(f"checkpoint not saved ({error.strerror}): {self.folder}; the one before is kept")
             return False
@@ -61,10 +62,10 @@ class Checkpoints:
             try:
                 known = read_json(mark)
                 content = mark.with_suffix(".safetensors").read_bytes()
-                if hashlib.sha256(content).hexdigest() != known["sha256"]:
+                if not is_signed(known) or hashlib.sha256(content).hexdigest() != known["tensors"]:
                     raise ValueError("its content does not match its digest")
                 return load(content), dict(known["facts"])
-            except (OSError, ValueError, KeyError, TypeError, SafetensorError, json.JSONDecodeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 self._say(f"checkpoint {mark.name} is broken ({error}); the one before is tried")
         return None
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from foveal.decisions import DEVICE, Decisions
 from foveal.engines.torch_engine import best_device
-from foveal.files import cache_dir, digest_of, read_json, write_json
+from foveal.files import cache_dir, digest_of
 from foveal.machine import cores, cpu_name, instruction_sets
 from foveal.models.depthwise import fast_depthwise
 from foveal.models.networks import build
 from foveal.prefetch import wait_for_prefetch
+from foveal.schema import read_cached, write_cached
 
 #: bf16 is used only when its outputs point the same way as those of fp32 (cosine), and it is this much faster.
 LIKENESS, GAIN = 0.99, 1.15
@@ -26,6 +26,8 @@ _VALUES, _FEWEST, _PASSES = 32 * 3 * 96 * 96, 4, 2
 #: Seconds: where the fewest images take longer than that, they and one pass have to do.
 _LONG = 0.3
 
+#: A precision, and why.
+_Choice = tuple[Literal["fp32", "bf16"], str]
 #: `(C, H, W)` of a network's input.
 Shape = tuple[int, int, int]
 
@@ -82,17 +84,13 @@ def _cached(device: str, network: Mapping[str, Any], shape: Shape) -> tuple[str,
     form = {k: v for k, v in network.items() if k != "classes"}
     key = digest_of([device, cpu_name(), cores(), torch.__version__, form, shape])
     file = cache_dir() / "precisions.json"
-    try:
-        known: dict[str, list[str]] = read_json(file)
-    except (OSError, ValueError):
-        known = {}
+    known: dict[str, _Choice] = read_cached(file, dict[str, _Choice]) or {}
     if key in known:
         precision, reason = known[key]
         return precision, f"{reason} (measured earlier)"
     wait_for_prefetch()
     measured = _measured(device, network, shape)
-    with suppress(OSError):  # a cache that can't be written is measured again
-        write_json(file, {**known, key: list(measured)})
+    write_cached(file, {**known, key: measured})
     return measured
 
 

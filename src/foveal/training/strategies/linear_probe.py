@@ -35,7 +35,7 @@ from foveal.training.time_budget import (
     SPEED_IMAGES,
     STAGES_FACTOR,
 )
-from foveal.values import SUBSETS, SplitRecord, Subset
+from foveal.values import SUBSETS, SplitRecord, Subset, View
 
 #: Share of the errors that a second view usually saves (clip art: from 36.5 % to 35.8 %, 6 splits × 300 test images).
 USUAL_GAIN = 0.03
@@ -71,7 +71,7 @@ class LinearProbe:
     """
 
     name: str = "frozen"
-    views: tuple[str, ...] = ("plain",)
+    views: tuple[View, ...] = ("plain",)
     stages: bool = False
     keep_unless_worse: bool = False
     continues: str | None = None
