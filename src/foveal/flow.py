@@ -21,6 +21,7 @@ from foveal.data.images.render_cache import RenderCache
 from foveal.data.sources.list_data import list_data
 from foveal.data.sources.listing import DataOptions
 from foveal.data.split.split_csv import split_to_csv
+from foveal.devices import require_device, using_device
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
@@ -52,6 +53,7 @@ def train(
     config = config or TrainConfig()
     if config.task != "auto":
         find_task(config.task)  # refuses an unknown name before anything is read or written
+    require_device(config.device)
     run = RunFolder.create(out, Path(os.fspath(data).removeprefix("sample:")).stem or "data")
     return _run(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
 
@@ -72,13 +74,18 @@ def replay(
 ) -> Run:
     """Repeat a finished run in a new folder, from its decisions, to the same weights."""
     start = repeated(Path(run))
+    require_device(start.config.device)
     return _run(start, RunFolder.create(out, Path(run).name + "-replay"), clock or Clock(), progress)
 
 
 def _run(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) -> Run:
     try:
-        with Logged(progress or Progress(), run.path / "log.jsonl") as heard:
-            return run.path, _stages(start, run, clock, heard)
+        device = using_device(start.config.device)
+        with device, Logged(progress or Progress(), run.path / "log.jsonl") as heard:
+            heard.begin(run.path, start.config.to_dict())
+            summary = _stages(start, run, clock, heard)
+            heard.end(summary)
+            return run.path, summary
     finally:
         run.discard_if_bare()
 

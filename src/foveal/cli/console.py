@@ -38,10 +38,11 @@ def counted(items: Iterable[T], bar: Bar) -> Iterator[T]:
 
 
 class Terminal(Progress):
-    """Draws progress bars if stderr is a terminal; prints messages in any case."""
+    """Draws progress bars if stderr is a terminal; prints messages in any case, or nothing if `quiet`."""
 
-    def __init__(self) -> None:
-        self._bars = sys.stderr.isatty()
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._bars = sys.stderr.isatty() and not quiet
+        self._quiet = quiet
 
     @contextmanager
     def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
@@ -74,7 +75,8 @@ class Terminal(Progress):
 
     def say(self, text: str) -> None:
         """Print a message on stderr."""
-        say(text)
+        if not self._quiet:
+            say(text)
 
 
 class _RichBar:
