@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from foveal.cli.console import Terminal, counted, put, put_json, say
+from foveal.cli.options import Device, Quiet
+from foveal.config import TrainConfig
 
 
 def predict(
@@ -31,6 +33,8 @@ def predict(
         typer.Option(metavar="PIXELS", help="Side of the square that each prediction of a map is about."),
     ] = None,
     memory: Annotated[str | None, typer.Option(help="Limit for a map or mask, as 2GiB.")] = None,
+    quiet: Quiet = False,
+    device: Device = TrainConfig.device,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Predict labels, or masks, for images. An image that can't be read becomes a row with the reason."""
@@ -39,7 +43,7 @@ def predict(
 
     limit = bytes_of(memory) if memory else None
     if map:
-        _map(run, images, out, window, limit, json)
+        _map(run, images, out, window, limit, json, terminal=Terminal(quiet=quiet))
         return
     from foveal.inference.inputs import find_images
     from foveal.inference.outputs.formats import choose_format
@@ -63,15 +67,23 @@ def predict(
     )
     if out is None:
         sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names that are not UTF-8
-    with Terminal().stage("predict") as bar:
+    terminal = Terminal(quiet=quiet)
+    with terminal.stage("predict") as bar:
         predictions = counted(predictor.stream(inputs or paths, topk=topk), bar)
         count = output.write(predictions, out if out is not None else sys.stdout, options)
     if out is not None:
-        say(f"{count} predictions in {out}{output.note}")
+        terminal.say(f"{count} predictions in {out}{output.note}")
 
 
 def _map(
-    run: str, images: list[str], out: Path | None, window: int | None, memory: int | None, json: bool
+    run: str,
+    images: list[str],
+    out: Path | None,
+    window: int | None,
+    memory: int | None,
+    json: bool,
+    *,
+    terminal: Terminal,
 ) -> None:
     """A dense map of each image."""
     from foveal.errors import UnreadableImage, UsageError
@@ -85,7 +97,7 @@ def _map(
     predictor = DenseMapPredictor.load(run, window=window, memory=memory)
     network, inputs = predictor.network, list(find_images(images))
     names, written, refused = Names(out, inputs), [], []
-    with Terminal().stage("map") as bar:
+    with terminal.stage("map") as bar:
         for path in counted(inputs, bar):
             try:
                 written.append(write_maps(predictor(path), out, names))
@@ -100,13 +112,13 @@ def _map(
         _, h, w = record["shape"]
         put(f"{record['overlay']}  {h} × {w} predictions in {record['seconds']:.1f} s, {record['array']}")
     if network.mixing:
-        say(
+        terminal.say(
             f"note: {len(network.mixing)} layers see the whole image ({network.mixing[0]} …): "
             "each prediction depends on all of it"
         )
     if written and written[0]["agreement"]:
         agreement = written[0]["agreement"]
-        say(
+        terminal.say(
             f"checked at {agreement['places']} places against the network on that window alone: same class in "
             f"{100 * agreement['same']:.0f} %, probabilities {agreement['mean']:.3f} apart, "
             f"at most {agreement['largest']:.3f}"
