@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from foveal.cli.console import put, put_json, say
+from foveal.cli.layout import columns
 from foveal.errors import UsageError
 from foveal.plans import Plan
 
@@ -85,9 +86,9 @@ def _show(found: Plan, *, layers: bool, svg: str | None, json: bool) -> None:
     if json:
         put_json(found.to_dict())
     else:
-        put(plan_text(found, layers=layers))
+        put(plan_text(found, layers=layers, width=columns()))
         put("")
-        put(terminal_timeline(found.train))
+        put(terminal_timeline(found.train, width=columns() - 14))
 
 
 def _shape(text: str | None) -> tuple[int, int, int] | None:
