@@ -11,12 +11,13 @@ import foveal
 
 SRC = Path(foveal.__file__).parent
 BASE = {
-    *("values", "plans", "config", "errors", "clock", "files", "machine", "progress", "prefetch"),
+    *("values", "plans", "config", "errors", "clock", "files", "machine", "progress", "prefetch", "devices"),
     *("decisions", "memory_budget", "output_files", "schema", "version"),
 }
 #: Package or module → what it may import besides the base and itself. Nothing else is allowed.
 MAY_IMPORT = {
     "metrics": set(),
+    "tracking": set(),
     "models": set(),
     "planner": {"models"},
     "engines": {"models"},
@@ -30,7 +31,18 @@ MAY_IMPORT = {
     "flow": {"data", "training", "inference", "evaluation", "run_folder", "tasks"},
     "estimator": {"data", "inference", "flow", "tasks"},
     "studies": {"data", "training", "inference", "evaluation", "metrics", "models", "planner", "engines", "flow"},
-    "cli": {"data", "inference", "evaluation", "models", "planner", "engines", "studies", "flow", "tasks"},
+    "cli": {
+        "data",
+        "inference",
+        "evaluation",
+        "models",
+        "planner",
+        "engines",
+        "studies",
+        "flow",
+        "tasks",
+        "tracking",
+    },
     "__main__": {"cli"},
     "__init__": {"data", "estimator", "inference", "planner"},
 }

@@ -6,6 +6,7 @@ long the user waits. Stages use `left()` and `over()`; they do not read the time
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -16,25 +17,42 @@ from pathlib import Path
 
 from foveal.errors import Interrupted, UsageError
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 
 
-def parse_duration(text: str) -> float:
-    """Seconds in `90s`, `10m`, `2h`, `1h30m` or a number of seconds without a unit.
+def parse_duration(duration: str | float) -> float:
+    """Seconds in `90s`, `10m`, `5 min`, `2 hours`, `1h30m`, or a number of seconds.
 
     Raises:
-        UsageError: for an invalid duration or one of zero.
+        UsageError: for an invalid duration, or one that is not positive.
     """
-    text = text.strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    text = str(duration).strip().lower()
+    if isinstance(duration, bool):
+        seconds = None
+    elif isinstance(duration, int | float):
+        seconds = float(duration)
+    elif re.fullmatch(r"\d+(\.\d+)?", text):
         seconds = float(text)
-    elif re.fullmatch(r"(\d+(\.\d+)?[smh])+", text):
-        seconds = sum(float(n) * _UNITS[u] for n, _, u in re.findall(r"(\d+(\.\d+)?)([smh])", text))
     else:
-        raise UsageError(f"invalid duration {text!r}", hint="for example 90s, 10m, 2h or 1h30m")
+        seconds = _sum_of_parts(text)
+    if seconds is None or not math.isfinite(seconds):
+        raise UsageError(f"invalid duration {text!r}", hint="for example 90s, 10m, 5min, 2h or 1h30m")
     if seconds <= 0:
         raise UsageError(f"invalid duration {text!r}: must be positive", hint="for example 90s, 10m or 2h")
     return seconds
+
+
+def _sum_of_parts(text: str) -> float | None:
+    """Seconds in numbers with units, one after the other; None where that is not what it is."""
+    parts = _PART.findall(text)
+    if not parts or _PART.sub("", text) or any(unit not in _UNITS for _, unit in parts):
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def format_duration(seconds: float) -> str:

@@ -18,7 +18,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from foveal.clock import parse_duration
-from foveal.errors import UnknownName, UsageError
+from foveal.devices import AUTO, check_device
+from foveal.errors import UsageError, known_name
 from foveal.machine import bytes_of
 
 #: Images with more pixels are refused before they are decoded: decompression bombs, or maps that should be tiled.
@@ -56,16 +57,17 @@ class Setting:
         """What it does, with its choices."""
         return f"{self.help} One of {', '.join(self.choices)}." if self.choices else self.help
 
-    def validate(self, name: str, value: Any) -> None:  # noqa: ANN401
-        """Check one value.
+    def checked(self, name: str, value: Any) -> Any:  # noqa: ANN401
+        """One value, a choice as it is spelt in `choices`.
 
         Raises:
             UsageError: when it is not allowed.
         """
-        if self.choices and value not in self.choices:
-            raise UnknownName(f"value for {option_name(name)}:", str(value), self.choices)
+        if self.choices:
+            value = known_name(f"value for {option_name(name)}:", str(value), self.choices)
         if self.check is not None and value is not None:
             self.check(value)
+        return value
 
 
 def setting(
@@ -145,9 +147,9 @@ def _check_max_pixels(count: int) -> None:
 class TrainSettings:
     """The settings that the command line and every estimator take."""
 
-    time: str = setting(
+    time: str | float = setting(
         "10m",
-        help="Time budget of the whole run: 90s, 10m, 2h.",
+        help="Time budget of the whole run: 90s, 10m, 2h, or seconds.",
         cli_help="With --resume: the budget of what remains, instead of the time left.",
         metavar="DURATION",
         check=parse_duration,
@@ -224,6 +226,14 @@ class TrainConfig(SegmentSettings):
         check=bytes_of,
         after="augment",
     )
+    device: str = setting(
+        AUTO,
+        help="Where networks are trained and run: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps. "
+        "Tested on CPUs only.",
+        metavar="DEVICE",
+        check=check_device,
+        after="memory",
+    )
     split_from: str | None = setting(
         None, help="Keep the split of an earlier run for the images it contains.", metavar="RUN", after="group_by"
     )
@@ -234,7 +244,7 @@ class TrainConfig(SegmentSettings):
 
     def __post_init__(self) -> None:
         for name, about in settings_of(type(self)).items():
-            about.validate(name, getattr(self, name))
+            setattr(self, name, about.checked(name, getattr(self, name)))
         if self.from_scratch is not None and self.strategy is not None:
             raise UsageError("--from-scratch and --strategy contradict each other", hint="give only one of them")
         if self.split_from is not None and not self.test:

@@ -16,7 +16,13 @@ Each has a `hint` that says what the user can do.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+#: A hint lists all known names up to so many characters, otherwise those nearest to what was typed.
+_LISTED, _NEAREST = 300, 5
+#: Names of more characters are cut in messages.
+_LONGEST = 80
 
 
 class FovealError(Exception):
@@ -38,11 +44,44 @@ class UnknownName(UsageError):
     """A name that does not exist; `near` is the closest one that does, or None."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
-        super().__init__(f"unknown {kind} {name!r}", hint=hint)
+        names = sorted(set(known))
+        near = _nearest(name, names, 1, cutoff=0.6)
+        if near:
+            hint = f"did you mean {near[0]!r}?"
+        elif len(listed := ", ".join(names)) <= _LISTED:
+            hint = f"known: {listed or 'none'}"
+        else:
+            closest = ", ".join(_nearest(name, names, _NEAREST, cutoff=0.0))
+            hint = f"the nearest of {len(names)} known names: {closest}"
+        shown = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        super().__init__(f"unknown {kind} {shown!r}", hint=hint)
         self.near = near[0] if near else None
+
+
+def known_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """The known name that was meant: capitals, hyphens, underscores and spaces do not count.
+
+    Raises:
+        UnknownName: when there is none.
+    """
+    names = list(known)
+    if name in names:
+        return name
+    for candidate in names:
+        if _plain(candidate) == _plain(name):
+            return candidate
+    raise UnknownName(kind, name, names)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_\s]", "", name.casefold())
+
+
+def _nearest(name: str, names: list[str], count: int, *, cutoff: float) -> list[str]:
+    """The known names most like one, the nearest first."""
+    by_plain = {_plain(known): known for known in reversed(names)}
+    typed = _plain(name[:_LONGEST])
+    return [by_plain[found] for found in difflib.get_close_matches(typed, by_plain, n=count, cutoff=cutoff)]
 
 
 class MemoryShort(UsageError):

@@ -21,6 +21,7 @@ from foveal.data.images.render_cache import RenderCache
 from foveal.data.sources.list_data import list_data
 from foveal.data.sources.listing import DataOptions
 from foveal.data.split.split_csv import split_to_csv
+from foveal.devices import require_device, using_device
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
@@ -52,6 +53,7 @@ def train(
     config = config or TrainConfig()
     if config.task != "auto":
         find_task(config.task)  # refuses an unknown name before anything is read or written
+    require_device(config.device)
     run = RunFolder.create(out, Path(os.fspath(data).removeprefix("sample:")).stem or "data")
     return _begin(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
 
@@ -74,12 +76,13 @@ def replay(
 ) -> Run:
     """Repeat a finished run in a new folder, from its decisions, to the same weights."""
     start = repeated(Path(run))
+    require_device(start.config.device)
     return _begin(start, RunFolder.create(out, Path(run).name + "-replay"), clock or Clock(), progress)
 
 
 def _begin(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) -> Run:
     try:
-        with run.locked():
+        with run.locked(), using_device(start.config.device):
             return _run(start, run, clock, progress)
     finally:
         run.discard_if_bare()
@@ -87,7 +90,10 @@ def _begin(start: Start, run: RunFolder, clock: Clock, progress: Progress | None
 
 def _run(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) -> Run:
     with Logged(progress or Progress(), run.path / "log.jsonl") as heard:
-        return run.path, _stages(start, run, clock, heard)
+        heard.begin(run.path, start.config.to_dict())
+        summary = _stages(start, run, clock, heard)
+        heard.end(summary)
+        return run.path, summary
 
 
 def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from foveal.files import dumps, loads
 
@@ -39,6 +39,15 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Report a message for the user."""
+
+    def begin(self, run: Path, settings: Mapping[str, Any]) -> None:
+        """A run begins, or goes on, in this folder with these settings."""
+
+    def scored(self, strategy: str, score: float) -> None:
+        """A candidate was trained; its score on the validation subset."""
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        """A run is finished; the content of `summary.json`."""
 
 
 class _Silent:
@@ -86,6 +95,19 @@ class Logged(Progress):
         """Report and log a message."""
         self._inner.say(text)
         self._write(event="say", text=text)
+
+    def begin(self, run: Path, settings: Mapping[str, Any]) -> None:
+        """Forwarded: config.json has the settings."""
+        self._inner.begin(run, settings)
+
+    def scored(self, strategy: str, score: float) -> None:
+        """Report and log the score of a candidate."""
+        self._inner.scored(strategy, score)
+        self._write(event="score", strategy=strategy, score=score)
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        """Forwarded: summary.json has the figures."""
+        self._inner.end(summary)
 
     def _write(self, **event: object) -> None:
         event["t"] = round(time.monotonic() - self._began, 3)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from foveal.cli.console import Terminal, put, put_json, say
-from foveal.cli.options import option
+from foveal.cli.console import Terminal, put, put_json
+from foveal.cli.options import Quiet, option
 from foveal.config import TrainConfig
 
 #: Groups of paths that are printed for each finding.
@@ -27,6 +27,7 @@ def audit(
     void: Annotated[str | None, option("void")] = TrainConfig.void,
     group_by: Annotated[str | None, option("group_by")] = TrainConfig.group_by,
     max_pixels: Annotated[int, option("max_pixels")] = TrainConfig.max_pixels,
+    quiet: Quiet = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Check a data set before anything is trained. Exits with 1 when there are findings to act on."""
@@ -34,7 +35,8 @@ def audit(
     from foveal.data.audit.scan import ScanOptions
     from foveal.data.sources.listing import DataOptions
 
-    with Terminal().stage("read and audit") as bar:
+    terminal = Terminal(quiet=quiet)
+    with terminal.stage("read and audit") as bar:
         scan_options = ScanOptions(cache=True, on_start=bar.total, on_each=bar, max_pixels=max_pixels)
         audited = run_audit(data, DataOptions(task, group_by, classes, void), scan_options=scan_options)
     if json:
@@ -50,5 +52,5 @@ def audit(
             if len(finding.paths) > _SHOWN:
                 put(f"         … all of them with --json ({finding.count})")
             put(f"         hint: {finding.hint}")
-        say("nothing to act on" if audited.clean else "check these before you train")
+        terminal.say("nothing to act on" if audited.clean else "check these before you train")
     raise typer.Exit(0 if audited.clean else 1)

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from foveal.cli.console import Terminal, put, put_json, say
+from foveal.cli.console import Terminal, put, put_json
+from foveal.cli.options import Device, Quiet
+from foveal.config import TrainConfig
 
 
 def evaluate(
@@ -15,19 +17,22 @@ def evaluate(
         str | None,
         typer.Argument(metavar="[DATA]", help="Other labelled images; by default the run's own test subset."),
     ] = None,
+    quiet: Quiet = False,
+    device: Device = TrainConfig.device,
     json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
 ) -> None:
     """Evaluate a finished model on its test subset, or on other labelled images."""
     from foveal.inference.bundle import load_bundle
     from foveal.tasks import find_task
 
+    terminal = Terminal(quiet=quiet)
     task = find_task(load_bundle(run).manifest.task)
-    result = task.evaluate(run, data, progress=Terminal())
+    result = task.evaluate(run, data, progress=terminal)
     if json:
         put_json(result)
         return
     for line in task.lines(result["test"]):
         put(line)
     for finding in result.get("findings", ()):
-        say(f"{finding['message']} (hint: {finding['hint']})")
-    say(f"evaluation {result['test_looks']} on this test set; {len(result['left_out'])} files excluded")
+        terminal.say(f"{finding['message']} (hint: {finding['hint']})")
+    terminal.say(f"evaluation {result['test_looks']} on this test set; {len(result['left_out'])} files excluded")

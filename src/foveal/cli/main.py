@@ -20,8 +20,10 @@ from foveal.cli.audit import audit
 from foveal.cli.console import StdoutError, drop_stdout, prepare_streams, put, say
 from foveal.cli.doctor import doctor
 from foveal.cli.evaluate import evaluate
+from foveal.cli.help import help
 from foveal.cli.plan import plan
 from foveal.cli.predict import predict
+from foveal.cli.spellings import CommandWithAnswers, refuse_command
 from foveal.cli.study import study
 from foveal.cli.train import train
 from foveal.cli.zoo import zoo
@@ -46,6 +48,11 @@ class _Grouped(TyperGroup):
             with formatter.section(panel):
                 formatter.write_dl(rows)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        if args and self.get_command(ctx, args[0]) is None:
+            refuse_command(args[0])
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="foveal",
@@ -53,7 +60,6 @@ app = typer.Typer(
     help="Train trustworthy image classifiers from a folder of images, on your own machine.",
     epilog="See foveal VERB --help for the options. No data leave this machine.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -62,11 +68,11 @@ app = typer.Typer(
 _PANELS = {
     "Your pictures": (train, audit, evaluate, predict),
     "Understand CNNs": (plan, zoo, study),
-    "This machine": (doctor,),
+    "This machine": (doctor, help),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+        app.command(cls=CommandWithAnswers, rich_help_panel=_panel)(_command)
 
 
 def _version(requested: bool) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from foveal.config import TrainConfig, default_of, settings_of
+from foveal.devices import check_device, using_device
 
 Command = Callable[..., None]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only the result and errors: no progress, no messages.")
+]
 
 
 def option(name: str, owner: type = TrainConfig) -> Any:  # noqa: ANN401  (typer's own type is private)
@@ -19,6 +24,31 @@ def option(name: str, owner: type = TrainConfig) -> Any:  # noqa: ANN401  (typer
     text = f"{about.full_help} {about.cli_help}".rstrip()
     is_flag = isinstance(default_of(owner, name), bool)
     return typer.Option(help=text, metavar=None if is_flag else about.metavar)
+
+
+def _use_device(context: typer.Context, device: str) -> str:
+    if not context.resilient_parsing:
+        check_device(device)
+        context.with_resource(using_device(device))
+    return device
+
+
+#: For a command that is no run: it is on this device until it ends.
+Device = Annotated[
+    str,
+    typer.Option(
+        help=settings_of(TrainConfig)["device"].help,
+        metavar=settings_of(TrainConfig)["device"].metavar,
+        callback=_use_device,
+    ),
+]
+
+
+def _as_typed(kind: Any) -> Any:  # noqa: ANN401
+    """The type of a setting on the command line: text, where Python takes numbers as well."""
+    if str not in get_args(kind):
+        return kind
+    return str | None if NoneType in get_args(kind) else str
 
 
 def takes_settings(owner: type, *, before: Mapping[str, str]) -> Callable[[Command], Command]:
@@ -45,7 +75,7 @@ def takes_settings(owner: type, *, before: Mapping[str, str]) -> Callable[[Comma
                     name,
                     inspect.Parameter.KEYWORD_ONLY,
                     default=default_of(owner, name),
-                    annotation=Annotated[types[name], option(name, owner)],
+                    annotation=Annotated[_as_typed(types[name]), option(name, owner)],
                 )
             )
         signature = inspect.Signature([*leading, *options, *trailing.values()])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from foveal.cli.console import put, put_json, say
+from foveal.cli.layout import columns
 from foveal.cli.svg_file import check_svg, write_svg
 from foveal.errors import UsageError
 from foveal.plans import Plan
@@ -32,7 +34,9 @@ def plan(
     precision: Annotated[str, typer.Option(help="fp32, or bf16 (autocast).")] = "fp32",
     checkpoint: Annotated[str, typer.Option(help="none, or blocks: compute their activations again.")] = "none",
     frozen: Annotated[bool, typer.Option("--frozen", help="Only the last layer is trained.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, or cuda:24GiB with the memory of the GPU.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Planned for: cpu, or cuda:24GiB with the memory of a GPU, which need not be here.")
+    ] = "cpu",
     memory: Annotated[str | None, typer.Option(help="A budget, as 8GiB.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of the CPU; by default as many as torch uses.")] = None,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Show the table of layers.")] = True,
@@ -79,15 +83,15 @@ def _show(found: Plan, *, layers: bool, svg: Path | None, json: bool) -> None:
     if json:
         put_json(found.to_dict())
     else:
-        put(plan_text(found, layers=layers))
+        put(plan_text(found, layers=layers, width=columns()))
         put("")
-        put(terminal_timeline(found.train))
+        put(terminal_timeline(found.train, width=columns() - 14))
 
 
 def _shape(text: str | None) -> tuple[int, int, int] | None:
     if text is None:
         return None
     parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 3 or not all(p.isdigit() and int(p) for p in parts):
-        raise UsageError(f"--input {text}: not channels, height, width", hint="as in --input 3x224x224")
+    if len(parts) != 3 or not all(re.fullmatch(r"\d{1,9}", p) and int(p) for p in parts):
+        raise UsageError(f"--input {text[:60]}: not channels, height, width", hint="as in --input 3x224x224")
     return int(parts[0]), int(parts[1]), int(parts[2])

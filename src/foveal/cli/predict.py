@@ -14,6 +14,8 @@ import typer
 
 from foveal.cli.console import Terminal, counted, data_stream, put, put_json, say
 from foveal.cli.image_arguments import find_named, paths_among
+from foveal.cli.options import Device, Quiet
+from foveal.config import TrainConfig
 from foveal.errors import UsageError
 
 
@@ -49,10 +51,9 @@ def predict(
         typer.Option(metavar="PIXELS", help="Side of the square that each prediction of a map is about."),
     ] = None,
     memory: Annotated[str | None, typer.Option(help="Limit for a map or mask, as 2GiB.")] = None,
+    quiet: Quiet = False,
+    device: Device = TrainConfig.device,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print no progress and no messages except errors.")
-    ] = False,
 ) -> None:
     """Predict labels, or masks, for images.
 

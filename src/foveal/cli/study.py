@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from foveal.cli.console import Terminal, put, put_json, say
+from foveal.cli.layout import columns
 from foveal.clock import Clock, parse_duration
 from foveal.errors import UsageError
 
@@ -59,7 +60,7 @@ def _list(json: bool) -> None:
         return
     for row in rows:
         put(f"{row['name']:<25}{row['verdict'] or 'not run yet'}")
-        put(textwrap.fill(str(row["claim"]), 96, initial_indent="    ", subsequent_indent="    "))
+        put(textwrap.fill(str(row["claim"]), columns(), initial_indent="    ", subsequent_indent="    "))
 
 
 def _one(name: str, clock: Clock | None, json: bool, **options: Any) -> None:  # noqa: ANN401

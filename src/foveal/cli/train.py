@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foveal.cli.console import Terminal, put, put_json, say
-from foveal.cli.options import takes_settings
+from foveal.cli.console import Terminal, put, put_json
+from foveal.cli.layout import columns, hanging
+from foveal.cli.options import Quiet, takes_settings
 from foveal.clock import Clock, format_duration
-from foveal.config import OUT_HELP, TrainConfig
+from foveal.config import OUT_HELP, TrainConfig, option_name
 from foveal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ Replay = Annotated[
     str | None, typer.Option(metavar="RUN", help="Repeat a finished run to the same weights; takes no DATA.")
 ]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help=OUT_HELP)]
+Log = Annotated[
+    list[str] | None,
+    typer.Option("--log", metavar="LOGGER", help="Log figures to tensorboard or mlflow as well. Repeatable."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json on stdout.")]
 
 
@@ -40,14 +46,29 @@ def train(
     out: Out = None,
     resume: Resume = None,
     replay: Replay = None,
+    log: Log = None,
+    quiet: Quiet = False,
     json: AsJson = False,
     **settings: Any,  # noqa: ANN401  (the fields of TrainConfig)
 ) -> None:
     """Train an image classifier, or a segmenter, from a folder of images, and evaluate it."""
     config = TrainConfig(**settings)
-    source = context.get_parameter_source("time")
-    more = config.budget if source is not None and source.name == "COMMANDLINE" else None
-    path, summary = _run(data, resume, replay, config, out, more=more)
+    given = {name for name in (*settings, "out") if _was_given(context, name)}
+    _check_origin({"DATA": data, "--resume": resume, "--replay": replay}, given)
+    clock = Clock.since_process_start(config.budget if data else float("inf"))
+    terminal = Terminal(quiet=quiet)
+    _handle_signals(clock, terminal)
+    import foveal.flow as flow
+    from foveal.tracking import Tracked, find_trackers
+
+    with Tracked(terminal, find_trackers(log or ())) as progress:
+        if resume:
+            more = config.budget if "time" in given else None
+            path, summary = flow.resume(resume, clock=clock, progress=progress, more=more)
+        elif replay:
+            path, summary = flow.replay(replay, out=out, clock=clock, progress=progress)
+        else:
+            path, summary = flow.train(str(data), config, out=out, clock=clock, progress=progress)
     if json:
         put_json({**summary, "run": str(path)})
     else:
@@ -55,29 +76,27 @@ def train(
             put(line)
 
 
-def _run(
-    data: str | None,
-    resume: str | None,
-    replay: str | None,
-    config: TrainConfig,
-    out: str | None,
-    *,
-    more: float | None,
-) -> tuple[Path, dict[str, Any]]:
-    sources = {"DATA": data, "--resume": resume, "--replay": replay}
-    given = [name for name, value in sources.items() if value is not None]
-    if len(given) != 1:
-        message = f"{' and '.join(given)} exclude each other" if given else "missing DATA"
-        raise UsageError(message, hint="give exactly one of DATA, --resume RUN and --replay RUN")
-    clock = Clock.since_process_start(config.budget if data else float("inf"))
-    _handle_signals(clock)
-    import foveal.flow as flow
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
-    if resume:
-        return flow.resume(resume, clock=clock, progress=Terminal(), more=more)
-    if replay:
-        return flow.replay(replay, out=out, clock=clock, progress=Terminal())
-    return flow.train(str(data), config, out=out, clock=clock, progress=Terminal())
+
+def _check_origin(origins: Mapping[str, str | None], given: Collection[str]) -> None:
+    """Refuse none or several of DATA, --resume and --replay, and settings that a run has already.
+
+    Raises:
+        UsageError: as said.
+    """
+    chosen = [name for name, value in origins.items() if value is not None]
+    if len(chosen) != 1:
+        message = f"{' and '.join(chosen)} exclude each other" if chosen else "missing DATA"
+        raise UsageError(message, hint="give exactly one of DATA, --resume RUN and --replay RUN")
+    allowed = {"--resume": {"time"}, "--replay": {"out"}}.get(chosen[0], given)
+    if refused := [option_name(name) for name in given if name not in allowed]:
+        raise UsageError(
+            f"{chosen[0]} keeps the settings of the run: {', '.join(sorted(refused))} can't be changed",
+            hint=f"leave out {', '.join(sorted(refused))}, or start a new run",
+        )
 
 
 def summary_lines(path: Path, summary: dict[str, Any]) -> list[str]:
@@ -87,30 +106,32 @@ def summary_lines(path: Path, summary: dict[str, Any]) -> list[str]:
     data, time = summary["data"], summary["time"]
     score, uncertainty = find_task(summary["task"]).headline(summary["test"], summary["test_looks"])
     budget = f" of {format_duration(time['budget_s'])}" if time["budget_s"] else ""
+    width = columns()
     lines = {
         "what": f"{len(data['classes'])} classes from {data['used']} images, {data['excluded']} excluded",
         "how well": score,
         "how sure": uncertainty,
         "how long": f"{format_duration(time['total_s'])}{budget}; {summary['strategy']['reason']}",
-        "where": f"{path}/report.html",
     }
-    return [f"{name:<9} {text}" for name, text in lines.items()]
+    return [line for name, text in lines.items() for line in hanging(f"{name:<9} ", text, width)] + [
+        f"{'where':<9} {path}/report.html"
+    ]
 
 
-def _handle_signals(clock: Clock) -> None:
+def _handle_signals(clock: Clock, terminal: Terminal) -> None:
     """Ctrl-C: finish with the best model so far; SIGTERM: save the state and exit. Twice: exit at once."""
 
     def stop(*_: object) -> None:
         if clock.stopped:
             sys.exit(130)
         clock.stop()
-        say("stopping: finishing with the best model so far (press Ctrl-C again to exit at once)")
+        terminal.say("stopping: finishing with the best model so far (press Ctrl-C again to exit at once)")
 
     def leave(*_: object) -> None:
         if clock.leaving:
             sys.exit(143)
         clock.leave()
-        say("stopping: saving the state of the run")
+        terminal.say("stopping: saving the state of the run")
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, leave)

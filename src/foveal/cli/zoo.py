@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from foveal.cli.console import put, put_json, say
+from foveal.cli.layout import columns
 from foveal.cli.svg_file import check_svg, write_svg
-
-_WIDTH = 100
 
 
 def zoo(
@@ -39,7 +38,7 @@ def _all(cards: list[Any], json: bool) -> None:
         return
     put(f"{'name':<15} year {'parameters':>13} {'MACs':>15}  what it brought")
     for c in cards:
-        brought = textwrap.shorten(c.brought, 70, placeholder=" …")
+        brought = textwrap.shorten(c.brought, max(20, columns() - 52), placeholder=" …")
         put(f"{c.name:<15} {c.year} {c.parameters:>13,} {c.macs:>15,}  {brought}")
 
 
@@ -65,11 +64,12 @@ def _one(card: Any, svg: Path | None, json: bool) -> None:  # noqa: ANN401
         return
     from foveal.planner.sheet import layers_text
 
-    put(f"{card.title} ({card.year})\n{card.paper}\n{card.url}\n")
+    put("\n".join(textwrap.fill(line, columns()) for line in (f"{card.title} ({card.year})", card.paper)))
+    put(f"{card.url}\n")
     for heading, words in (("met", card.problem), ("brought", card.brought), ("how", card.story)):
-        put(textwrap.fill(words, _WIDTH, initial_indent=f"{heading:<9}", subsequent_indent=" " * 9))
+        put(textwrap.fill(words, columns(), initial_indent=f"{heading:<9}", subsequent_indent=" " * 9))
     for note in card.notes:
-        put(textwrap.fill(note, _WIDTH, initial_indent="to know  ", subsequent_indent=" " * 9))
+        put(textwrap.fill(note, columns(), initial_indent="to know  ", subsequent_indent=" " * 9))
     shape = "×".join(map(str, card.input_shape))
     put(f"\n{card.parameters:,} parameters, {card.macs:,} MACs for one image of {shape}\n")
-    put(layers_text(planned.layers))
+    put(layers_text(planned.layers, columns()))

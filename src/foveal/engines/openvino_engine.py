@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foveal.devices import AUTO, wanted_device
 from foveal.engines.base import BATCH_SIZE, EngineSpec, Features, Pixels
 from foveal.files import cache_dir, cannot_write, digest_of, process_folder, sha256_of, write_json
 from foveal.models.backbones import load_feature_network
@@ -323,15 +324,20 @@ def _compile(model: Any, precision: str) -> Any:  # noqa: ANN401
     return _core().compile_model(model, "CPU", options)
 
 
+def _may_use_cpu() -> bool:
+    """Whether no GPU is asked for."""
+    return wanted_device() in (AUTO, "cpu")
+
+
 FP32 = EngineSpec(
     "openvino-fp32",
     "fp32",
-    lambda: True,
+    _may_use_cpu,
     lambda backbone, preprocess, stages: OpenVinoEngine(backbone, preprocess, stages=stages),
 )
 BF16 = EngineSpec(
     "openvino-bf16",
     "bf16",
-    has_bf16,
+    lambda: _may_use_cpu() and has_bf16(),
     lambda backbone, preprocess, stages: OpenVinoEngine(backbone, preprocess, precision="bf16", stages=stages),
 )

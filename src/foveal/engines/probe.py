@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from foveal.decisions import ENGINE, Decisions
+from foveal.devices import AUTO, wanted_device
 from foveal.engines.base import Engine, EngineSpec, Features, Pixels
 from foveal.engines.openvino_engine import version
 from foveal.engines.registry import available_engines
@@ -66,10 +67,9 @@ def choose_engine(
     if precision is not None:
         chosen, reason = _of_precision(engines.values(), precision), "the precision was given"
     elif len(engines) == 1:
-        chosen, reason = (
-            next(iter(engines)),
-            "the only candidate: there is neither a GPU nor bf16 on this processor",
-        )
+        wanted = wanted_device()
+        why = "there is neither a GPU nor bf16 on this processor" if wanted == AUTO else f"--device {wanted}"
+        chosen, reason = next(iter(engines)), f"the only candidate: {why}"
     elif key in known and known[key].engine in engines:
         chosen, reason = known[key].engine, f"{known[key].reason} (measured earlier)"
     else:

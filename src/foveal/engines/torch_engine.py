@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from foveal.devices import AUTO, kind_of, wanted_device
 from foveal.engines.base import BATCH_SIZE, EngineSpec, Features, Pixels
 from foveal.models.backbones import load_feature_network
 from foveal.values import Backbone, Preprocess
@@ -25,7 +26,7 @@ class TorchEngine:
         network: a backbone, or a network that gives one row for each image.
         preprocess: how its input was made.
         precision: `fp32` or `bf16`.
-        device: by default the first that is available.
+        device: by default the one that is asked for, or the first that is available.
         stages: whether every stage of a backbone, pooled, follows the features.
     """
 
@@ -65,7 +66,7 @@ class TorchEngine:
         """See `Engine.release`. On a CPU torch holds nothing between batches."""
         import torch
 
-        if self.device == "cuda":
+        if kind_of(self.device) == "cuda":
             torch.cuda.empty_cache()
 
     def _run(self, pixels: Pixels) -> Features:
@@ -79,7 +80,9 @@ class TorchEngine:
 
 
 def best_device() -> str:
-    """`cuda`, `mps` or `cpu`: the first that is available."""
+    """The device that `--device` asks for; otherwise `cuda`, `mps` or `cpu`: the first that is available."""
+    if (wanted := wanted_device()) != AUTO:
+        return wanted
     import torch
 
     if torch.cuda.is_available():
@@ -88,7 +91,12 @@ def best_device() -> str:
 
 
 def may_have_gpu() -> bool:
-    """A guess that costs nothing: only torch could tell, and it takes seconds to import."""
+    """A guess that costs nothing: only torch could tell, and it takes seconds to import.
+
+    Where a device is asked for: whether it is a GPU.
+    """
+    if (wanted := wanted_device()) != AUTO:
+        return wanted != "cpu"
     return Path("/dev/nvidia0").exists() or (sys.platform == "darwin" and platform.machine() == "arm64")
 
 

@@ -26,7 +26,8 @@ def find_backbone(name: str = DEFAULT) -> Backbone:
         UnknownName: when no source has such a backbone.
         WeightsUnavailable: when its weights are not on this machine, or not the expected ones.
     """
-    return source_of(name).find(name)
+    source, known = source_of(name)
+    return source.find(known)
 
 
 def bare_network(name: str, *, classes: int | None = None) -> torch.nn.Module:
@@ -39,12 +40,13 @@ def bare_network(name: str, *, classes: int | None = None) -> torch.nn.Module:
     Raises:
         UnknownName: when no source has such a backbone.
     """
-    return source_of(name).architecture(name, classes=classes)
+    source, known = source_of(name)
+    return source.architecture(known, classes=classes)
 
 
 def load_network(backbone: Backbone) -> torch.nn.Module:
     """The network of a backbone with its pretrained weights, in evaluation mode."""
-    return source_of(backbone.name).load(backbone)
+    return source_of(backbone.name)[0].load(backbone)
 
 
 def load_feature_network(backbone: Backbone, *, maps: bool = False, pooled: bool = False) -> torch.nn.Module:

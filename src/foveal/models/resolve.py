@@ -12,14 +12,16 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from foveal.errors import BundleError, UnknownName, UsageError
+from foveal.errors import BundleError, FovealError, UnknownName, UsageError
 from foveal.files import read_json
 from foveal.models import sketch
+from foveal.models.other_names import timm_name
 from foveal.models.shipped import PREFIX, bundle_folder, shipped_folder
 from foveal.models.sources import SOURCES
 from foveal.models.sources.packaged import PACKAGED
@@ -71,9 +73,8 @@ def resolve(name: str | os.PathLike[str], *, classes: int = 1000) -> Resolved:
             return resolved
     import timm
 
-    raise UnknownName(
-        "model", text, [*_zoo_names(), *_backbone_names(), *timm.list_models(), *_torchvision_names()]
-    )
+    known = [*_zoo_names(), *_backbone_names(), *timm.list_models(), *_torchvision_names()]
+    return resolve(timm_name("model", text, known), classes=classes)
 
 
 def _shipped(text: str, _: int) -> Resolved | None:
@@ -82,7 +83,7 @@ def _shipped(text: str, _: int) -> Resolved | None:
 
 def _folder(text: str, _: int) -> Resolved | None:
     path = Path(text)
-    if not text or not path.is_dir():
+    if not os.path.isdir(text):  # unlike `Path.is_dir` of names of any length
         return None
     folder = bundle_folder(path)
     if path.name == text and not (folder / "bundle.json").exists():
@@ -114,7 +115,7 @@ def _onnx(text: str, _: int) -> Resolved | None:
     if not text.endswith(".onnx"):
         return None
     path = Path(text)
-    if not path.is_file():
+    if not os.path.isfile(text):
         raise UsageError(f"{text}: no such file", hint="give the path of an .onnx file")
     from foveal.models.onnx_graph import OnnxNetwork, read
 
@@ -136,7 +137,10 @@ def _import_function(text: str, module_name: str, function_name: str) -> Callabl
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(module_name)
+        with _contained(f"the module {module_name}"):
+            module = importlib.import_module(module_name)
+    except FovealError:
+        raise
     except ImportError as error:
         raise UsageError(
             f"{text}: {error}", hint="is the package installed, or the file in this folder?"
@@ -155,7 +159,7 @@ def _call(text: str, function: Callable[..., Any]) -> nn.Module:
 
     needed = [
         p.name
-        for p in inspect.signature(function).parameters.values()
+        for p in _parameters(function)
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     ]
     if needed:
@@ -163,12 +167,41 @@ def _call(text: str, function: Callable[..., Any]) -> nn.Module:
             f"{text} needs arguments: {', '.join(needed)}", hint="give a function without required arguments"
         )
     try:
-        module = function()
+        with _contained(f"the function {text}"):
+            module = function()
+    except FovealError:
+        raise
     except Exception as error:
         raise UsageError(f"{text}: {type(error).__name__}: {error}", hint="correct that function first") from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"{text} returns {type(module).__name__}", hint="it should return a torch.nn.Module")
     return module
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Those of a function; none where Python can't tell, as for some that are written in C."""
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
+@contextmanager
+def _contained(what: str) -> Iterator[None]:
+    """The user's code: what it prints goes to stderr, and it does not end the program.
+
+    Raises:
+        UsageError: when it tries to; not for a signal, whose handler exits as well.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except SystemExit as request:
+        if request.code in (130, 143):
+            raise
+        raise UsageError(
+            f"{what} ends the program", hint="give a function that returns a torch.nn.Module"
+        ) from None
 
 
 def _zoo(text: str, classes: int) -> Resolved | None:

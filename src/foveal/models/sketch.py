@@ -27,6 +27,10 @@ _FORMS = {
     "drop": re.compile(r"drop(?P<p>0?\.\d+|0|1)"),
     "word": re.compile(r"(?P<word>relu|bn|lrn|gap|flatten)"),
 }
+#: How long numbers may be: sides and strides under 1,000 pixels, under a million filters or units.
+_DIGITS = {"k": 3, "s": 3, "g": 6, "n": 6, "p": 1}
+#: More layers are refused: tracing them would take minutes.
+_LAYERS = 1000
 _HINT = "conv100k3s2, conv64valid, dense64, pool2, avg2, drop0.5, relu, bn, lrn, gap and flatten, joined by `-`"
 
 
@@ -54,6 +58,10 @@ def parse(text: str) -> list[Token]:
         UsageError: at the first that is none, with a caret under it.
     """
     tokens, at = [], 0
+    if (count := text.count("-") + 1) > _LAYERS:
+        raise UsageError(
+            f"a sketch of {count} layers", hint=f"at most {_LAYERS}; package.module:function has no limit"
+        )
     for word in text.split("-"):
         tokens.append(_token(text, word, at))
         at += len(word) + 1
@@ -65,7 +73,11 @@ def _token(text: str, word: str, at: int) -> Token:
         match = form.fullmatch(word)
         if match:
             found = match.groupdict()
-            numbers = {k: int(v) for k, v in found.items() if v and v.isdigit()}
+            digits = {k: v for k, v in found.items() if v and v.isdigit()}
+            for letter, written in digits.items():
+                if len(written) > _DIGITS[letter]:
+                    raise _wrong(text, at, len(word), f"{written[:20]} is too many")
+            numbers = {k: int(v) for k, v in digits.items()}
             for letter in ("k", "s", "n", "g"):
                 if numbers.get(letter) == 0:
                     raise _wrong(text, at, len(word), "0 is too few")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from foveal.errors import UsageError
@@ -17,15 +18,17 @@ class Budget:
 
 
 def device_of(text: str) -> tuple[str, int | None]:
-    """`cpu`, `cuda` or `cuda:24GiB`, as name and memory.
+    """`cpu`, `cuda` or `cuda:24GiB`, as name and memory. `cuda:0`, the first GPU, says nothing about memory.
 
     Raises:
         UsageError: for any other.
     """
     name, _, size = text.partition(":")
-    if name not in ("cpu", "cuda"):
+    if name not in ("cpu", "cuda") or (name == "cpu" and size):
         raise UsageError(f"no device is named {text!r}", hint="cpu, or cuda:24GiB with the memory of the GPU")
-    return name, bytes_of(size) if size else None
+    if re.fullmatch(r"\d{0,2}", size):
+        return name, None
+    return name, bytes_of(size)
 
 
 def budget_for(device: str, memory: str | int | None) -> Budget:

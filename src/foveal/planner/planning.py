@@ -20,7 +20,7 @@ from foveal.planner.layers import Sheet
 from foveal.planner.passes import new_fake, record_prediction, record_training
 from foveal.planner.process import process_bytes
 from foveal.planner.replay import Largest, Played, Replay
-from foveal.planner.scenario import Scenario
+from foveal.planner.scenario import MOST_CLASSES, MOST_IMAGES, MOST_THREADS, Scenario, check_count, check_input
 from foveal.plans import Fit, LayerPlan, PassPlan, Plan
 
 DEFAULT_INPUT = (3, 224, 224)
@@ -52,7 +52,7 @@ def plan(
         precision: `fp32`, or `bf16` autocast.
         checkpoint: `none`, or `blocks`: activations of blocks are computed again in the backward pass.
         frozen: only the last layer is trained.
-        device: `cpu`, or `cuda:24GiB`.
+        device: `cpu`, or `cuda:24GiB`; `cuda` and `cuda:0` are a GPU of unknown memory.
         memory: a budget as `8GiB` or bytes, in addition to what the machine has.
         threads: of a CPU; by default those that torch uses.
         remedies: trace remedies; by default when it does not fit.
@@ -80,6 +80,11 @@ def planned(
     scenario: dict[str, Any],
 ) -> Planned:
     """As `plan`, and everything that it was made from."""
+    check_count("--batch", scenario["batch"], MOST_IMAGES)
+    check_count("--classes", classes, MOST_CLASSES)
+    if threads is not None:
+        check_count("--threads", threads, MOST_THREADS)
+    device_of(device)
     name, module, shape = network_for(model, input, classes)
     chosen = Scenario(input=shape, **scenario)
     backend = backend_for(
@@ -131,11 +136,11 @@ def network_for(
     """A MODEL's name, the network without its weights, and the input it is planned with."""
     if isinstance(model, nn.Module):
         shape = input or DEFAULT_INPUT
+        check_input(shape)
         return type(model).__name__, materialised(model, shape), shape
     found = resolve(model, classes=classes)
     shape = input or found.input or DEFAULT_INPUT
-    if len(shape) != 3:
-        raise UsageError(f"input {shape}: not channels, height, width", hint="as in --input 3x224x224")
+    check_input(shape)
     return found.name, materialised(built(lambda: found.build(shape)), shape), shape
 
 

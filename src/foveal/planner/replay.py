@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.errors import UsageError
+from foveal.errors import MemoryShort, UsageError
 from foveal.planner.convolution import Backend
 from foveal.planner.cuda import cuda_peaks
 from foveal.planner.record import KINDS, NO_LINE, Op, Recording, Work, affine
@@ -16,6 +17,8 @@ from foveal.planner.workspace import need
 
 #: The bound lies this far above what the operators need at most.
 MARGIN = 1.01
+#: Of all tensors: sums of them, and of what operators need beside them, stay below 2^63.
+_MOST_BYTES = 10**18
 
 Ints = NDArray[np.int64]
 
@@ -95,7 +98,12 @@ class Replay:
 
     def sizes(self, batch: int) -> Ints:
         """Bytes of every block."""
-        sizes: Ints = np.rint(self._sizes + self._slope * (batch - self._one.batch)).astype(np.int64)
+        exact = np.rint(self._sizes + self._slope * (batch - self._one.batch))
+        if exact.sum() > _MOST_BYTES:
+            raise MemoryShort(
+                f"a batch of {batch:,} such images needs over 10^18 bytes", hint="give fewer or smaller ones"
+            )
+        sizes: Ints = exact.astype(np.int64)
         return sizes
 
     def play(self, batch: int) -> Played:
@@ -193,5 +201,8 @@ class Largest:
 
     def _need(self, batch: int) -> int:
         if batch not in self.tried:
-            self.tried[batch] = self.replay.play(batch).most
+            try:
+                self.tried[batch] = self.replay.play(batch).most
+            except MemoryShort:
+                self.tried[batch] = sys.maxsize
         return self.tried[batch]

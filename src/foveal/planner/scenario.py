@@ -22,6 +22,37 @@ OPTIMIZERS = {
 }
 
 
+#: Larger ones are refused: no machine holds them, and the arithmetic of a plan ends at 2^63 bytes.
+MOST_IMAGES, MOST_CLASSES, MOST_THREADS, _LONGEST_SIDE = 2**24, 2**24, 2**12, 2**16
+
+
+def check_count(option: str, count: int, most: int) -> None:
+    """Check a number of images, classes or threads.
+
+    Raises:
+        UsageError: which names the option.
+    """
+    if not 1 <= count <= most:
+        shown = str(count) if abs(count) < 10**30 else "of so many digits"
+        raise UsageError(
+            f"{option} {shown}: not from 1 to {most:,}", hint=f"give {option} a number from 1 to {most:,}"
+        )
+
+
+def check_input(shape: tuple[int, ...]) -> None:
+    """Check the shape of an image.
+
+    Raises:
+        UsageError: when it is not channels, height, width, each from 1 to 65,536.
+    """
+    if len(shape) != 3 or not all(1 <= side <= _LONGEST_SIDE for side in shape):
+        form = "x".join(map(str, shape))[:60]
+        raise UsageError(
+            f"images of {form}: not channels, height, width from 1 to {_LONGEST_SIDE:,}",
+            hint="as in --input 3x224x224",
+        )
+
+
 @dataclass(frozen=True)
 class Scenario:
     """One way of training, or predicting with, a network.
@@ -55,10 +86,8 @@ class Scenario:
             raise UnknownName("optimizer", self.optimizer, OPTIMIZERS)
         if self.precision not in ("fp32", "bf16"):
             raise UnknownName("precision", self.precision, ("fp32", "bf16"))
-        if self.batch < 1:
-            raise UsageError(f"a batch of {self.batch} images", hint="a batch holds 1 image or more")
-        if len(self.input) != 3 or min(self.input) < 1:
-            raise UsageError(f"input {self.input}: not channels, height, width", hint="as in --input 3x224x224")
+        check_count("--batch", self.batch, MOST_IMAGES)
+        check_input(self.input)
 
     def but(self, **changes: Any) -> Scenario:  # noqa: ANN401
         """The same with some fields changed."""

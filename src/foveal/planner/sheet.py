@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 
 from foveal.plans import LayerPlan, PassPlan, Plan
 
@@ -17,48 +20,85 @@ def size_text(size: int) -> str:
     return f"{value:.2f} GiB"
 
 
-def plan_text(plan: Plan, *, layers: bool = True) -> str:
-    """All that a plan says, for a terminal."""
-    parts = [_headline(plan)]
+def plan_text(plan: Plan, *, layers: bool = True, width: int = 80) -> str:
+    """All that a plan says, for a terminal of this width."""
+    parts = [_filled(_headline(plan), width)]
     if layers:
-        parts.append(layers_text(plan.layers))
-    parts += [_totals(plan), _memory(plan), _verdict(plan)]
+        parts.append(layers_text(plan.layers, width))
+    parts += [_totals(plan, width), _memory(plan, width), _filled(_verdict(plan), width)]
     if plan.remedies:
-        parts.append(_remedies(plan))
-    parts += list(plan.notes)
+        parts.append(_remedies(plan, width))
+    parts += [_filled(note, width) for note in plan.notes]
     return "\n\n".join(parts)
 
 
-def layers_text(layers: Sequence[LayerPlan]) -> str:
-    """The sheet of layers alone."""
-    return _table(_HEAD, [_row(layer) for layer in layers])
+def layers_text(layers: Sequence[LayerPlan], width: int = 80) -> str:
+    """The sheet of layers alone; counts are rounded, and names broken, where they would not fit."""
+    exact = [_row(layer, "{:,}".format) for layer in layers]
+    natural = sum(max(map(len, column)) + 2 for column in zip(_HEAD, *exact, strict=True)) - 2
+    rows = exact if natural <= width else [_row(layer, _rounded) for layer in layers]
+    return _table(_HEAD, rows, width, left=3, wrapped=(0, 1, 2))
 
 
-_HEAD = ("layer", "kind", "output", "parameters", "MACs", "activations", "sees")
+def _rounded(count: int) -> str:
+    """`2.36 M`."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}" if count < 1000 * size else f"{count // size:,} {unit}"
+    return str(count)
 
 
-def _row(layer: LayerPlan) -> tuple[str, ...]:
+_HEAD = ("layer", "kind", "output", "params", "MACs", "activations", "sees")
+#: Columns are not made narrower.
+_NARROWEST = 8
+
+
+def _row(layer: LayerPlan, count: Callable[[int], str]) -> tuple[str, ...]:
     seen = layer.receptive_field_hw
     sees = "" if seen is None else f"{seen[0]}" if seen[0] == seen[1] else f"{seen[0]}×{seen[1]}"
     return (
         layer.name or "(network)",
         layer.kind + (f" ×{layer.calls}" if layer.calls > 1 else ""),
         "×".join(map(str, layer.output_shape)),
-        f"{layer.parameters:,}",
-        f"{layer.macs:,}",
+        count(layer.parameters),
+        count(layer.macs),
         size_text(layer.activation_bytes),
         sees,
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 3) -> str:
+def _table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, left: int, wrapped: Sequence[int]
+) -> str:
+    """Columns, the first `left` of them aligned to the left; where too wide, those `wrapped` get several lines."""
     widths = [max(len(r[i]) for r in (head, *rows)) for i in range(len(head))]
+    over = sum(widths) + 2 * (len(widths) - 1) - width
+    while over > 0 and widths[widest := max(wrapped, key=lambda i: widths[i])] > _NARROWEST:
+        widths[widest], over = widths[widest] - 1, over - 1
 
     def line(row: Sequence[str]) -> str:
         cells = (c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
         return "  ".join(cells).rstrip()
 
-    return "\n".join(map(line, (head, *rows)))
+    def lines(row: Sequence[str]) -> Iterator[str]:
+        cells = [_pieces(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(row)]
+        return map(line, zip_longest(*cells, fillvalue=""))
+
+    return "\n".join(text for row in (head, *rows) for text in lines(row))
+
+
+def _pieces(cell: str, width: int) -> list[str]:
+    """A cell in lines of this width, broken after spaces and the signs between parts of a name."""
+    lines = [""]
+    for part in re.findall(r"[^\s._×-]*[\s._×-]?", cell):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line[at : at + width].rstrip() for line in lines for at in range(0, max(1, len(line.rstrip())), width)]
+
+
+def _filled(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _headline(plan: Plan) -> str:
@@ -70,23 +110,24 @@ def _headline(plan: Plan) -> str:
     )
 
 
-def _totals(plan: Plan) -> str:
+def _totals(plan: Plan, width: int) -> str:
     batch = plan.scenario["batch"]
     return "\n".join(
-        (
+        textwrap.fill(line, width, subsequent_indent=" " * 14)
+        for line in (
             f"parameters    {plan.parameters:,}",
-            f"one image   {plan.macs:,} MACs ({plan.flops:,} FLOPs)",
+            f"one image     {plan.macs:,} MACs ({plan.flops:,} FLOPs)",
             f"one step      {plan.train_flops:,} FLOPs forward and backward, batch {batch}",
             f"the batch     {plan.input_bytes:,} bytes of images, {plan.feature_map_bytes:,} of feature maps",
         )
     )
 
 
-def _memory(plan: Plan) -> str:
+def _memory(plan: Plan, width: int) -> str:
     rows = list(_pass_rows("one prediction", plan.predict)) + list(_pass_rows("training step", plan.train))
-    lines = _table(("memory", "peak", "at most", "of which"), rows, left=1).splitlines()
+    lines = _table(("memory", "peak", "at most", "of which"), rows, width, left=1, wrapped=(3,)).splitlines()
     process = f"whole training process (libraries, threads, malloc; an estimate): {size_text(plan.rss_bytes)}"
-    return "\n".join((*lines, process))
+    return "\n".join((*lines, _filled(process, width)))
 
 
 def _pass_rows(name: str, found: PassPlan) -> Iterator[tuple[str, str, str, str]]:
@@ -109,7 +150,7 @@ def _verdict(plan: Plan) -> str:
     return f"It does NOT fit into {budget}: not even one image at a time would."
 
 
-def _remedies(plan: Plan) -> str:
+def _remedies(plan: Plan, width: int) -> str:
     rows = [
         (
             r.name,
@@ -119,9 +160,9 @@ def _remedies(plan: Plan) -> str:
         )
         for r in plan.remedies
     ]
-    lines = [_table(("remedy", "peak", "", "price"), rows, left=4)]
+    lines = [_table(("remedy", "peak", "", "price"), rows, width, left=4, wrapped=(0, 3))]
     if plan.cheapest_fit:
-        lines.append(f"Cheapest that fits: {' + '.join(plan.cheapest_fit)}")
+        lines.append(_filled(f"Cheapest that fits: {' + '.join(plan.cheapest_fit)}", width))
     elif not plan.fits.ok:
         lines.append("None of the combinations that were tried fits.")
     return "\n".join(lines)

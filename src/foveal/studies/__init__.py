@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from foveal.errors import UnknownName
+from foveal.errors import known_name
 from foveal.studies.framework.study import Study
 
 #: In the order of the notebook's ten questions. Study `a-b` is `STUDY` in `experiments/a_b.py`.
@@ -31,7 +31,6 @@ def find(name: str) -> Study:
     Raises:
         UnknownName: with the nearest known name.
     """
-    if name not in NAMES:
-        raise UnknownName("study", name, NAMES)
+    name = known_name("study", name, NAMES)
     study: Study = import_module(f"foveal.studies.experiments.{name.replace('-', '_')}").STUDY
     return study

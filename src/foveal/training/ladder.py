@@ -70,6 +70,8 @@ def search(
             context.progress.say(reason)
             continue
         state.candidates.append(candidate)
+        if candidate.score is not None:
+            context.progress.scored(candidate.strategy, candidate.score)
         best = state.best
         if best is None or _kept(strategy, candidate, best, context):
             ahead = best if best is not None and _kept_by_handicap(candidate, best) else None

@@ -14,7 +14,7 @@ from foveal.data.images.probe import ImageProbe, probe_images
 from foveal.data.images.render_cache import RenderCache
 from foveal.decisions import ROUTE, Decisions
 from foveal.engines import choose_engine
-from foveal.errors import BundleError, UnknownName, UsageError
+from foveal.errors import BundleError, UsageError, known_name
 from foveal.features import Extractor
 from foveal.machine import cgroup_limit, return_large_blocks
 from foveal.models import zoo
@@ -75,6 +75,7 @@ class Route:
     ) -> RunContext:
         """What strategies are given, with a backbone on the engine that a probe chooses where this route has one."""
         split = dataset.split
+        only = config.strategy and known_name("strategy", config.strategy, [s.name for s in self.strategies])
         return RunContext(
             split,
             dataset.target,
@@ -85,7 +86,7 @@ class Route:
             extractor=self._extractor(split, render_cache, config, decisions),
             preprocess=self.preprocess,
             checkpoints=checkpoints,
-            config=config,
+            config=replace(config, strategy=only),
         )
 
     def _extractor(
@@ -130,7 +131,9 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
         return Route(tuple(STRATEGIES["pretrained"]), backbone.preprocess, backbone)
     preprocess = Preprocess.from_dict(chosen["preprocess"] or {}, "config.json")
     if chosen["name"] == "zoo":
-        return Route((FromScratch(recipe_for(str(config.from_scratch), preprocess.size)),), preprocess)
+        return Route(
+            (FromScratch(recipe_for(zoo.card(str(config.from_scratch)).name, preprocess.size)),), preprocess
+        )
     if chosen["name"] not in STRATEGIES:
         raise BundleError(
             f"config.json: decisions: route: unknown name {chosen['name']!r}", hint="start a new run"
@@ -158,8 +161,8 @@ def choose_segmentation_route(entries: Sequence[Entry], config: TrainConfig, dec
         )
     _limit_malloc(config)
     strategies = tuple(STRATEGIES["segmentation"])
-    if config.strategy is not None and config.strategy not in {s.name for s in strategies}:
-        raise UnknownName("strategy", config.strategy, [s.name for s in strategies])
+    if config.strategy is not None:
+        known_name("strategy", config.strategy, [s.name for s in strategies])
     backbone = find_backbone(config.backbone)
 
     def choose() -> tuple[dict[str, Any], str]:
@@ -198,9 +201,8 @@ def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
         s.name: route for route in ("pretrained", "scratch") for s in STRATEGIES[route] if s.continues is None
     }
     if config.strategy is not None:
-        if config.strategy not in routes:
-            raise UnknownName("strategy", config.strategy, routes)
-        return routes[config.strategy], f"--strategy {config.strategy}"
+        only = known_name("strategy", config.strategy, routes)
+        return routes[only], f"--strategy {only}"
     if config.backbone != DEFAULT:
         return "pretrained", f"--backbone {config.backbone}"
     if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL:

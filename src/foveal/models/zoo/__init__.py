@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from foveal.errors import UnknownName, UsageError
+from foveal.errors import UsageError, known_name
 from foveal.models.zoo.cards import Card, read_card
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def card(name: str) -> Card:
     Raises:
         UnknownName: with the nearest known name.
     """
-    _check(name)
-    return read_card(name)
+    return read_card(known_name("architecture", name, _NETWORKS))
 
 
 def create(name: str, *, classes: int | None = None, channels: int | None = None, **options: Any) -> Network:  # noqa: ANN401
@@ -65,8 +64,8 @@ def create(name: str, *, classes: int | None = None, channels: int | None = None
         UnknownName: with the nearest known name.
         UsageError: when there would be no class or no channel.
     """
-    _check(name)
-    published = read_card(name)
+    published = card(name)
+    name = published.name
     classes = published.classes if classes is None else classes
     channels = published.channels if channels is None else channels
     for kind, count in (("classes", classes), ("channels", channels)):
@@ -77,8 +76,3 @@ def create(name: str, *, classes: int | None = None, channels: int | None = None
         classes=classes, channels=channels, **fixed, **options
     )
     return network
-
-
-def _check(name: str) -> None:
-    if name not in _NETWORKS:
-        raise UnknownName("architecture", name, _NETWORKS)

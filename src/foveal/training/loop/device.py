@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from foveal.decisions import DEVICE, Decisions
+from foveal.devices import kind_of
 from foveal.engines.torch_engine import best_device
 from foveal.files import cache_dir, digest_of
 from foveal.machine import cores, cpu_name, instruction_sets
@@ -34,7 +35,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Device:
-    """`cpu`, `cuda` or `mps`; `fp32` or `bf16`; threads of a CPU."""
+    """`cpu`, `cuda`, `cuda:N` or `mps`; `fp32` or `bf16`; threads of a CPU."""
 
     name: str
     precision: str
@@ -66,7 +67,7 @@ def choose_device(decisions: Decisions, network: Mapping[str, Any], shape: Shape
 
 def computes_bf16(device: str) -> bool:
     """Whether a GPU, or this processor, has instructions for it."""
-    if device == "cuda":
+    if kind_of(device) == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return device == "cpu" and bool({"avx512_bf16", "amx_bf16"} & set(instruction_sets()))
 
@@ -75,7 +76,9 @@ def _precision(device: str, network: Mapping[str, Any], shape: Shape) -> tuple[s
     if device == "mps":
         return "fp32", "MPS"
     if not computes_bf16(device):
-        return "fp32", "this GPU has no bf16" if device == "cuda" else "no GPU, and this processor has no bf16"
+        return "fp32", "this GPU has no bf16" if kind_of(
+            device
+        ) == "cuda" else "no GPU, and this processor has no bf16"
     return _cached(device, network, shape)
 
 
@@ -104,7 +107,7 @@ def _measured(device: str, network: Mapping[str, Any], shape: Shape) -> tuple[st
     def compute(precision: str, images: torch.Tensor) -> float:
         began = time.perf_counter()
         torch.manual_seed(0)  # both drop the same units
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(kind_of(device), torch.bfloat16, enabled=precision == "bf16"):
             result = module(images)
         result.float().square().mean().backward()
         outputs[precision] = result.detach().float().cpu().flatten(1)  # waits for a GPU, too

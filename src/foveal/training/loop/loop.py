@@ -73,7 +73,7 @@ def train_network(
             checks = over or state.step == end or state.step % settings.check_every == 0
             if checks:
                 done = state.step
-                bar.tell(step=done, loss=run.check(last=over))
+                bar.tell(step=done, loss=run.check(last=over), lr=run.lr)
                 bar((state.step - done) * task.batch_size)  # backwards, where training went back
                 if over:
                     break
@@ -109,12 +109,17 @@ class _Loop:
         """The step to end at."""
         return stop_at[1] if stop_at is not None and stop_at[0] == self._schedule.attempt else self._schedule.end
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step, before the factors of parameter groups."""
+        return self._settings.lr * self.state.lr_factor * self._schedule.factor(self.state.step)
+
     def step(self) -> None:
         """One step of gradient descent."""
         state = self.state
         _seed(self._task.seed * 1_000_003 + state.step, self._device)
         inputs, targets = self._task.batch(state.step)
-        lr = self._settings.lr * state.lr_factor * self._schedule.factor(state.step)
+        lr = self.lr
         for group in state.optimizer.param_groups:
             group["lr"] = lr * group["lr_mult"]
         loss = self._accumulator.gradients(state.step, state.module, inputs, targets, self._compute)

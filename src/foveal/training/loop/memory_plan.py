@@ -191,7 +191,7 @@ def _chosen(
         channels_last=True,
     )
     if inputs.device.type == "cuda":
-        budget, other = int(torch.cuda.mem_get_info()[0]), copies
+        budget, other = int(torch.cuda.mem_get_info(inputs.device)[0]), copies
     else:
         resident = rss() or 0
         budget, other = _budget(context, resident), resident + copies
