@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from foveal.data.sources.cached_folder import written_whole
 from foveal.data.sources.digit_scenes import VERSION, write_scenes
 from foveal.errors import UnknownName
 from foveal.files import cache_dir, sha256_of
@@ -41,7 +39,7 @@ def unpack(name: str) -> Path:
     with resources.as_file(archives[name]) as archive:
         folder = cache_dir() / "samples" / f"{name}-{sha256_of(archive)[:12]}"
         if not folder.is_dir():
-            with _whole(folder) as part:
+            with written_whole(folder) as part:
                 if archive.name.endswith(".zip"):
                     shutil.unpack_archive(archive, part)
                 else:
@@ -49,24 +47,10 @@ def unpack(name: str) -> Path:
     return folder
 
 
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder to fill, which gets its final name in one rename."""
-    part = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
-    try:
-        yield part
-        part.rename(folder)
-    except OSError:  # another process was faster
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
 def _digit_scenes() -> Path:
     folder = cache_dir() / "samples" / f"digit-scenes-{VERSION}"
     if not folder.is_dir():
-        with _whole(folder) as part:
+        with written_whole(folder) as part:
             write_scenes(unpack("mnist"), part)
     return folder
 
