@@ -26,6 +26,7 @@ def audit(
     classes: Annotated[str | None, option("classes")] = TrainConfig.classes,
     void: Annotated[str | None, option("void")] = TrainConfig.void,
     group_by: Annotated[str | None, option("group_by")] = TrainConfig.group_by,
+    label_from: Annotated[str | None, option("label_from")] = TrainConfig.label_from,
     max_pixels: Annotated[int, option("max_pixels")] = TrainConfig.max_pixels,
     json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
@@ -36,7 +37,9 @@ def audit(
 
     with Terminal().stage("read and audit") as bar:
         scan_options = ScanOptions(cache=True, on_start=bar.total, on_each=bar, max_pixels=max_pixels)
-        audited = run_audit(data, DataOptions(task, group_by, classes, void), scan_options=scan_options)
+        audited = run_audit(
+            data, DataOptions(task, group_by, classes, void, label_from), scan_options=scan_options
+        )
     if json:
         put_json(audited.to_dict())
     else:

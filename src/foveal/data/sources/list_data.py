@@ -14,16 +14,24 @@ import os
 from dataclasses import replace
 
 from foveal.config import compile_group_by
-from foveal.data.sources.class_folders import list_class_folders
+from foveal.data.sources.class_folders import inner_folder, list_class_folders
+from foveal.data.sources.file_names import list_file_names
 from foveal.data.sources.idx_files import list_idx
 from foveal.data.sources.listing import DataOptions, Listing, Source
 from foveal.data.sources.mask_folders import list_mask_folders
 from foveal.data.sources.samples import unpack
-from foveal.data.sources.tables import list_table
+from foveal.data.sources.tables import list_metadata, list_table
 from foveal.errors import DataError
 
 #: Tried in this order: the last two take any folder and any file.
-_SOURCES: list[Source] = [list_idx, list_mask_folders, list_class_folders, list_table]
+_SOURCES: list[Source] = [
+    list_file_names,
+    list_idx,
+    list_metadata,
+    list_mask_folders,
+    list_class_folders,
+    list_table,
+]
 _SAMPLE = "sample:"
 
 
@@ -50,6 +58,7 @@ def list_data(
     options = options or DataOptions(group_by=group_by)
     sample = text.removeprefix(_SAMPLE) if text.startswith(_SAMPLE) else None
     path = text if sample is None else str(unpack(sample))
+    path = inner_folder(path)
     listed = (source(path, options) for source in _SOURCES)
     listing = next((found for found in listed if found is not None), None)
     if listing is None:
