@@ -1,9 +1,10 @@
 """DATA, in every form that the command line takes, as a list of named images. No image is opened here.
 
-Forms: a folder of class folders · a folder with `train/`, `val/` (or `valid/`, `validation/`) and `test/` in it ·
-a CSV or JSONL file with `path,label[,split][,group]` · a folder of IDX files, the format of MNIST, or one such
-file · `sample:NAME`. With masks instead of labels: a folder with `images/` and `masks/` in it, or with both in
-`train/`, `val/`, `test/` · a table with `image,mask[,split][,group]`.
+Forms: a folder of class folders · a folder with `train/`, `val/` and `test/` in it, in any usual spelling · a CSV,
+JSONL or Parquet file with `path,label[,split][,group]`, or a folder with such a `metadata` file in it · a folder of
+images, with `label_from` · a folder of IDX files, the format of MNIST, or one such file · `sample:NAME`. With masks
+instead of labels: a folder with `images/` and `masks/` in it, or with both in `train/`, `val/`, `test/` · a table with
+`image,mask[,split][,group]`. A folder may lie inside another one, or be packed as a zip or tar file.
 
 A new form is a function in a file of its own (see `listing.Source`) and a line in `_SOURCES`.
 """
@@ -14,6 +15,7 @@ import os
 from dataclasses import replace
 
 from foveal.config import compile_group_by
+from foveal.data.sources.archives import is_archive, unpack_archive
 from foveal.data.sources.class_folders import inner_folder, list_class_folders
 from foveal.data.sources.file_names import list_file_names
 from foveal.data.sources.idx_files import list_idx
@@ -58,6 +60,8 @@ def list_data(
     options = options or DataOptions(group_by=group_by)
     sample = text.removeprefix(_SAMPLE) if text.startswith(_SAMPLE) else None
     path = text if sample is None else str(unpack(sample))
+    if is_archive(path):
+        path = str(unpack_archive(path))
     path = inner_folder(path)
     listed = (source(path, options) for source in _SOURCES)
     listing = next((found for found in listed if found is not None), None)

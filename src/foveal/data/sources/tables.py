@@ -126,7 +126,7 @@ def _renamed(file: Path, columns: set[str], kind: type[Target]) -> dict[str, str
     usual[kind.column] = {kind.column} | {k for k, v in kind.aliases.items() if v == kind.column}
     if kind.column == "label":
         usual["label"] |= _LABELS
-    renamed = {}
+    renamed: dict[str, str] = {}
     for column, names in usual.items():
         found = {column} if column in columns else columns & names
         if len(found) > 1:
