@@ -14,6 +14,7 @@ from typing import Any
 from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.data.dataset import Dataset, reopen_dataset
+from foveal.data.sources.list_data import is_named
 from foveal.decisions import Decisions
 from foveal.errors import BundleError, UsageError
 from foveal.files import read_json, write_json, write_text
@@ -54,7 +55,7 @@ class Start:
 
     def to_dict(self) -> dict[str, Any]:
         """As `config.json`."""
-        data = self.data if self.data.startswith("sample:") else os.path.abspath(self.data)
+        data = self.data if is_named(self.data) else os.path.abspath(self.data)
         return {
             **self.config.to_dict(),
             "data": data,

@@ -12,8 +12,9 @@ from torchvision.transforms import ToTensor
 from foveal.data.images.decode import decode, read_file
 from foveal.data.sources.datasets import materialise
 from foveal.data.sources.list_data import list_data
+from foveal.data.sources.listing import DataOptions
 from foveal.errors import DataError, FovealError
-from pictures import draw, make_folder
+from pictures import draw, encoded, make_folder
 
 
 class Toy:
@@ -127,3 +128,60 @@ def test_a_cache_that_can_not_be_written_is_said(tmp_path, monkeypatch):
     with pytest.raises(DataError) as caught:
         materialise(Toy([(draw(0), 0)]))
     assert "FOVEAL_CACHE" in caught.value.hint
+
+
+def content_of(path):
+    """(content, label, split) of the entries of a named data set."""
+    return [(read_file(e.path), e.label, e.split) for e in list_data(path).entries]
+
+
+@pytest.fixture
+def hub():
+    return pytest.importorskip("datasets", reason="the extra hf is not installed")
+
+
+def rows_of(hub, seeds):
+    columns = {
+        "image": [{"bytes": encoded(draw(seed), "JPEG"), "path": f"{seed}.jpg"} for seed in seeds],
+        "label": [seed % 2 for seed in seeds],
+        "text": ["a picture"] * len(seeds),
+    }
+    kinds = {"image": hub.Image(), "label": hub.ClassLabel(names=["ant", "bee"]), "text": hub.Value("string")}
+    return hub.Dataset.from_dict(columns, features=hub.Features(kinds))
+
+
+def test_a_saved_data_set_of_hugging_face(fresh_cache, tmp_path, hub):
+    rows_of(hub, range(4)).save_to_disk(tmp_path / "saved")
+    expected = [(encoded(draw(i), "JPEG"), ["ant", "bee"][i % 2], None) for i in range(4)]
+    assert content_of(f"hf:{tmp_path / 'saved'}") == expected
+    assert content_of(f"hf:{tmp_path / 'saved'}") == expected
+    assert len(list((fresh_cache / "datasets").iterdir())) == 1
+
+
+def test_splits_of_hugging_face(fresh_cache, tmp_path, hub):
+    parts = {"train": rows_of(hub, [0, 1]), "validation": rows_of(hub, [2]), "test": rows_of(hub, [3])}
+    hub.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    listed = content_of(f"hf:{tmp_path / 'saved'}")
+    assert [split for _, _, split in listed] == ["train", "train", "val", "test"]
+    assert [split for _, _, split in content_of(f"hf:{tmp_path / 'saved'}:test")] == [None]
+    with pytest.raises(DataError, match="nonsense"):
+        list_data(f"hf:{tmp_path / 'saved'}:nonsense")
+
+
+def test_a_data_set_of_hugging_face_without_labels(fresh_cache, tmp_path, hub):
+    rows_of(hub, [0]).remove_columns("label").save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match="label"):
+        list_data(f"hf:{tmp_path / 'saved'}")
+
+
+def test_a_name_that_hugging_face_does_not_have(fresh_cache, tmp_path, hub):
+    with pytest.raises(DataError) as caught:
+        list_data(f"hf:{tmp_path / 'nowhere'}")
+    assert "nowhere" in str(caught.value) and caught.value.hint
+
+
+def test_what_is_loaded_by_name_is_said(fresh_cache, tmp_path, hub):
+    rows_of(hub, range(2)).save_to_disk(tmp_path / "saved")
+    said = []
+    list_data(f"hf:{tmp_path / 'saved'}", DataOptions(say=said.append))
+    assert len(said) == 1 and str(tmp_path / "saved") in said[0]

@@ -19,7 +19,8 @@ def audit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, or of images/ and masks/; a CSV or JSONL file, or sample:clipart.",
+            help="A folder of class folders, or of images/ and masks/; a CSV, JSONL, Parquet, zip or tar file; "
+            "hf:NAME, tfds:NAME, sample:clipart.",
         ),
     ],
     task: Annotated[str, option("task")] = TrainConfig.task,
@@ -38,7 +39,7 @@ def audit(
     with Terminal().stage("read and audit") as bar:
         scan_options = ScanOptions(cache=True, on_start=bar.total, on_each=bar, max_pixels=max_pixels)
         audited = run_audit(
-            data, DataOptions(task, group_by, classes, void, label_from), scan_options=scan_options
+            data, DataOptions(task, group_by, classes, void, label_from, say), scan_options=scan_options
         )
     if json:
         put_json(audited.to_dict())

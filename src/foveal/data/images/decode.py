@@ -266,6 +266,17 @@ def exif_of(image: Image.Image) -> tuple[str | None, str | None]:
     return camera.strip() or None, str(taken).strip("\0 ") if taken else None
 
 
+def has_several_frames(image: Image.Image) -> bool:
+    """Whether a file holds more images than its first: an animation, or pages. To be asked after decoding.
+
+    The second image that some phones add to a JPEG, a preview or a depth map, does not count.
+    """
+    try:
+        return image.format not in ("JPEG", "MPO") and bool(getattr(image, "is_animated", False))
+    except Exception:  # what follows the first image may be broken
+        return False
+
+
 def _draft(image: Image.Image, short_side: int) -> None:
     width, height = image.size
     scale = short_side / min(width, height)

@@ -44,6 +44,7 @@ class DataOptions:
         classes: file with the names of the classes in masks.
         ignore: class or value in masks to ignore.
         label_from: regular expression that finds labels in paths; see `TrainConfig.label_from`.
+        say: is told what takes long, such as a download.
     """
 
     task: str = AUTO
@@ -51,11 +52,12 @@ class DataOptions:
     classes: str | None = None
     ignore: str | None = None
     label_from: str | None = None
+    say: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     @classmethod
-    def of(cls, config: TrainConfig) -> DataOptions:
+    def of(cls, config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> DataOptions:
         """From the settings of a run."""
-        return cls(config.task, config.group_by, config.classes, config.void, config.label_from)
+        return cls(config.task, config.group_by, config.classes, config.void, config.label_from, say)
 
     @property
     def wanted(self) -> type[Target] | None:
