@@ -133,6 +133,22 @@ def compile_group_by(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
+def compile_label_from(pattern: str) -> re.Pattern[str]:
+    """The compiled pattern.
+
+    Raises:
+        UsageError: when it is not a valid regular expression with one group.
+    """
+    hint = "for example --label-from '([^/]+)\\.\\d+\\.jpg$' for cat.001.jpg"
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"--label-from {pattern!r}: invalid regular expression: {error}", hint=hint) from None
+    if compiled.groups != 1:
+        raise UsageError(f"--label-from {pattern!r}: {compiled.groups} groups, needs one", hint=hint)
+    return compiled
+
+
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**32:
         raise UsageError(f"invalid seed {seed}", hint="the seed must be an integer in [0, 4294967295]")
@@ -179,6 +195,12 @@ class TrainSettings:
         "one subset.",
         metavar="REGEX",
         check=compile_group_by,
+    )
+    label_from: str | None = setting(
+        None,
+        help="Regular expression on paths relative to DATA whose one group is the label, for labels in file names.",
+        metavar="REGEX",
+        check=compile_label_from,
     )
     test: bool = setting(
         True,

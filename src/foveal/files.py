@@ -39,7 +39,7 @@ def state_dir() -> Path:
 _TOLD: set[str] = set()
 
 
-def cannot_write(error: OSError, *, state: bool = False) -> None:
+def cannot_write(error: Exception, *, state: bool = False) -> None:
     """Say, once, that the cache folder can't be written, or the state folder: a run goes on without it."""
     folder, variable = (state_dir(), "FOVEAL_STATE") if state else (cache_dir(), "FOVEAL_CACHE")
     told = f"{variable}={folder}"
@@ -49,7 +49,7 @@ def cannot_write(error: OSError, *, state: bool = False) -> None:
     import logging  # a handler is the application's choice; without one, warnings go to stderr
 
     lost = "test evaluations are not counted" if state else "what it would keep is computed again next time"
-    words = f"{folder} can't be written ({error.strerror or error}): {lost}; set {variable} to another folder"
+    words = f"{folder} can't be written ({getattr(error, 'strerror', None) or error}): {lost}; set {variable} to another folder"
     logging.getLogger("foveal").warning(words)
 
 

@@ -100,7 +100,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     config, decisions = start.config, start.decisions
 
     # 1 data: every image is opened once; what the network needs of it is kept in the render cache.
-    listing = list_data(start.data, DataOptions.of(config)) if start.dataset is None else None
+    listing = list_data(start.data, DataOptions.of(config, progress.say)) if start.dataset is None else None
     task, dataset = find_task(listing.task if listing else start.task), start.dataset
     route = task.route(listing.entries if listing else [], config, decisions)
     render_cache = RenderCache.within(route.preprocess, config.memory_bytes)

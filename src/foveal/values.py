@@ -137,6 +137,7 @@ class ImageRecord:
         brightness, contrast: mean and standard deviation of the grey levels, 0-255.
         sharpness: variance of the Laplacian of the grey levels at 128 px.
         camera, taken_at: EXIF maker and model; EXIF time in seconds.
+        several_frames: whether the file holds more than the first image, which is used.
         mask: its mask, where images have masks.
     """
 
@@ -155,6 +156,7 @@ class ImageRecord:
     sharpness: float
     camera: str | None = None
     taken_at: float | None = None
+    several_frames: bool = False
     mask: MaskRecord | None = None
 
 

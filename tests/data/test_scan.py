@@ -9,6 +9,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from foveal.clock import Clock
+from foveal.data.audit import audit
 from foveal.data.audit.scan import ScanOptions, read_record, scan
 from foveal.data.images.decode import REASONS, decode
 from foveal.data.images.render_cache import RenderCache
@@ -153,3 +154,15 @@ def test_a_png_that_breaks_off_inside_its_data_is_refused_by_the_audit_too(tmp_p
         decode(broken, str(path))
     with pytest.raises(UnreadableImage):
         read_record(Entry(str(path), "x"))
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_further_frames_are_a_finding(tmp_path, form):
+    make_folder(tmp_path, {"cat": 2, "dog": 2})
+    moving, still = tmp_path / "cat" / f"moving.{form}", tmp_path / "cat" / f"still.{form}"
+    draw(90).save(moving, form, save_all=True, append_images=[draw(91), draw(92)])
+    draw(93).save(still, form)
+    audited = audit(tmp_path)
+    (finding,) = [f for f in audited.findings if f.code == "several_frames"]
+    assert (finding.severity, finding.count, finding.paths) == ("note", 1, ((str(moving),),))
+    assert len(audited.records) == 6 and not audited.excluded

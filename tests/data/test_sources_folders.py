@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from foveal.config import TrainConfig
 from foveal.data.audit import audit
 from foveal.data.sources.list_data import list_data
-from foveal.errors import DataError, UnknownName
+from foveal.data.sources.listing import DataOptions
+from foveal.errors import DataError, UnknownName, UsageError
 from pictures import make_folder
 
 ROOT = not hasattr(os, "geteuid") or os.geteuid() == 0
@@ -41,7 +43,7 @@ def test_class_folders(tmp_path):
     assert (listing.excluded, listing.empty_classes) == ([], [])
 
 
-@pytest.mark.parametrize("val", ["val", "valid", "validation", "Valid"])
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "Valid", "DEV", "val_set", "Validation Images"])
 def test_split_folders(tmp_path, val):
     touch(tmp_path, "train/cat/1.jpg", f"{val}/cat/2.jpg", "test/dog/3.jpg")
     assert {(label, split) for _, label, split in seen(list_data(tmp_path))} == {
@@ -54,6 +56,53 @@ def test_split_folders(tmp_path, val):
 def test_train_alone_is_a_class_and_so_is_test(tmp_path):
     touch(tmp_path, "train/1.jpg", "plane/2.jpg")
     assert seen(list_data(tmp_path)) == [("plane/2.jpg", "plane", None), ("train/1.jpg", "train", None)]
+
+
+@pytest.mark.parametrize(("train", "test"), [("Training", "Testing"), ("TRAIN", "Test"), ("train_data", "eval")])
+def test_split_folders_in_other_spellings(tmp_path, train, test):
+    touch(tmp_path, f"{train}/cat/1.jpg", f"{train}/dog/2.jpg", f"{test}/dog/3.jpg")
+    listed = [(label, split) for _, label, split in seen(list_data(tmp_path))]
+    assert sorted(listed) == [("cat", "train"), ("dog", "test"), ("dog", "train")]
+
+
+@pytest.mark.parametrize("name", ["train", "Training", "test"])
+def test_one_split_folder_alone_is_divided_by_foveal(tmp_path, name):
+    touch(tmp_path, f"{name}/cat/1.jpg", f"{name}/dog/2.jpg")
+    assert [(label, split) for _, label, split in seen(list_data(tmp_path))] == [("cat", None), ("dog", None)]
+
+
+@pytest.mark.parametrize("stray", ["test/1.jpg", "Testing/cat/1.jpg", "val/dog/1.jpg"])
+def test_a_stray_split_folder_beside_classes_is_named(tmp_path, stray):
+    touch(tmp_path, "cat/1.jpg", "dog/1.jpg", stray)
+    listing = list_data(tmp_path)
+    assert [label for _, label, _ in seen(listing)] == ["cat", "dog"]
+    assert skipped(listing) == {stray.split("/")[0]: "no_split"}
+
+
+def test_a_class_may_be_called_test(tmp_path):
+    touch(tmp_path, "control/1.jpg", "test/2.jpg")
+    assert [label for _, label, _ in seen(list_data(tmp_path))] == ["control", "test"]
+
+
+def test_a_data_set_one_folder_down(tmp_path):
+    touch(tmp_path, "archive/cat/1.jpg", "archive/dog/2.jpg", "__MACOSX/x/._1.jpg", "README.txt")
+    assert [label for _, label, _ in seen(list_data(tmp_path))] == ["cat", "dog"]
+    touch(tmp_path / "deeper", "photos/Train/cat/1.jpg", "photos/Test/dog/2.jpg")
+    assert {split for _, _, split in seen(list_data(tmp_path / "deeper"))} == {"train", "test"}
+
+
+def test_labels_from_file_names(tmp_path):
+    touch(tmp_path, "cat.001.jpg", "sub/dog.7.jpg", "other.jpg", "notes.txt")
+    listing = list_data(tmp_path, DataOptions(label_from=r"([^/]+)\.\d+\.jpg$"))
+    assert seen(listing) == [("cat.001.jpg", "cat", None), ("sub/dog.7.jpg", "dog", None)]
+    assert skipped(listing) == {"other.jpg": "no_label", "notes.txt": "not_a_picture"}
+
+
+@pytest.mark.parametrize("pattern", ["(", "cat", "(a)(b)"])
+def test_a_pattern_for_labels_needs_one_group(tmp_path, pattern):
+    with pytest.raises(UsageError) as caught:
+        TrainConfig(label_from=pattern)
+    assert caught.value.hint
 
 
 def test_what_lies_beside_split_folders_is_named(tmp_path):

@@ -3,6 +3,8 @@
 import json
 import os
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,8 +41,26 @@ TEXT = "path,label,split,group\na.jpg,cat,train,7\nsub/b.jpg,dog,test,\nc d.jpg,
         TEXT.replace("a.jpg,cat", '"a.jpg","cat"'),
         TEXT.replace("\n", ",extra\n"),
         TEXT + "\n\n",
+        TEXT.encode("utf-16"),
+        b"\xfe\xff" + TEXT.encode("utf-16-be"),
+        TEXT.replace("path,label", "file_name,class"),
+        TEXT.replace("path,label", "image,Category"),
     ],
-    ids=["plain", "bom", "semicolon", "tab", "crlf", "case", "quoted", "more columns", "blank lines"],
+    ids=[
+        "plain",
+        "bom",
+        "semicolon",
+        "tab",
+        "crlf",
+        "case",
+        "quoted",
+        "more columns",
+        "blank lines",
+        "utf-16",
+        "utf-16 be",
+        "file_name",
+        "image",
+    ],
 )
 def test_csv_in_its_dialects(tmp_path, content):
     assert entries(write(tmp_path, "d.csv", content)) == ROWS
@@ -91,15 +111,20 @@ def test_names_that_are_not_utf8_come_through(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("d.csv", "file,label\na,b\n", "'path'"),
-        ("d.csv", "path,class\na,b\n", "'label'"),
+        ("d.csv", "name,label\na,b\n", "'path'"),
+        ("d.csv", "path,kind\na,b\n", "'label'"),
+        ("d.csv", "file,image,label\na,b,c\n", "path"),
+        ("d.csv", "path,class,category\na,b,c\n", "label"),
         ("d.csv", "", "'path'"),
         ("d.csv", "path,label\n", "d.csv"),
         ("d.csv", "path,label\na.jpg,x\n,x\n", ":3: "),
         ("d.csv", "path,label,split\na.jpg,x,sometimes\n", ":2: "),
         ("d.csv", 'path,label\n"' + "x" * 200_000, "d.csv"),
         ("d.csv", '"' + "x" * 200_000, "d.csv"),
-        ("d.csv", b"\xff\xfe" + "path,label\na,b\n".encode("utf-16-le"), "'path'"),
+        ("d.zip", b"PK\x03\x04" + bytes(100), "d.zip"),
+        ("d.parquet", b"PAR1" + bytes(100), "d.parquet"),
+        ("d.jsonl", '{"path": "a.jpg", "label": "x"}\n{"path": "b.jpg", "label": ["x", "y"]}', ":2: "),
+        ("d.jsonl", '{"path": "a.jpg", "label": {"x": 1}}', ":1: "),
         ("photo.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 20, "photo.jpg"),
         ("d.jsonl", '{"path": "a.jpg", "label": "x"}\n{"path": ', ":2: "),
         ("d.jsonl", '["a.jpg", "x"]', ":1: "),
@@ -124,7 +149,7 @@ def test_a_table_that_can_not_be_opened(tmp_path, monkeypatch):
     def locked(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("foveal.data.sources.tables.Path.read_text", locked)
+    monkeypatch.setattr(os, "open", locked)
     with pytest.raises(DataError, match="Permission denied"):
         list_data(path)
 
@@ -155,3 +180,40 @@ def test_half_a_surrogate_is_said_never_a_traceback(tmp_path, row):
     _, left_out = scan(listing.entries, listing.target)
     for item in (*left_out, *listing.excluded):
         assert (item.path + str(item.label)).encode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP"])
+def test_one_image_is_no_data_set(tmp_path, draw, form):
+    path = tmp_path / "photo.jpg"
+    draw(1).save(path, form)
+    with pytest.raises(DataError, match=form) as caught:
+        list_data(path)
+    assert len(str(caught.value)) < 200 + len(str(path))
+    assert "folder" in caught.value.hint
+
+
+def test_parquet(tmp_path):
+    columns = {name: [row[i] for row in ROWS] for i, name in enumerate(("file_name", "label", "split", "group"))}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "d.parquet")
+    assert entries(tmp_path / "d.parquet") == ROWS
+
+
+def test_several_labels_in_parquet_are_refused_by_row(tmp_path):
+    columns = {"path": ["a.jpg", "b.jpg"], "label": [["x"], ["x", "y"]]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match=":1: "):
+        list_data(tmp_path / "d.parquet")
+
+
+def test_the_metadata_of_an_image_folder(tmp_path):
+    """As Hugging Face has it: `file_name` and `label`, relative to the folder."""
+    write(tmp_path, "metadata.csv", "file_name,label\na.jpg,cat\nb.jpg,dog\n")
+    assert entries(tmp_path) == [("a.jpg", "cat", None, None), ("b.jpg", "dog", None, None)]
+
+
+def test_metadata_without_labels_leaves_the_folders(tmp_path):
+    write(tmp_path, "metadata.jsonl", '{"file_name": "cat/a.jpg", "text": "a cat"}')
+    for name in ("cat/a.jpg", "dog/b.jpg"):
+        (tmp_path / name).parent.mkdir()
+        write(tmp_path, name, b"x")
+    assert [label for _, label, _, _ in entries(tmp_path)] == ["cat", "dog"]

@@ -19,13 +19,15 @@ def audit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, or of images/ and masks/; a CSV or JSONL file, or sample:clipart.",
+            help="A folder of class folders, or of images/ and masks/; a CSV, JSONL, Parquet, zip or tar file; "
+            "hf:NAME, tfds:NAME, sample:clipart.",
         ),
     ],
     task: Annotated[str, option("task")] = TrainConfig.task,
     classes: Annotated[str | None, option("classes")] = TrainConfig.classes,
     void: Annotated[str | None, option("void")] = TrainConfig.void,
     group_by: Annotated[str | None, option("group_by")] = TrainConfig.group_by,
+    label_from: Annotated[str | None, option("label_from")] = TrainConfig.label_from,
     max_pixels: Annotated[int, option("max_pixels")] = TrainConfig.max_pixels,
     quiet: Quiet = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
@@ -38,7 +40,9 @@ def audit(
     terminal = Terminal(quiet=quiet)
     with terminal.stage("read and audit") as bar:
         scan_options = ScanOptions(cache=True, on_start=bar.total, on_each=bar, max_pixels=max_pixels)
-        audited = run_audit(data, DataOptions(task, group_by, classes, void), scan_options=scan_options)
+        audited = run_audit(
+            data, DataOptions(task, group_by, classes, void, label_from, say), scan_options=scan_options
+        )
     if json:
         put_json(audited.to_dict())
     else:

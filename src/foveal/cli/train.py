@@ -38,8 +38,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, of images/ and masks/, or of IDX files; a CSV or JSONL file; "
-            "sample:clipart, sample:mnist, sample:digit-scenes.",
+            help="A folder of class folders, of images/ and masks/, or of IDX files; a CSV, JSONL, Parquet, zip or tar "
+            "file; hf:NAME, tfds:NAME; sample:clipart, sample:mnist, sample:digit-scenes.",
         ),
     ] = None,
     *,

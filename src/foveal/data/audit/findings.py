@@ -138,6 +138,7 @@ def _appearance(records: Sequence[ImageRecord]) -> Iterable[Finding]:
         ("blank", lambda r: r.contrast < BLANK, "of a single colour", "warning"),
         ("dark", lambda r: r.brightness < DARK and r.contrast >= BLANK, "nearly black", "note"),
         ("tiny", lambda r: min(r.width, r.height) < TINY, f"under {TINY} pixels", "note"),
+        ("several_frames", lambda r: r.several_frames, "with several frames, of which the first is used", "note"),
         ("blurred", _is_blurred, "without sharp detail", "note"),
     )
     for code, applies, words, severity in tests:

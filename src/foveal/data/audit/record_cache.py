@@ -30,7 +30,10 @@ MAX_BYTES = 512 << 20
 #: Increased whenever the definition of a measure, or of a refusal, changes.
 _VERSION = 2
 #: The fields of a record that follow from the content alone.
-FIELDS = ("width", "height", "phash", "thumb", "brightness", "contrast", "sharpness", "camera", "taken_at")
+FIELDS = (
+    *("width", "height", "phash", "thumb", "brightness", "contrast", "sharpness", "camera", "taken_at"),
+    "several_frames",
+)
 
 
 class RecordCache:

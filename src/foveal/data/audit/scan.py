@@ -26,6 +26,7 @@ from foveal.data.images.decode import (
     WHITE,
     exif_of,
     finish,
+    has_several_frames,
     open_image,
     orientation_of,
     quiet,
@@ -192,6 +193,7 @@ def _measure(
         "sharpness": _laplacian_variance(levels),
         "camera": camera,
         "taken_at": _seconds(taken),
+        "several_frames": has_several_frames(opened),
     }
 
 

@@ -8,7 +8,6 @@ converted, transparency composited over a given background.
 from __future__ import annotations
 
 import io
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from foveal.config import MAX_PIXELS
 from foveal.data.images.idx import member
+from foveal.data.images.reading import read_regular
 from foveal.errors import DataError, UnreadableImage
 
 #: The formats that are opened, by Pillow's names (JPEG includes MPO, which phones write). Others are refused:
@@ -41,6 +41,9 @@ REASONS = {
     "missing": "no such file",
     "unreadable_file": "the system does not allow it to be read",
     "empty_file": "the file has no content",
+    "too_large": "the file is larger than the limit, or than the memory that is left",
+    "no_answer": "the system does not deliver its content: a file share that is gone, or a device",
+    "changed": "the file changed while it was read, or since it was first read",
     "not_a_picture": "not an image format that foveal knows",
     "format_not_allowed": "an image in a format that foveal does not open",
     "too_many_pixels": "more pixels than the limit",
@@ -116,22 +119,25 @@ def read_file(path: str) -> bytes:
     """The content of a file, or of one image of an IDX file (see `idx`).
 
     Raises:
-        UnreadableImage: `missing`, `unreadable_file` or `empty_file`.
+        UnreadableImage: `missing`, `unreadable_file`, `empty_file`, `too_large`, `changed` or `no_answer`.
     """
     try:
-        if not os.path.isfile(path):
-            if (content := member(path)) is not None:
-                return content
-            code = "unreadable_file" if os.path.exists(path) else "missing"
-            raise UnreadableImage(path, code, "not a regular file" if code != "missing" else REASONS[code])
-        with open(path, "rb") as handle:
-            content = handle.read()
-    except UnreadableImage:
-        raise
-    except (OSError, ValueError, DataError) as error:
-        raise UnreadableImage(path, "unreadable_file", str(error)) from None
+        content = read_regular(path)
+    except FileNotFoundError:
+        content = _member(path)
     if not content:
         raise UnreadableImage(path, "empty_file", REASONS["empty_file"])
+    return content
+
+
+def _member(path: str) -> bytes:
+    """One image of an IDX file."""
+    try:
+        content = member(path)
+    except DataError as error:
+        raise UnreadableImage(path, "unreadable_file", str(error)) from None
+    if content is None:
+        raise UnreadableImage(path, "missing", REASONS["missing"])
     return content
 
 
@@ -258,6 +264,17 @@ def exif_of(image: Image.Image) -> tuple[str | None, str | None]:
     except Exception:  # broken metadata never cost an image
         return None, None
     return camera.strip() or None, str(taken).strip("\0 ") if taken else None
+
+
+def has_several_frames(image: Image.Image) -> bool:
+    """Whether a file holds more images than its first: an animation, or pages. To be asked after decoding.
+
+    The second image that some phones add to a JPEG, a preview or a depth map, does not count.
+    """
+    try:
+        return image.format not in ("JPEG", "MPO") and bool(getattr(image, "is_animated", False))
+    except Exception:  # what follows the first image may be broken
+        return False
 
 
 def _draft(image: Image.Image, short_side: int) -> None:

@@ -1,9 +1,11 @@
 """DATA, in every form that the command line takes, as a list of named images. No image is opened here.
 
-Forms: a folder of class folders · a folder with `train/`, `val/` (or `valid/`, `validation/`) and `test/` in it ·
-a CSV or JSONL file with `path,label[,split][,group]` · a folder of IDX files, the format of MNIST, or one such
-file · `sample:NAME`. With masks instead of labels: a folder with `images/` and `masks/` in it, or with both in
-`train/`, `val/`, `test/` · a table with `image,mask[,split][,group]`.
+Forms: a folder of class folders · a folder with `train/`, `val/` and `test/` in it, in any usual spelling · a CSV,
+JSONL or Parquet file with `path,label[,split][,group]`, or a folder with such a `metadata` file in it · a folder of
+images, with `label_from` · a folder of IDX files, the format of MNIST, or one such file · `sample:NAME`, `hf:NAME` and
+`tfds:NAME`. With masks instead of labels: a folder with `images/` and `masks/` in it, or with both in `train/`, `val/`,
+`test/` · a table with `image,mask[,split][,group]`. A folder may lie inside another one, or be packed as a zip or tar
+file.
 
 A new form is a function in a file of its own (see `listing.Source`) and a line in `_SOURCES`.
 """
@@ -11,25 +13,44 @@ A new form is a function in a file of its own (see `listing.Source`) and a line 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from foveal.config import compile_group_by
-from foveal.data.sources.class_folders import list_class_folders
+from foveal.data.sources.archives import is_archive, unpack_archive
+from foveal.data.sources.class_folders import inner_folder, list_class_folders
+from foveal.data.sources.file_names import list_file_names
+from foveal.data.sources.hf_datasets import fetch_hf
 from foveal.data.sources.idx_files import list_idx
 from foveal.data.sources.listing import DataOptions, Listing, Source
 from foveal.data.sources.mask_folders import list_mask_folders
 from foveal.data.sources.samples import unpack
-from foveal.data.sources.tables import list_table
+from foveal.data.sources.tables import list_metadata, list_table
+from foveal.data.sources.tfds_datasets import fetch_tfds
 from foveal.errors import DataError
 
 #: Tried in this order: the last two take any folder and any file.
-_SOURCES: list[Source] = [list_idx, list_mask_folders, list_class_folders, list_table]
-_SAMPLE = "sample:"
+_SOURCES: list[Source] = [
+    list_file_names,
+    list_idx,
+    list_metadata,
+    list_mask_folders,
+    list_class_folders,
+    list_table,
+]
+#: Data sets by name, `KIND:NAME`, and what finds the folder or table of one; the last two may download it.
+_NAMED: dict[str, Callable[[str], Path]] = {"sample": unpack, "hf": fetch_hf, "tfds": fetch_tfds}
 
 
 def register_source(source: Source) -> None:
     """Add a form of DATA, to be tried before all others."""
     _SOURCES.insert(0, source)
+
+
+def is_named(data: str) -> bool:
+    """Whether DATA is the name of a data set, such as `sample:clipart`, and no path."""
+    return data.partition(":")[0] in _NAMED and ":" in data
 
 
 def list_data(
@@ -48,8 +69,13 @@ def list_data(
     """
     text = os.fspath(data)
     options = options or DataOptions(group_by=group_by)
-    sample = text.removeprefix(_SAMPLE) if text.startswith(_SAMPLE) else None
-    path = text if sample is None else str(unpack(sample))
+    kind, _, name = text.partition(":") if is_named(text) else ("", "", "")
+    if kind in ("hf", "tfds"):
+        options.say(f"{text}: loaded by its name; downloaded unless it is on this machine")
+    path = str(_NAMED[kind](name)) if kind else text
+    if is_archive(path):
+        path = str(unpack_archive(path))
+    path = inner_folder(path)
     listed = (source(path, options) for source in _SOURCES)
     listing = next((found for found in listed if found is not None), None)
     if listing is None:
@@ -57,7 +83,7 @@ def list_data(
             f"{text}: no such file or folder",
             hint="give a folder of class folders, a CSV with path,label, or sample:clipart",
         )
-    listing.name = sample or listing.name
+    listing.name = name if kind == "sample" else listing.name
     if options.wanted is not None and options.wanted.task != listing.task:
         raise DataError(
             f"{text}: no {options.wanted.item} in it, for --task {options.task}", hint=options.wanted.layout

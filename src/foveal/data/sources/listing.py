@@ -12,21 +12,26 @@ from foveal.data.targets.registry import AUTO, find_target, targets
 from foveal.data.targets.target import Target
 from foveal.values import Entry, Excluded, Subset
 
-#: Names of folders, and values of the column `split`, that stand for subsets.
-SUBSET_NAMES: dict[str, Subset] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
+#: Words for subsets, in names of folders and in the column `split`.
+_SUBSET_WORDS: dict[str, Subset] = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation"), "test"),
 }
+#: What such a word may be followed by: `train_set`, `Test Images`.
+_SUBSET_NAME = re.compile(r"([a-z]+?)(?:[ _-]?(?:set|data|dataset|images|imgs|split))?")
 _CLUTTER = {"thumbs.db", "desktop.ini", "icon\r"}
 #: Files among images that are skipped as `not_a_picture` without being read.
 _OTHER = {
     *(".txt", ".csv", ".json", ".jsonl", ".xml", ".md", ".html"),
     *(".yaml", ".yml", ".py", ".zip", ".db", ".ini"),
 }
+
+
+def subset_of(name: str) -> Subset | None:
+    """The subset that a name stands for, in any case and usual spelling; None for any other name."""
+    match = _SUBSET_NAME.fullmatch(name.strip().lower())
+    return _SUBSET_WORDS.get(match[1]) if match else None
 
 
 @dataclass(frozen=True)
@@ -38,17 +43,21 @@ class DataOptions:
         group_by: regular expression on the path relative to the root; see `TrainConfig.group_by`.
         classes: file with the names of the classes in masks.
         ignore: class or value in masks to ignore.
+        label_from: regular expression that finds labels in paths; see `TrainConfig.label_from`.
+        say: is told what takes long, such as a download.
     """
 
     task: str = AUTO
     group_by: str | None = None
     classes: str | None = None
     ignore: str | None = None
+    label_from: str | None = None
+    say: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     @classmethod
-    def of(cls, config: TrainConfig) -> DataOptions:
+    def of(cls, config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> DataOptions:
         """From the settings of a run."""
-        return cls(config.task, config.group_by, config.classes, config.void)
+        return cls(config.task, config.group_by, config.classes, config.void, config.label_from, say)
 
     @property
     def wanted(self) -> type[Target] | None:
@@ -118,11 +127,13 @@ def short_name(path: str) -> str:
     return re.sub(r"[^\w.-]+", "-", base.encode("utf-8", "replace").decode())[:60] or "data"
 
 
-def walk(listing: Listing, folder: str, label: str, split: Subset | None) -> None:
-    """Every file below a class folder; a folder reached twice (a circular link) is entered once."""
+def walk(listing: Listing, folder: str, label: str | None, split: Subset | None) -> None:
+    """Every file below a folder, with its label, which may be settled later; a folder reached twice (a circular link)
+    is entered once.
+    """
     before = len(listing.entries) + len(listing.excluded)
     root = os.stat(listing.root)
-    entered = {(root.st_dev, root.st_ino)}
+    entered = set() if folder == listing.root else {(root.st_dev, root.st_ino)}
     todo = [folder]
     while todo:
         here = todo.pop()
@@ -138,9 +149,11 @@ def walk(listing: Listing, folder: str, label: str, split: Subset | None) -> Non
         for child in children(here, listing, label):
             if child.is_dir():
                 todo.append(child.path)
+            elif may_be_image(child.path):
+                listing.entries.append(Entry(child.path, label, split))
             else:
-                add_file(listing, child.path, label, split)
-    if len(listing.entries) + len(listing.excluded) == before:
+                listing.skip(child.path, "not_a_picture", "by its name", label)
+    if label is not None and len(listing.entries) + len(listing.excluded) == before:
         listing.empty_classes.append(label)
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from foveal.data.sources.listing import SUBSET_NAMES, DataOptions, Listing, children, may_be_image, short_name
+from foveal.data.sources.listing import DataOptions, Listing, children, may_be_image, short_name, subset_of
 from foveal.data.targets.label_map import class_file
 from foveal.data.targets.masks import Masks
 from foveal.values import Subset
@@ -38,8 +38,8 @@ def find_mask_folders(root: str) -> list[MaskFolders]:
         return [here]
     folders = []
     for name, path in _folders(root).items():
-        if name in SUBSET_NAMES and (pair := _pair_in(path)) is not None:
-            folders.append(MaskFolders(pair.images, pair.masks, SUBSET_NAMES[name]))
+        if (subset := subset_of(name)) is not None and (pair := _pair_in(path)) is not None:
+            folders.append(MaskFolders(pair.images, pair.masks, subset))
     given = {f.split for f in folders}
     if "train" not in given or len(given) < 2:
         return [MaskFolders(f.images, f.masks) for f in folders]
@@ -101,8 +101,8 @@ def _subset_of(folder: MaskFolders, path: str) -> Subset | None:
     if folder.split is not None:
         return folder.split
     first = os.path.relpath(path, folder.images).split(os.sep)[0].lower()
-    inside = {SUBSET_NAMES[n] for n in _folders(folder.images) if n in SUBSET_NAMES}
-    return SUBSET_NAMES.get(first) if "train" in inside and len(inside) > 1 else None
+    inside = {subset for n in _folders(folder.images) if (subset := subset_of(n)) is not None}
+    return subset_of(first) if "train" in inside and len(inside) > 1 else None
 
 
 def _files(folder: str, listing: Listing) -> Iterator[tuple[str, str]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from foveal.data.sources.cached_folder import CacheNotWritable, written_whole
 from foveal.data.sources.digit_scenes import VERSION, write_scenes
 from foveal.errors import UnknownName
 from foveal.files import cache_dir, cannot_write, process_folder, sha256_of
@@ -55,30 +54,16 @@ def _made(name: str, fill: Callable[[Path], object]) -> Path:
     if folder.is_dir():
         return folder
     try:
-        with _whole(folder) as part:
+        with written_whole(folder) as part:
             fill(part)
         return folder
-    except OSError as error:
+    except CacheNotWritable as error:
         cannot_write(error)
     elsewhere = process_folder() / name
     if not elsewhere.is_dir():
-        with _whole(elsewhere) as part:
+        with written_whole(elsewhere) as part:
             fill(part)
     return elsewhere
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder to fill, which gets its final name in one rename."""
-    part = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
-    try:
-        yield part
-        part.rename(folder)
-    except OSError:  # another process was faster
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _digit_scenes() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import io
@@ -9,15 +10,36 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from foveal.data.sources.listing import SUBSET_NAMES, DataOptions, Listing, short_name
+from foveal.data.images.decode import open_image
+from foveal.data.images.reading import read_regular
+from foveal.data.sources.listing import DataOptions, Listing, short_name, subset_of
 from foveal.data.targets.registry import AUTO
 from foveal.data.targets.target import Target
-from foveal.errors import DataError
-from foveal.values import Subset
+from foveal.errors import DataError, UnreadableImage
 
 #: Line number, and cells by column.
-_Row = tuple[int, dict[str, str]]
+_Row = tuple[int, dict[str, Any]]
+_JSON = (".jsonl", ".ndjson", ".json")
+
+#: Usual names of the column of image files, and of that of labels.
+_PATHS = {"path", "filename", "file_name", "file", "image", "filepath", "file_path", "image_path"}
+_LABELS = {"label", "class", "category", "target", "class_name", "label_name"}
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_PARQUET = b"PAR1"
+
+
+def list_metadata(path: str, options: DataOptions) -> Listing | None:
+    """A folder with `metadata.csv`, `.jsonl` or `.parquet` in it, as Hugging Face's ImageFolder has; None when that
+    table names no labels.
+    """
+    for file in (Path(path, name) for name in _METADATA):
+        if file.is_file():
+            names = {name for _, row in _table(file)[1] for name in row}
+            known = _renamed(file, names, _kind(file, names, options))
+            return list_table(str(file), options) if len(set(known.values())) > 1 else None
+    return None
 
 
 def list_table(path: str, options: DataOptions) -> Listing | None:
@@ -30,42 +52,99 @@ def list_table(path: str, options: DataOptions) -> Listing | None:
     if not os.path.isfile(path):
         return None
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror}", hint="can you read this file?") from None
-    if file.suffix.lower() in (".jsonl", ".ndjson", ".json"):
-        rows = _json_rows(file, text)
-        kind = _kind({name for _, row in rows for name in row}, options)
-        for number, row in rows:
-            if not {"path", kind.column} <= {kind.aliases.get(name, name) for name in row}:
-                hint = json.dumps({"path": "a.jpg", kind.column: "…"}, ensure_ascii=False)
-                raise DataError(f"{file}:{number}: needs path and {kind.column}", hint=hint)
-    else:
-        names, rows = _csv_rows(file, text)
-        kind = _kind(names, options)
-        for needed in ("path", kind.column):
-            if needed not in {kind.aliases.get(name, name) for name in names}:
-                raise DataError(
-                    f"{file}: no column {needed!r}; it has {', '.join(map(repr, names)) or 'none'}",
-                    hint=f"the first line must name the columns: path,{kind.column}[,split][,group]",
-                )
+    names, rows = _table(file)
+    kind = _kind(file, names, options)
+    renamed = _renamed(file, names, kind)
+    in_json = file.suffix.lower() in _JSON
+    for needed in ("path", kind.column):
+        if not in_json and needed not in renamed.values():
+            raise DataError(
+                f"{file}: no column {needed!r}; it has {', '.join(map(repr, sorted(names))) or 'none'}",
+                hint=f"the first line must name the columns: path,{kind.column}[,split][,group]",
+            )
     root = str(file.resolve().parent)
     target = kind.create([root], classes=options.classes, ignore=options.ignore)
     listing = Listing(short_name(file.stem), root, target)
     for number, row in rows:
-        _add(listing, file, number, {kind.aliases.get(name, name): cell for name, cell in row.items()})
+        cells = {renamed.get(name, name): cell for name, cell in row.items()}
+        if in_json and not {"path", kind.column} <= set(cells):
+            hint = json.dumps({"path": "a.jpg", kind.column: "…"}, ensure_ascii=False)
+            raise DataError(f"{file}:{number}: needs path and {kind.column}", hint=hint)
+        _add(listing, file, number, {name: _cell(file, number, name, v, kind) for name, v in cells.items()})
     _move_root(listing)
     return listing
 
 
-def _kind(columns: list[str] | set[str], options: DataOptions) -> type[Target]:
+def _table(file: Path) -> tuple[set[str], list[_Row]]:
+    """The names of the columns, and the rows."""
+    try:
+        content = read_regular(str(file))
+    except UnreadableImage as error:
+        raise DataError(str(error), hint="can you read this file?") from None
+    if content.startswith(_PARQUET):
+        return _parquet_rows(file, content)
+    text = _text(file, content)
+    if file.suffix.lower() in _JSON:
+        rows = _json_rows(file, text)
+        return {name for _, row in rows for name in row}, rows
+    names, rows = _csv_rows(file, text)
+    return set(names), rows
+
+
+def _text(file: Path, content: bytes) -> str:
+    """As UTF-8, or as UTF-16 where the file says so; other bytes, as in file names, are kept.
+
+    Raises:
+        DataError: for a binary file, saying what it is.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    if b"\0" in content[:4096] or content.startswith(b"%PDF"):
+        try:
+            what = f"an image ({open_image(content, str(file)).format})"
+            hint = (
+                "one image is no data set: give the folder with the class folders; `foveal predict` takes images"
+            )
+        except UnreadableImage:
+            what, hint = "a binary file", "give a folder of class folders, or a table: CSV, JSON lines or Parquet"
+        raise DataError(f"{file}: {what}, not a table of images and labels", hint=hint)
+    return content.decode("utf-8-sig", "surrogateescape")
+
+
+def _kind(file: Path, columns: set[str], options: DataOptions) -> type[Target]:
     """The first target whose column is there; the one that was asked for, or the last, when none is."""
     kinds = options.candidates()
     for kind in kinds:
-        if kind.column in {kind.aliases.get(name, name) for name in columns}:
+        if kind.column in _renamed(file, columns, kind).values():
             return kind
     return kinds[-1] if options.task == AUTO else kinds[0]
+
+
+def _renamed(file: Path, columns: set[str], kind: type[Target]) -> dict[str, str]:
+    """The columns that are known under another name, and `path` and the target's own."""
+    usual = {"path": _PATHS | {k for k, v in kind.aliases.items() if v == "path"}}
+    usual[kind.column] = {kind.column} | {k for k, v in kind.aliases.items() if v == kind.column}
+    if kind.column == "label":
+        usual["label"] |= _LABELS
+    renamed: dict[str, str] = {}
+    for column, names in usual.items():
+        found = {column} if column in columns else columns & names
+        if len(found) > 1:
+            raise DataError(
+                f"{file}: which column is the {column}: {' or '.join(map(repr, sorted(found)))}?",
+                hint=f"name one of them {column!r}",
+            )
+        renamed |= dict.fromkeys(found, column)
+    return renamed
+
+
+def _cell(file: Path, number: int, name: str, value: object, kind: type[Target]) -> str:
+    if isinstance(value, list | dict) and name in ("path", "split", kind.column):
+        raise DataError(
+            f"{file}:{number}: {name} is {json.dumps(value, default=str)[:60]}, not one value",
+            hint="give one for each image; several labels for an image are not supported yet",
+        )
+    return "" if value is None else str(value)
 
 
 def _add(listing: Listing, file: Path, number: int, row: Mapping[str, str]) -> None:
@@ -74,13 +153,12 @@ def _add(listing: Listing, file: Path, number: int, row: Mapping[str, str]) -> N
     if not path.strip():
         raise DataError(f"{file}:{number}: this row has no path", hint=f"every row needs path and {target.column}")
     full = os.path.normpath(os.path.join(listing.root, path))
-    split = split.strip().lower()
-    if split and split not in SUBSET_NAMES:
+    subset = subset_of(split)
+    if split.strip() and subset is None:
         raise DataError(
             f"{file}:{number}: split {row['split'].strip()!r} is not one of train, val, test",
             hint="leave it empty to let foveal split",
         )
-    subset: Subset | None = SUBSET_NAMES[split] if split else None
     if annotation.strip():
         listing.entries.append(target.entry(full, annotation, listing.root, subset, group or None))
     else:
@@ -129,5 +207,17 @@ def _json_rows(path: Path, text: str) -> list[_Row]:
                 f"{path}:{number}: needs path and label",
                 hint='one object a line: {"path": "a.jpg", "label": "cat"}',
             )
-        rows.append((number, {k: "" if v is None else str(v) for k, v in row.items()}))
+        rows.append((number, row))
     return rows
+
+
+def _parquet_rows(file: Path, content: bytes) -> tuple[set[str], list[_Row]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{file}: {error}", hint="the Parquet file is damaged: write it again") from None
+    table = table.rename_columns([name.strip().lower() for name in table.column_names])
+    return set(table.column_names), list(enumerate(table.to_pylist(), 1))
