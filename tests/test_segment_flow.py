@@ -94,6 +94,17 @@ def test_evaluate_on_the_own_test_subset_and_on_other_data(run, tmp_path):
         evaluate_masks(path, other)
 
 
+def test_evaluate_leaves_training_images_out(run, data):
+    path, summary = run
+    own, other = evaluate_masks(path), evaluate_masks(path, data)
+    assert other["test"]["confusion"] == own["test"]["confusion"]
+    split = summary["split"]
+    assert other["left_out_counts"]["seen_in_training"] == split["train"] + split["val"]
+    assert other["images"] == other["test"]["n"] + len(other["left_out"])
+    everything = evaluate_masks(path, data, include_seen=True)
+    assert everything["test"]["n"] == sum(split.values()) and everything["seen"] == split["train"] + split["val"]
+
+
 def test_evaluate_names_what_is_gone(run, tmp_path, data):
     copy = shutil.copytree(data, tmp_path / "data")
     path, _ = train(copy, out=str(tmp_path / "run"))

@@ -1,5 +1,6 @@
 """What a run keeps to recognise its training images, and images nearly the same."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ PLACED = tuple(SplitRecord(r, SUBSETS[i % 3], r.sha256[:12]) for i, r in enumera
 @pytest.fixture
 def run(tmp_path):
     tiny = SplitRecord(record("tiny", thumb=b"", phash=0), "train", "t")
-    copy = SplitRecord(record(0, path="/p/copy"), "train", "c")
+    copy = SplitRecord(replace(RECORDS[0], path="/p/copy"), "train", "c")
     (tmp_path / FILE_NAME).write_bytes(fingerprints_to_bytes(Split((*PLACED, tiny, copy), (), ("a",))))
     return tmp_path
 
