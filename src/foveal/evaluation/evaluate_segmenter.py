@@ -81,11 +81,12 @@ def evaluate_masks(
         chosen = _other_data(run, data, label_map, progress, include_seen=include_seen)
     given = chosen.given
     table = _class_table(chosen.label_map, label_map)
+    left_out = len(given.excluded)
     with progress.stage("masks", len(given.records)) as bar:
         measured = measure_masks(_predicted(predictor, chosen, table, bar), label_map)
     if not measured.figures["n"]:
         raise given.refuse()
-    gone = {x.path for x in given.excluded}
+    gone = {x.path for x in given.excluded[left_out:]}
     key = test_set_key(r.sha256 for r in given.records if r.path not in gone)
     return {
         "schema": SCHEMA,

@@ -32,6 +32,9 @@ BURST_SECONDS = 2.0
 #: Fewer groups than this are drawn by rank, for targets with `rank_few_groups`.
 FEW_GROUPS = 40
 
+#: A subset with a note, or None with the reason why an image is excluded.
+_Choice = tuple[Subset | None, str]
+
 #: Where a given split divides copies, the copy in the first of these subsets stays.
 _PRECEDENCE: tuple[Subset, ...] = ("test", "val", "train")
 
@@ -92,24 +95,38 @@ def assign(
         draw = _ranked(records, [g for g in groups if all(is_free[i] for i in g)], shares, seed)
     alike = join_all(len(records), [*exact_copies(records), *near])
     usable = [kept for members in groups if (kept := [i for i in members if records[i].sha256 not in conflicting])]
-    subsets: dict[int, tuple[Subset | None, str]] = {}
+    subsets: dict[int, _Choice] = {}
     for members in usable:
         subsets |= _subsets(records, members, shares, is_free=is_free, draw=draw, previous=previous, alike=alike)
     drawn = [members for members in usable if all(is_free[i] for i in members)]
     subsets |= _for_classes_without_training(records, drawn, subsets, target)
-    names = {i: min(records[i].sha256 for i in members)[:12] for members in groups for i in members}
-    placed: list[SplitRecord] = []
-    out: list[Excluded] = []
-    for i in (i for members in groups for i in members):
-        subset, note = subsets.get(i, (None, "conflicting_labels"))
-        if subset is None:
-            out.append(_exclude(records[i], note, target))
-        else:
-            learned = subset == "test" and not test  # all other images stay where they would be
-            placed.append(SplitRecord(records[i], "train" if learned else subset, names[i], note))
+    placed, out = _place(records, groups, subsets, target, test=test)
     divided = _divided(placed, [(records[a], records[b]) for a, b in target.separations(records)])
     out += [_exclude(p.record, "beside_held_out", target) for p in placed if p.record.path in divided]
     return [p for p in placed if p.record.path not in divided], out
+
+
+def _place(
+    records: Sequence[ImageRecord],
+    groups: Sequence[Sequence[int]],
+    subsets: Mapping[int, _Choice],
+    target: Target,
+    *,
+    test: bool,
+) -> tuple[list[SplitRecord], list[Excluded]]:
+    """Each image in its subset, or excluded; without a test subset, its images are trained on."""
+    placed: list[SplitRecord] = []
+    out: list[Excluded] = []
+    for members in groups:
+        group = min(records[i].sha256 for i in members)[:12]
+        for i in members:
+            subset, note = subsets.get(i, (None, "conflicting_labels"))
+            if subset is None:
+                out.append(_exclude(records[i], note, target))
+            else:
+                learned = subset == "test" and not test  # all other images stay where they would be
+                placed.append(SplitRecord(records[i], "train" if learned else subset, group, note))
+    return placed, out
 
 
 #: Why an image is excluded, by reason code.
@@ -131,12 +148,12 @@ def _subsets(
     draw: Callable[[ImageRecord], float],
     previous: Mapping[str, Subset],
     alike: Joined,
-) -> dict[int, tuple[Subset | None, str]]:
+) -> dict[int, _Choice]:
     """The subset of each member of one group, or None with the reason why it is excluded."""
     known = {i: previous[records[i].sha256] for i in members if records[i].sha256 in previous}
     if known:
         kept = set(known.values())
-        new: tuple[Subset | None, str] = (None, "bridges_split") if len(kept) > 1 else (min(kept), "")
+        new: _Choice = (None, "bridges_split") if len(kept) > 1 else (min(kept), "")
         return {i: (known[i], "kept") if i in known else new for i in members}
     fixed = {i: as_subset(records[i].split) for i in members if not is_free[i]}
     if fixed:
@@ -149,9 +166,9 @@ def _subsets(
 def _for_classes_without_training(
     records: Sequence[ImageRecord],
     drawn: Sequence[Sequence[int]],
-    subsets: Mapping[int, tuple[Subset | None, str]],
+    subsets: Mapping[int, _Choice],
     target: Target,
-) -> dict[int, tuple[Subset | None, str]]:
+) -> dict[int, _Choice]:
     """The oldest of the drawn groups of each class that has no training image, moved to the training subset."""
     classes = {i: set(target.classes_in(records[i])) for i in subsets}
     trained = {c for i, (subset, _) in subsets.items() if subset == "train" for c in classes[i]}
@@ -159,7 +176,7 @@ def _for_classes_without_training(
     for members in drawn:
         for name in {c for i in members for c in classes[i]} - trained:
             groups[name].append(members)
-    moved: dict[int, tuple[Subset | None, str]] = {}
+    moved: dict[int, _Choice] = {}
     for name, candidates in sorted(groups.items()):
         if name not in trained:
             oldest = min(candidates, key=lambda members: _age(_oldest(records, members)))
@@ -174,7 +191,7 @@ def _is_free(record: ImageRecord, previous: Mapping[str, Subset], *, redraw: boo
     return not given and record.sha256 not in previous
 
 
-def _join(record: ImageRecord, stays: Subset, *, given: bool, leak: bool) -> tuple[Subset | None, str]:
+def _join(record: ImageRecord, stays: Subset, *, given: bool, leak: bool) -> _Choice:
     """An image whose group belongs to the given subset `stays`: it joins, unless it was given to another."""
     if record.split in (None, stays):
         return stays, "given" if given else ""
