@@ -81,7 +81,8 @@ def test_score_and_evaluate(fitted, photos):
     files = sorted(photos.rglob("*.*"))
     assert fitted.score(files, [f.parent.name for f in files]) > 0.8
     assert fitted.evaluate()["test"]["accuracy"] == fitted.summary_["test"]["accuracy"]
-    assert fitted.evaluate(photos)["test"]["n"] == 120
+    assert fitted.evaluate(photos)["test"] == fitted.evaluate()["test"]
+    assert fitted.evaluate(photos, include_seen=True)["test"]["n"] == 120
 
 
 def test_save_and_load_give_the_same_probabilities(fitted, photos, tmp_path):

@@ -221,7 +221,7 @@ class InitialsMeasured:
         return {"letters": ["a<b"]}
 
 
-def _evaluate(run, data=None, *, progress=None):
+def _evaluate(run, data=None, *, include_seen=False, progress=None):
     """On the run's own test subset."""
     rows = rows_of(Path(run), "test")
     predictions = load_predictor(run).stream([row["path"] for row in rows])

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,10 +12,14 @@ from foveal.cli.train import summary_lines
 from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.errors import DataError, UnknownName, UsageError
-from foveal.flow import train
+from foveal.flow import resume, train
+from foveal.progress import Progress
 from foveal.tasks import find_task
 
-RUN = {"model", "report.html", "config.json", "split.csv", "audit.json", "log.jsonl", "summary.json"}
+RUN = {
+    *("model", "report.html", "config.json", "split.csv", "fingerprints.safetensors", "audit.json", "log.jsonl"),
+    "summary.json",
+}
 SUMMARY = {
     "schema": set(),
     "version": set(),
@@ -23,7 +28,7 @@ SUMMARY = {
     "engine": set(),
     "test_looks": set(),
     "model": set(),
-    "data": {"images", "classes", "used", "excluded"},
+    "data": {"images", "classes", "used", "excluded", "not_learned"},
     "split": {"train", "val", "test"},
     "strategy": {"name", "reason", "candidates"},
     "test": {
@@ -119,7 +124,10 @@ def test_without_a_test_subset_all_is_trained_on_and_no_figure_is_given(photos, 
     assert not any("%" in line for line in summary_lines(run, summary) if line.startswith("how"))
     assert "foveal evaluate RUN DATA" in (run / "report.html").read_text()
     evaluate = find_task("classify").evaluate
-    assert evaluate(run, photos)["test"]["n"] > 0
+    assert evaluate(run, photos, include_seen=True)["test"]["n"] == 120
+    with pytest.raises(DataError, match="seen_in_training") as caught:
+        evaluate(run, photos)
+    assert "--include-seen" in caught.value.hint
     with pytest.raises(DataError) as caught:
         evaluate(run)
     assert str(run) in str(caught.value) and caught.value.hint
@@ -164,3 +172,34 @@ def test_no_data_leaves_no_run_folder(tmp_path):
     with pytest.raises(DataError):
         train(tmp_path / "nowhere", out=str(tmp_path / "mine"))
     assert list((tmp_path / "mine").iterdir()) == []  # the user's own folder stays
+
+
+class Heard(Progress):
+    """Keeps the names of stages and the messages, in order."""
+
+    def __init__(self):
+        self.events = []
+
+    @contextmanager
+    def stage(self, name, total=0):
+        self.events.append(name)
+        with super().stage(name, total) as bar:
+            yield bar
+
+    def say(self, text):
+        self.events.append(text)
+
+
+def test_findings_are_said_before_training_and_classes_that_are_not_learned_at_the_end(tmp_path, make_folder):
+    make_folder(tmp_path / "data" / "train", {"ant": 8, "bee": 8})
+    make_folder(tmp_path / "data" / "test", {"ant": 3, "bee": 3, "cow": 3}, seed=3)
+    heard = Heard()
+    settings = TrainConfig(strategy="frozen")
+    run, summary = train(tmp_path / "data", settings, out=str(tmp_path / "run"), progress=heard)
+    (said,) = [i for i, text in enumerate(heard.events) if "cow (3)" in text and text.startswith("error")]
+    assert said < heard.events.index("evaluate") and "features" not in heard.events[:said]
+    assert summary["data"]["not_learned"] == ["cow"] and summary["data"]["classes"] == ["ant", "bee"]
+    assert "cow" in next(line for line in summary_lines(run, summary) if line.startswith("what"))
+    assert "cow (3)" in (run / "report.html").read_text()
+    (run / "summary.json").unlink()
+    assert resume(str(run))[1]["data"]["not_learned"] == ["cow"]

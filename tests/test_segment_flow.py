@@ -96,6 +96,17 @@ def test_evaluate_on_the_own_test_subset_and_on_other_data(run, tmp_path):
         evaluate_masks(path, other)
 
 
+def test_evaluate_leaves_training_images_out(run, data):
+    path, summary = run
+    own, other = evaluate_masks(path), evaluate_masks(path, data)
+    assert other["test"]["confusion"] == own["test"]["confusion"]
+    split = summary["split"]
+    assert other["left_out_counts"]["seen_in_training"] == split["train"] + split["val"]
+    assert other["images"] == other["test"]["n"] + len(other["left_out"])
+    everything = evaluate_masks(path, data, include_seen=True)
+    assert everything["test"]["n"] == sum(split.values()) and everything["seen"] == split["train"] + split["val"]
+
+
 def test_evaluate_names_what_is_gone(run, tmp_path, data):
     copy = shutil.copytree(data, tmp_path / "data")
     path, _ = train(copy, out=str(tmp_path / "run"))
@@ -221,7 +232,7 @@ def test_in_python(data, tmp_path):
     assert (mask == np.asarray(target))[labelled].mean() > 0.95
     again = foveal.load(tmp_path / "run")
     assert isinstance(again, foveal.Segmenter) and np.array_equal(again.predict(np.asarray(image))[0], mask)
-    assert again.score(data) == model.evaluate(data)["test"]["miou"] > 0.9
+    assert again.score(data) == model.evaluate(data, include_seen=True)["test"]["miou"] > 0.9
     with pytest.raises(DataError):
         model.predict(str(tmp_path / "absent.png"))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from foveal.version import __version__
 
 if TYPE_CHECKING:
-    from foveal.data.audit import audit
+    from foveal.data.dataset import audit
     from foveal.errors import FovealError
     from foveal.estimator import ImageClassifier, Segmenter, load
     from foveal.inference.dense_map import to_fully_convolutional
@@ -29,7 +29,7 @@ _MODULES = {
     "FovealError": "foveal.errors",
     "ImageClassifier": "foveal.estimator",
     "Segmenter": "foveal.estimator",
-    "audit": "foveal.data.audit",
+    "audit": "foveal.data.dataset",
     "load": "foveal.estimator",
     "plan": "foveal.planner",
     "to_fully_convolutional": "foveal.inference.dense_map",

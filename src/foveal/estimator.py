@@ -71,11 +71,16 @@ class _Estimator(TrainSettings):
             table = _as_table(list(data), list(targets), Path(folder) / "data.jsonl", column)
             self.run_, self.summary_ = train(table, config, out=self.out, clock=clock)
 
-    def evaluate(self, data: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-        """Figures with intervals, on the run's test subset or on other data of the same kind."""
+    def evaluate(
+        self, data: str | os.PathLike[str] | None = None, *, include_seen: bool = False
+    ) -> dict[str, Any]:
+        """Figures with intervals, on the run's test subset or on other data of the same kind.
+
+        Images that the run was trained on are left out, with their near-duplicates, unless `include_seen`.
+        """
         from foveal.tasks import find_task
 
-        return find_task(self._bundle().manifest.task).evaluate(self.run_, data)
+        return find_task(self._bundle().manifest.task).evaluate(self.run_, data, include_seen=include_seen)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the bundle to a new or empty folder.
@@ -230,7 +235,7 @@ class Segmenter(SegmentSettings, _Estimator):
 
     def score(self, data: str | os.PathLike[str]) -> float:
         """Mean IoU on images with masks."""
-        return float(self.evaluate(data)["test"]["miou"])
+        return float(self.evaluate(data, include_seen=True)["test"]["miou"])
 
     def _fitted(self) -> SegmentationPredictor:
         if self._predictor is None:

@@ -49,7 +49,8 @@ def cannot_write(error: Exception, *, state: bool = False) -> None:
     import logging  # a handler is the application's choice; without one, warnings go to stderr
 
     lost = "test evaluations are not counted" if state else "what it would keep is computed again next time"
-    words = f"{folder} can't be written ({getattr(error, 'strerror', None) or error}): {lost}; set {variable} to another folder"
+    reason = getattr(error, "strerror", None) or error
+    words = f"{folder} can't be written ({reason}): {lost}; set {variable} to another folder"
     logging.getLogger("foveal").warning(words)
 
 

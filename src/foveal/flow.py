@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ from foveal.data.dataset import Dataset, read_dataset
 from foveal.data.images.render_cache import RenderCache
 from foveal.data.sources.list_data import list_data
 from foveal.data.sources.listing import DataOptions
+from foveal.data.split.fingerprints import FILE_NAME as FINGERPRINTS
+from foveal.data.split.fingerprints import fingerprints_to_bytes
 from foveal.data.split.split_csv import split_to_csv
 from foveal.devices import require_device, using_device
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
+from foveal.files import write_bytes
 from foveal.inference.bundle import load_bundle, make_bundle, save_bundle
 from foveal.memory_budget import MemoryBudget
 from foveal.prefetch import prefetch
@@ -109,13 +113,14 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
             options = ScanOptions(
                 clock, READING_SHARE, render_cache, config.cache, on_start=bar.total, on_each=bar
             )
-            dataset = read_dataset(listing, config, options, lambda audit: run.write("audit.json", audit))
+            dataset = read_dataset(listing, config, options, lambda audit: _report(audit, run, progress))
     elif start.audit is not None and not run.has("audit.json"):
         run.write("audit.json", start.audit)  # of the run that is repeated: this one can be resumed, too
     assert dataset is not None
     clock.check(hint="nothing was trained yet: start again")
     if not run.has("split.csv"):
         run.write("split.csv", split_to_csv(dataset.split, dataset.target))
+        write_bytes(run.path / FINGERPRINTS, fingerprints_to_bytes(dataset.split))
     budget, memory = route.time_budget(dataset.split, clock), MemoryBudget(config.memory_bytes)
     start.budgets = {"time_budget": budget.to_dict(), "memory_budget": memory.to_dict()}
     start.keep_in(run, clock)
@@ -145,6 +150,14 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     summary["time"] = times(clock)
     run.write("summary.json", summary)
     return summary
+
+
+def _report(audit: Mapping[str, Any], run: RunFolder, progress: Progress) -> None:
+    """Keep what the audit found, and say what a person should know before the training."""
+    run.write("audit.json", audit)
+    for finding in audit["findings"]:
+        if finding["severity"] != "note":
+            progress.say(f"{finding['severity']}: {finding['message']}")
 
 
 def _save(candidate: Candidate, context: RunContext, dataset: Dataset, run: RunFolder) -> None:

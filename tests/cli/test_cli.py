@@ -67,6 +67,7 @@ def test_version(call):
         (("predict", "x", "y", "--precision", "f64"), "f64"),
         (("predict", "model:mnist", "y", "--format", "parquet"), "--out"),
         (("evaluate", "nowhere"), "nowhere"),
+        (("evaluate", "nowhere", "--include-seen"), "--include-seen"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_a_hint(call, arguments, quoted):
@@ -97,6 +98,20 @@ def test_audit_ends_with_1_if_there_are_findings_and_prints_one_json_object(call
     assert [x["path"].endswith("broken.jpg") for x in found["left_out"]] == [True]
     code, out, _ = call("audit", folder)
     assert code == 1 and "broken.jpg" in out
+
+
+def test_audit_takes_the_settings_of_a_training_and_says_what_it_would_do(call, tmp_path, make_folder):
+    folder = make_folder(tmp_path / "two", {"ant": 25, "bee": 25})
+    plain, seeded, without = (
+        json.loads(call("audit", folder, *options, "--json")[1]) for options in ((), ("--seed", 9), ("--no-test",))
+    )
+    assert plain["used"] == sum(plain["split"].values()) == 50 and plain["refused"] is None
+    assert seeded["split"] != plain["split"] and without["split"]["test"] == 0
+    assert "for testing" in call("audit", folder)[1]
+    one = make_folder(tmp_path / "one", {"ant": 25})
+    code, out, _ = call("audit", one)
+    assert code == 1 and "refused" in out and "ant" in out
+    assert call("train", one, "--out", tmp_path / "run")[0] == 2
 
 
 def test_train_json_prints_the_summary_and_nothing_else(call, photos, tmp_path):
@@ -156,9 +171,18 @@ def test_evaluate_gives_the_same_metrics_and_counts_the_evaluation(call, photos,
     assert first["test"]["n"] == trained[1]["test"]["n"]
     second = json.loads(call("evaluate", trained[0], "--json")[1])
     assert second["test_looks"] == first["test_looks"] + 1 > 1
-    other = json.loads(call("evaluate", trained[0], photos, "--json")[1])
-    assert other["test"]["n"] == 120
+    assert json.loads(call("evaluate", trained[0], photos, "--json")[1])["test"] == first["test"]
     assert "accuracy" in call("evaluate", trained[0])[1]
+
+
+def test_evaluate_says_what_it_leaves_out(call, photos, trained):
+    split = trained[1]["split"]
+    seen = split["train"] + split["val"]
+    code, _, err = call("evaluate", trained[0], photos)
+    assert code == 0 and f"{split['test']} of 120 images" in err and f"{seen} seen_in_training" in err
+    found = json.loads(call("evaluate", trained[0], photos, "--include-seen", "--json")[1])
+    assert (found["test"]["n"], found["seen"], found["left_out"]) == (120, seen, [])
+    assert [f["code"] for f in found["findings"]] == ["seen_counted"]
 
 
 def test_doctor_describes_the_machine(call):

@@ -129,7 +129,7 @@ def test_invalid_settings(invoke, photos, tmp_path, options, quoted):
 def test_evaluate_on_pictures_of_another_kind(invoke, trained, tmp_path, make_folder):
     code, _, err = invoke("evaluate", trained[0], make_folder(tmp_path / "a", {"ants": 3, "dog": 3}))
     assert code == 2 and b"did you mean 'ant'" in err
-    folder = make_folder(tmp_path / "b", {"ant": 4, "dog": 3})
+    folder = make_folder(tmp_path / "b", {"ant": 4, "dog": 3}, seed=6)
     (folder / "ant" / "bad.jpg").write_bytes(b"bad")
     code, out, _ = invoke("evaluate", trained[0], folder, "--json")
     found = json.loads(out)

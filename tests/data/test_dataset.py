@@ -80,5 +80,10 @@ def test_a_missing_or_damaged_file_is_a_data_error(run, name, content):
 def test_the_audit_is_kept_before_a_split_that_fails(tmp_path):
     kept = {}
     with pytest.raises(DataError):
-        read_dataset(list_data(make_folder(tmp_path, {"one": 5})), TrainConfig(), ScanOptions(), kept.update)
+        read_dataset(
+            list_data(make_folder(tmp_path, {"one": 5})),
+            TrainConfig(),
+            ScanOptions(),
+            kept.update,
+        )
     assert kept["classes"] == {"one": 5}

@@ -182,3 +182,13 @@ def test_a_clean_audit_has_notes_at_most(tmp_path):
     result = audit(make_folder(tmp_path, {"cat": 20, "dog": 20}))
     assert [f.code for f in result.findings] == []
     assert result.clean
+
+
+def test_every_detail_under_a_reason_is_listed_with_its_count():
+    left = [
+        Excluded(f"/x/{i}", "format_not_allowed", f"{kind} is not opened")
+        for i, kind in enumerate(["PDF", "SVG", "SVG", "HEIC"])
+    ]
+    message = found(left_out=left)["format_not_allowed"].message
+    assert all(words in message for words in ("4 files", "PDF is not opened (1)", "SVG is not opened (2)", "HEIC"))
+    assert "(1)" not in found(left_out=left[:1])["format_not_allowed"].message

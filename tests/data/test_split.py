@@ -1,5 +1,6 @@
 """The rules of the split, as properties: who stays together, what never moves, what is kept."""
 
+import hashlib
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -298,3 +299,88 @@ def test_a_given_train_image_never_joins_the_test_subset():
     assert len(split.subset("test")) == 8 and len(split.subset("val")) > 0
     assert [x.reason for x in split.excluded] == ["leak_between_splits"]
     assert split.excluded[0].path == train[0].path
+
+
+LARGE = [record(f"large {i}", "abc"[i % 3], file_time=i) for i in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("how", "digest"),
+    [
+        ({}, "7d526884ff65eedf"),
+        ({"seed": 7}, "e816b77e5fb82d5d"),
+        ({"test": False}, "3f4a955a8ef3ec25"),
+        ({"near": [(i, i + 3) for i in range(0, 60, 6)]}, "a1af1ce3aef12412"),
+        ({"group": lambda i: f"g{i // 5}"}, "d6b194c29257e937"),
+        ({"split": lambda i: ("train", "train", "test")[i // 3 % 3]}, "edbe2269b8fa2c7e"),
+        ({"split": lambda i: "train"}, "7d526884ff65eedf"),
+        ({"split": lambda i: (None, "train", "test")[i // 3 % 3]}, "b218de3a24608100"),
+        ({"previous": lambda i: "val" if i % 7 == 0 else "train"}, "fb5103ec2c3cac29"),
+    ],
+)
+def test_the_split_of_large_classes_is_that_of_earlier_versions(how, digest):
+    """Recorded before classes without a training image were given one."""
+    how = dict(how)
+    group, split, previous = (how.pop(name, lambda i: None) for name in ("group", "split", "previous"))
+    records = [replace(r, group=group(i), split=split(i)) for i, r in enumerate(LARGE)]
+    earlier = {r.sha256: side for i, r in enumerate(records[:150]) if (side := previous(i))}
+    placed = make_split(records, how.pop("near", []), previous=earlier, **how).placed
+    text = "\n".join(f"{p.record.path} {p.subset} {p.group} {p.note}" for p in placed)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
+
+
+SIZES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 6), min_size=2)
+
+
+def small(sizes):
+    return [record(f"{c} {i}", c, file_time=i) for c, n in sizes.items() for i in range(n)]
+
+
+@given(SIZES, st.integers(0, 20), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_every_class_is_learned_however_small(sizes, seed, test):
+    split = make_split(small(sizes), [], seed=seed, test=test)
+    assert split.classes == tuple(sorted(sizes)) and not split.excluded
+    for p in split.placed:
+        same = [q for q in split.placed if q.record.label == p.record.label and q.subset == "train"]
+        assert same and (p.note != "for_its_class" or same == [p] or not test)
+
+
+@given(SIZES, st.integers(0, 20), st.integers(0, 7))
+@settings(max_examples=100, deadline=None)
+def test_an_added_image_moves_an_old_one_only_where_its_class_had_none_drawn_for_training(sizes, seed, at):
+    """Then the old image returns to where it was drawn; an earlier split keeps even that one."""
+    records = small(sizes)
+    label = sorted(sizes)[at % len(sizes)]
+    new = record("new", label, file_time=1000)
+    before, after = make_split(records, [], seed=seed), make_split([*records, new], [], seed=seed)
+    old, now = sides(before), sides(after)
+    moved = {path for path in old if now[path] != old[path]}
+    assert moved <= {p.record.path for p in before.placed if p.note == "for_its_class" and p.record.label == label}
+    assert not moved or now[new.path] == "train"
+    previous = {p.record.sha256: p.subset for p in before.placed}
+    kept = sides(make_split([*records, new], [], seed=seed, previous=previous))
+    assert {path: kept[path] for path in old} == old
+
+
+@pytest.mark.parametrize(("classes", "each"), [(160, 3), (500, 3), (2, 1), (2, 2)])
+def test_sets_of_tiny_classes(classes, each):
+    split = make_split(small({f"class {k}": each for k in range(classes)}), [])
+    assert len(split.classes) == classes and len(split.placed) == classes * each
+
+
+def test_a_class_that_was_given_to_the_test_subset_is_not_taken_from_it():
+    split = make_split([*BASE, *(with_split(i, "test", "c") for i in range(4))], [])
+    assert split.classes == ("a", "b") and {x.reason for x in split.excluded} == {"class_not_in_train"}
+
+
+def test_a_group_across_given_subsets_is_told_from_a_leak():
+    records = [with_split(n, ("train", "test")[n % 4 == 0], "ab"[n // 4 % 2]) for n in range(40)]
+    records[1] = replace(records[1], group="g")
+    records[4] = replace(records[4], group="g")
+    leak = replace(records[8], split="train", path="/p/leak")
+    split = make_split([*records, leak], [])
+    assert {(x.path, x.reason) for x in split.excluded} == {
+        (records[1].path, "group_between_splits"),
+        ("/p/leak", "leak_between_splits"),
+    }

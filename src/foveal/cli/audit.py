@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foveal.cli.console import Terminal, put, put_json
 from foveal.cli.options import Quiet, option
 from foveal.config import TrainConfig
+from foveal.data.wording import count_of
+from foveal.values import SUBSETS
+
+if TYPE_CHECKING:
+    from foveal.data.audit import Audit
 
 #: Groups of paths that are printed for each finding.
 _SHOWN = 3
@@ -28,33 +34,57 @@ def audit(
     void: Annotated[str | None, option("void")] = TrainConfig.void,
     group_by: Annotated[str | None, option("group_by")] = TrainConfig.group_by,
     label_from: Annotated[str | None, option("label_from")] = TrainConfig.label_from,
+    split_from: Annotated[str | None, option("split_from")] = TrainConfig.split_from,
+    test: Annotated[bool, option("test")] = TrainConfig.test,
+    seed: Annotated[int, option("seed")] = TrainConfig.seed,
     max_pixels: Annotated[int, option("max_pixels")] = TrainConfig.max_pixels,
     quiet: Quiet = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Check a data set before anything is trained. Exits with 1 when there are findings to act on."""
-    from foveal.data.audit import audit as run_audit
+    """Check a data set, and say what `train` would do with it. Exits with 1 when there are findings to act on."""
     from foveal.data.audit.scan import ScanOptions
-    from foveal.data.sources.listing import DataOptions
+    from foveal.data.dataset import audit as run_audit
 
     terminal = Terminal(quiet=quiet)
+    config = TrainConfig(
+        task=task,
+        classes=classes,
+        void=void,
+        group_by=group_by,
+        label_from=label_from,
+        split_from=split_from,
+        test=test,
+        seed=seed,
+        max_pixels=max_pixels,
+    )
     with terminal.stage("read and audit") as bar:
-        scan_options = ScanOptions(cache=True, on_start=bar.total, on_each=bar, max_pixels=max_pixels)
-        audited = run_audit(
-            data, DataOptions(task, group_by, classes, void, label_from, say), scan_options=scan_options
-        )
+        scan_options = ScanOptions(cache=True, on_start=bar.total, on_each=bar)
+        audited = run_audit(data, config, scan_options=scan_options, say=terminal.say)
     if json:
         put_json(audited.to_dict())
     else:
-        sizes = audited.classes()
-        named = ", ".join(f"{label} {n}" for label, n in sizes.items())
-        put(f"{len(audited.records)} images read, {len(audited.excluded)} excluded; {len(sizes)} classes: {named}")
-        for finding in audited.findings:
-            put(f"{finding.severity:<8} {finding.message}")
-            for group in finding.paths[:_SHOWN]:
-                put(f"         {'  =  '.join(group)}")
-            if len(finding.paths) > _SHOWN:
-                put(f"         … all of them with --json ({finding.count})")
-            put(f"         hint: {finding.hint}")
+        for line in _lines(audited):
+            put(line)
         terminal.say("nothing to act on" if audited.clean else "check these before you train")
     raise typer.Exit(0 if audited.clean else 1)
+
+
+def _lines(audited: Audit) -> Iterator[str]:
+    """The audit for people."""
+    sizes = audited.classes()
+    named = ", ".join(f"{label} {n}" for label, n in sizes.items())
+    left_out = f"{len(audited.excluded)} of {count_of(audited.images, 'file')} excluded"
+    yield f"{count_of(len(audited.records), 'image')} read, {left_out}; {len(sizes)} classes: {named}"
+    if audited.split is not None:
+        train, val, test = (len(audited.split.subset(name)) for name in SUBSETS)
+        yield f"`train` would use {train} for training, {val} for validation and {test} for testing"
+    for finding in audited.findings:
+        yield f"{finding.severity:<8} {finding.message}"
+        for group in finding.paths[:_SHOWN]:
+            yield f"         {'  =  '.join(group)}"
+        if len(finding.paths) > _SHOWN:
+            yield f"         … all of them with --json ({finding.count})"
+        yield f"         hint: {finding.hint}"
+    if audited.refusal is not None:
+        yield f"refused  `train` would stop here: {audited.refusal.message}"
+        yield f"         hint: {audited.refusal.hint}"

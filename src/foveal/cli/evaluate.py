@@ -9,6 +9,7 @@ import typer
 from foveal.cli.console import Terminal, put, put_json
 from foveal.cli.options import Device, Quiet
 from foveal.config import TrainConfig
+from foveal.errors import UsageError
 
 
 def evaluate(
@@ -17,22 +18,35 @@ def evaluate(
         str | None,
         typer.Argument(metavar="[DATA]", help="Other labelled images; by default the run's own test subset."),
     ] = None,
+    include_seen: Annotated[
+        bool,
+        typer.Option(
+            "--include-seen",
+            help="With DATA: also count images that the model was trained on, and their near-duplicates.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     device: Device = TrainConfig.device,
     json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
 ) -> None:
-    """Evaluate a finished model on its test subset, or on other labelled images."""
+    """Evaluate a finished model on its test subset, or on other labelled images that it was not trained on."""
+    from foveal.evaluation.unseen import counts_in_words
     from foveal.inference.bundle import load_bundle
+    from foveal.models.shipped import model_path
     from foveal.tasks import find_task
 
+    if include_seen and data is None:
+        raise UsageError("--include-seen without DATA", hint="the run's own test subset holds nothing it has seen")
     terminal = Terminal(quiet=quiet)
-    task = find_task(load_bundle(run).manifest.task)
-    result = task.evaluate(run, data, progress=terminal)
+    path = str(model_path(run))
+    task = find_task(load_bundle(path).manifest.task)
+    result = task.evaluate(path, data, include_seen=include_seen, progress=terminal)
     if json:
         put_json(result)
         return
     for line in task.lines(result["test"]):
         put(line)
     for finding in result.get("findings", ()):
-        terminal.say(f"{finding['message']} (hint: {finding['hint']})")
-    terminal.say(f"evaluation {result['test_looks']} on this test set; {len(result['left_out'])} files excluded")
+        terminal.say(f"{finding['severity']}: {finding['message']} (hint: {finding['hint']})")
+    terminal.say(counts_in_words(result["test"]["n"], result["left_out_counts"], result["images"]))
+    terminal.say(f"evaluation {result['test_looks']} on this test set")

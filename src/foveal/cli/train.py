@@ -14,6 +14,7 @@ from foveal.cli.layout import columns, hanging
 from foveal.cli.options import Quiet, takes_settings
 from foveal.clock import Clock, format_duration
 from foveal.config import OUT_HELP, TrainConfig, option_name
+from foveal.data.wording import first_few
 from foveal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -107,8 +108,9 @@ def summary_lines(path: Path, summary: dict[str, Any]) -> list[str]:
     score, uncertainty = find_task(summary["task"]).headline(summary["test"], summary["test_looks"])
     budget = f" of {format_duration(time['budget_s'])}" if time["budget_s"] else ""
     width = columns()
+    missing = f"; not learned: {first_few(data['not_learned'])}" if data["not_learned"] else ""
     lines = {
-        "what": f"{len(data['classes'])} classes from {data['used']} images, {data['excluded']} excluded",
+        "what": f"{len(data['classes'])} classes from {data['used']} images, {data['excluded']} excluded{missing}",
         "how well": score,
         "how sure": uncertainty,
         "how long": f"{format_duration(time['total_s'])}{budget}; {summary['strategy']['reason']}",

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from foveal.config import TrainConfig
-from foveal.data.audit import audit
+from foveal.data.audit import Audit
+from foveal.data.audit import audit as read_images
+from foveal.data.audit.findings import worst_first
 from foveal.data.audit.scan import ScanOptions
 from foveal.data.images.pixels import check_unchanged
-from foveal.data.sources.listing import Listing
-from foveal.data.split.assign import make_split
+from foveal.data.sources.list_data import list_data
+from foveal.data.sources.listing import DataOptions, Listing
+from foveal.data.split.assign import assign
+from foveal.data.split.fingerprints import with_fingerprints
 from foveal.data.split.split_csv import read_split, read_subsets
+from foveal.data.split.split_findings import find_in_split, not_learned
 from foveal.data.targets.registry import target_of
 from foveal.data.targets.target import Target
 from foveal.errors import DataError, Interrupted
 from foveal.files import read_json
 from foveal.schema import check_listed, checked
-from foveal.values import Finding, Split
+from foveal.values import Excluded, Finding, Split
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Dataset:
         findings: of the audit.
         split: every image with its subset.
         target: what is to be learned about each image.
+        not_learned: classes of which no image is trained on.
     """
 
     name: str
@@ -40,11 +47,66 @@ class Dataset:
     findings: tuple[Finding, ...]
     split: Split
     target: Target
+    not_learned: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
         """The name of the target's task."""
         return self.target.task
+
+
+def audit(
+    data: str | os.PathLike[str] | Listing,
+    config: TrainConfig | None = None,
+    *,
+    scan_options: ScanOptions | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    **settings: Any,  # noqa: ANN401  (the fields of TrainConfig)
+) -> Audit:
+    """Read every image of DATA once, and say what is wrong and what `train` would do with it.
+
+    Images are read, compared and split by the code that `train` runs, so that both exclude the same images for the
+    same reasons, and refuse the same data.
+
+    Args:
+        data: a folder of class folders or of images and masks, a CSV or JSONL file, `sample:NAME`, or what
+            `list_data` made of it.
+        config: settings of the training; those that matter are `task`, `classes`, `void`, `group_by`,
+            `split_from`, `test`, `seed` and `max_pixels`.
+        scan_options: caches, progress and time of the scan.
+        say: is told what takes long, such as a download.
+        settings: single settings, where there is no `config`: `audit("photos/", group_by="...")`.
+
+    Raises:
+        DataError: when DATA names no image at all, or the earlier run of `split_from` has no split.
+        UsageError: for an invalid setting.
+    """
+    config = config or TrainConfig(**settings)
+    previous = read_subsets(Path(config.split_from) / "split.csv") if config.split_from else {}
+    listing = data if isinstance(data, Listing) else list_data(data, DataOptions.of(config, say))
+    options = replace(scan_options or ScanOptions(), max_pixels=config.max_pixels)
+    read = read_images(listing, scan_options=options)
+    excluded: list[Excluded] = []
+    found: list[Finding] = []
+    missing: list[str] = []
+    split, refusal = None, None
+    try:
+        placed, excluded = assign(
+            read.records, read.near, target=listing.target, seed=config.seed, previous=previous, test=config.test
+        )
+        missing = not_learned(listing.target, read.records, placed)
+        found = list(find_in_split(listing.target, read.records, placed, excluded, test=config.test))
+        split = listing.target.build_split(placed, [*read.excluded, *excluded])
+    except DataError as error:
+        refusal = error
+    return replace(
+        read,
+        findings=worst_first([*read.findings, *found]),
+        excluded=list(split.excluded) if split else [*read.excluded, *excluded],
+        split=split,
+        not_learned=tuple(missing),
+        refusal=refusal,
+    )
 
 
 def read_dataset(
@@ -56,29 +118,29 @@ def read_dataset(
         listing: what the data names.
         config: seed, `max_pixels`, and how to split.
         options: caches, progress and time of the scan.
-        keep: is given the audit, as JSON-able values, before the split is tried.
+        keep: is given the audit, as JSON-able values, also when its refusal is raised afterwards.
 
     Raises:
         DataError: when there is not enough to learn from.
         Interrupted: when the clock was stopped before two classes were read.
     """
-    previous = read_subsets(Path(config.split_from) / "split.csv") if config.split_from else {}
-    audited = audit(listing, scan_options=replace(options, max_pixels=config.max_pixels))
+    audited = audit(listing, config, scan_options=options)
     keep(audited.to_dict())
     if options.clock.stopped and len(audited.classes()) < 2:
         options.clock.check()
         raise Interrupted("stopped before two classes were read: nothing was kept")
-    split = make_split(
-        audited.records,
-        audited.near,
-        audited.excluded,
-        target=listing.target,
-        seed=config.seed,
-        previous=previous,
-        test=config.test,
+    if audited.refusal is not None:
+        raise audited.refusal
+    assert audited.split is not None
+    return Dataset(
+        listing.name,
+        listing.root,
+        audited.images,
+        tuple(audited.findings),
+        audited.split,
+        listing.target,
+        audited.not_learned,
     )
-    images = len(audited.records) + len(audited.excluded)
-    return Dataset(listing.name, listing.root, images, tuple(audited.findings), split, listing.target)
 
 
 @dataclass(frozen=True)
@@ -123,13 +185,14 @@ def reopen_dataset(run: Path) -> Dataset:
     audited = read_audit(run)
     try:
         target = target_of(audited.values)
-        split = read_split(run / "split.csv", target)
+        split = with_fingerprints(read_split(run / "split.csv", target), run)
+        missing = tuple(map(str, audited.values.get("not_learned", ())))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{run}: audit.json or split.csv is damaged: {error}", hint="start a new run") from None
     if not split.subset("train"):
         raise DataError(f"{run / 'split.csv'}: no image is in the training subset", hint="start a new run")
     images = len(split.placed) + len(split.excluded)
-    dataset = Dataset(audited.data, audited.root, images, audited.findings, split, target)
+    dataset = Dataset(audited.data, audited.root, images, audited.findings, split, target, missing)
     records = [p.record for p in split.placed]
     check_unchanged(file for r in records for file in [(r.path, r.sha256), *target.files(r)])
     return dataset

@@ -1,8 +1,11 @@
-"""Helpers for the messages of findings: counts with their nouns, long lists cut short."""
+"""Helpers for the messages of findings: counts with their nouns, reasons, long lists cut short."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from foveal.values import Excluded
 
 #: Groups of paths that a finding lists at most.
 LISTED = 200
@@ -22,3 +25,19 @@ def first_few(names: Iterable[str], most: int = 6) -> str:
 def separate(paths: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """Unrelated paths, as groups of one; at most `LISTED`."""
     return tuple((p,) for p in list(paths)[:LISTED])
+
+
+def by_reason(excluded: Iterable[Excluded]) -> dict[str, list[Excluded]]:
+    """What was excluded, by reason code."""
+    reasons: dict[str, list[Excluded]] = defaultdict(list)
+    for item in excluded:
+        reasons[item.reason].append(item)
+    return reasons
+
+
+def excluded_because(reason: str, items: Sequence[Excluded]) -> str:
+    """How many files were excluded for one reason; each detail that occurs, with its count if there are several."""
+    details = Counter(item.detail for item in items).most_common()
+    several = len(details) > 1
+    words = first_few((f"{detail} ({n})" if several else detail for detail, n in details), most=4)
+    return f"{count_of(len(items), 'file')} excluded ({reason}): {words}"

@@ -4,106 +4,132 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.data.audit.scan import ScanOptions, scan
 from foveal.data.images.decode import read_file
 from foveal.data.sources.list_data import list_data
-from foveal.data.split.split_csv import read_rows
-from foveal.errors import DataError, UnknownName, UnreadableImage
+from foveal.data.sources.listing import DataOptions
+from foveal.data.split.split_csv import record_from_row
+from foveal.data.targets.labels import Labels
+from foveal.errors import UnknownName, UnreadableImage
 from foveal.evaluation.classification import measure
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
+from foveal.evaluation.run_images import images_of, test_rows
+from foveal.evaluation.unseen import Selection, in_test_subset, select
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.progress import Progress
-from foveal.values import SCHEMA, Entry, Excluded
+from foveal.values import SCHEMA, Excluded, ImageRecord
 
 
 def evaluate_labels(
     run: str | os.PathLike[str],
     data: str | os.PathLike[str] | None = None,
     *,
+    include_seen: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Figures as in `summary.json`, under `test`. Each call is recorded as an evaluation on its test set.
 
     Args:
-        run: a run folder; a bundle alone is enough when `data` is given.
-        data: labelled images in any form that `train` takes; by default the run's own test subset.
+        run: a run folder; a bundle alone is enough when `data` is given, but images that it was trained on can't be
+            recognised then.
+        data: labelled images in any form that `train` takes; by default the run's own test subset. Of data with a
+            test subset this alone is evaluated. What the run was trained on is left out, with its near-duplicates.
+        include_seen: count these as well.
         progress: is told of each image.
 
     Raises:
         BundleError: when there is no model.
         DataError: when there is nothing to evaluate on.
+        UnknownName: when none of the labels is a class of the model.
     """
     predictor = ClassificationPredictor.load(run)
+    progress = progress or Progress()
     classes = predictor.bundle.manifest.classes
-    if data is None:
-        rows_held_out = test_rows(Path(run))
-        entries, name = [Entry(r["path"], r["label"]) for r in rows_held_out], "test subset"
-        expected = {r["path"]: r["sha256"] for r in rows_held_out}
-    else:
-        listing = list_data(data)
-        entries, name, expected = listing.entries, listing.name, {}
     index = {c: i for i, c in enumerate(classes)}
-    unknown = sorted({str(e.label) for e in entries} - set(classes))
-    if unknown and len(unknown) == len({e.label for e in entries}):
-        raise UnknownName("class", unknown[0], classes)
-    hashes = {e.path: _hash(e.path) for e in entries if e.label in index}
-    changed = {p for p, digest in hashes.items() if digest and expected.get(p, digest) != digest}
-    known = [e for e in entries if e.label in index and e.path not in changed]
-    excluded = [
-        Excluded(e.path, "unknown_label", f"the model has no class {e.label!r}", e.label)
-        for e in entries
-        if e.label not in index
-    ]
-    excluded += [Excluded(p, "changed", "no longer the image that was held out", None) for p in sorted(changed)]
-    rows, read = _probabilities(predictor, known, excluded, progress or Progress())
+    if data is None:
+        given = _test_subset(Path(run))
+    else:
+        given = _other_data(
+            run, data, predictor.bundle.manifest.task, classes, progress, include_seen=include_seen
+        )
+    rows, read, excluded = _probabilities(predictor, given.records, progress)
+    given = replace(given, records=read, excluded=[*given.excluded, *excluded])
     if not rows:
-        raise DataError(f"{name}: no image could be evaluated", hint="see the reasons with `foveal audit`")
-    labels = np.array([index[str(e.label)] for e in read], dtype=np.int64)
-    measured = measure(np.stack(rows), labels, [e.path for e in read], classes)
-    key = test_set_key(hashes[e.path] for e in read)
+        raise given.refuse()
+    labels = np.array([index[str(r.label)] for r in read], dtype=np.int64)
+    measured = measure(np.stack(rows), labels, [r.path for r in read], classes)
+    key = test_set_key(r.sha256 for r in read)
     return {
         "schema": SCHEMA,
-        "data": name,
+        **given.to_dict(),
         "test": measured.figures,
         "test_looks": record_test_evaluation(key, run=str(Path(run).resolve())),
         "mistakes": [m.to_dict() for m in measured.mistakes],
-        "left_out": [{"path": x.path, "reason": x.reason, "detail": x.detail} for x in excluded],
     }
 
 
+def _test_subset(run: Path) -> Selection:
+    """What the run held out, as far as the files are still what they were."""
+    records = [record_from_row(row, Labels()) for row in test_rows(run)]
+    changed = [r for r in records if _hash(r.path) not in ("", r.sha256)]
+    excluded = [Excluded(r.path, "changed", "no longer the image that was held out", r.label) for r in changed]
+    kept = [r for r in records if r not in changed]
+    return Selection("test subset", len(records), kept, excluded, [])
+
+
+def _other_data(
+    run: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    task: str,
+    classes: tuple[str, ...],
+    progress: Progress,
+    *,
+    include_seen: bool,
+) -> Selection:
+    """What is new to the model in other data, of classes that it knows."""
+    listing = list_data(data, DataOptions(task=task))
+    unknown = sorted({str(e.label) for e in listing.entries} - set(classes))
+    if unknown and len(unknown) == len({e.label for e in listing.entries}):
+        raise UnknownName("class", unknown[0], classes)
+    entries, excluded, findings = in_test_subset(listing)
+    with progress.stage("read", len(entries)) as bar:
+        records, refused = scan(entries, listing.target, ScanOptions(cache=True, on_each=bar))
+    given = select(
+        listing, records, [*excluded, *refused], images_of(run), listing.target, include_seen=include_seen
+    )
+    strange = [r for r in given.records if r.label not in classes]
+    return replace(
+        given,
+        records=[r for r in given.records if r.label in classes],
+        excluded=[
+            *given.excluded,
+            *(Excluded(r.path, "unknown_label", f"the model has no class {r.label!r}", r.label) for r in strange),
+        ],
+        findings=[*findings, *given.findings],
+    )
+
+
 def _probabilities(
-    predictor: ClassificationPredictor, entries: list[Entry], excluded: list[Excluded], progress: Progress
-) -> tuple[list[NDArray[np.float32]], list[Entry]]:
-    """Probabilities `(K,)` of the images that could be read, and these; the others are added to `excluded`."""
-    rows, read = [], []
-    with progress.stage("predict", len(entries)) as bar:
-        for entry, row in zip(entries, predictor.rows(e.path for e in entries), strict=True):
+    predictor: ClassificationPredictor, records: list[ImageRecord], progress: Progress
+) -> tuple[list[NDArray[np.float32]], list[ImageRecord], list[Excluded]]:
+    """Probabilities `(K,)` of the images that could be read, these images, and the others."""
+    rows, read, excluded = [], [], []
+    with progress.stage("predict", len(records)) as bar:
+        for record, row in zip(records, predictor.rows(r.path for r in records), strict=True):
             bar(1)
             if isinstance(row, UnreadableImage):
-                excluded.append(Excluded(entry.path, row.code, row.detail, entry.label))
+                excluded.append(Excluded(record.path, row.code, row.detail, record.label))
             else:
                 rows.append(row)
-                read.append(entry)
-    return rows, read
-
-
-def test_rows(run: Path) -> list[dict[str, str]]:
-    """The rows of `split.csv` that a run held out for testing.
-
-    Raises:
-        DataError: when there is no such file, or nothing was held out.
-    """
-    held_out = [row for row in read_rows(run / "split.csv") if row["split"] == "test"]
-    if not held_out:
-        raise DataError(
-            f"{run}: no images were held out for testing", hint="give others: foveal evaluate RUN DATA"
-        )
-    return held_out
+                read.append(record)
+    return rows, read, excluded
 
 
 def _hash(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from foveal.data.targets.label_map import from_list, read_list
 from foveal.data.targets.masks import Masks
 from foveal.data.targets.pairs import open_pair
 from foveal.data.wording import count_of, first_few
-from foveal.errors import DataError, UnknownName, UnreadableImage
-from foveal.evaluation.evaluate_classifier import test_rows
+from foveal.errors import UnknownName, UnreadableImage
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
+from foveal.evaluation.run_images import images_of, test_rows
 from foveal.evaluation.segmentation import MaskPair, measure_masks
+from foveal.evaluation.unseen import Selection, in_test_subset, select
 from foveal.inference.segmenter import SegmentationPredictor
 from foveal.metrics.segmentation import VOID
 from foveal.progress import Bar, Progress
@@ -37,35 +38,33 @@ class _Data:
     """What to evaluate on.
 
     Attributes:
-        name: of the data.
-        records: images with masks.
-        blocks: the block of neighbours that each belongs to.
+        given: images with masks, and those that are left out.
+        blocks: the block of neighbours that each image belongs to.
         label_map: of these masks.
-        excluded: what could not be read.
-        findings: about the masks.
     """
 
-    name: str
-    records: list[ImageRecord]
+    given: Selection
     blocks: list[str]
     label_map: LabelMap
-    excluded: list[Excluded]
-    findings: list[Finding]
 
 
 def evaluate_masks(
     run: str | os.PathLike[str],
     data: str | os.PathLike[str] | None = None,
     *,
+    include_seen: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Figures as in `summary.json`, under `test`. Each call is recorded as an evaluation on its test set.
 
     Args:
-        run: a run folder; a bundle alone is enough when `data` is given.
+        run: a run folder; a bundle alone is enough when `data` is given, but images that it was trained on can't be
+            recognised then.
         data: images with masks in any form that `train` takes; by default the run's own test subset. Classes are
             matched by name where a list of them is found with the masks; otherwise by the numbers or colours that
-            the model was trained on.
+            the model was trained on. Of data with a test subset this alone is evaluated. What the run was trained on
+            is left out, with its near-duplicates.
+        include_seen: count these as well.
         progress: is told of each image.
 
     Raises:
@@ -76,23 +75,25 @@ def evaluate_masks(
     predictor = SegmentationPredictor.load(run)
     label_map = predictor.label_map
     progress = progress or Progress()
-    with progress.stage("read") as bar:
-        given = _test_subset(Path(run), label_map) if data is None else _other_data(data, label_map, bar)
-    table = _class_table(given.label_map, label_map)
+    if data is None:
+        chosen = _test_subset(Path(run), label_map)
+    else:
+        chosen = _other_data(run, data, label_map, progress, include_seen=include_seen)
+    given = chosen.given
+    table = _class_table(chosen.label_map, label_map)
+    left_out = len(given.excluded)
     with progress.stage("masks", len(given.records)) as bar:
-        measured = measure_masks(_predicted(predictor, given, table, bar), label_map)
+        measured = measure_masks(_predicted(predictor, chosen, table, bar), label_map)
     if not measured.figures["n"]:
-        raise DataError(f"{given.name}: no image could be evaluated", hint="see the reasons with `foveal audit`")
-    gone = {x.path for x in given.excluded}
+        raise given.refuse()
+    gone = {x.path for x in given.excluded[left_out:]}
     key = test_set_key(r.sha256 for r in given.records if r.path not in gone)
     return {
         "schema": SCHEMA,
-        "data": given.name,
+        **given.to_dict(),
         "test": measured.figures,
         "test_looks": record_test_evaluation(key, run=str(Path(run).resolve())),
         "mistakes": measured.mistakes,
-        "findings": [{"code": f.code, "message": f.message, "hint": f.hint} for f in given.findings],
-        "left_out": [{"path": x.path, "reason": x.reason, "detail": x.detail} for x in given.excluded],
     }
 
 
@@ -100,24 +101,36 @@ def _test_subset(run: Path, label_map: LabelMap) -> _Data:
     rows = test_rows(run)
     target = Masks(label_map=label_map)
     records = [record_from_row(r, target) for r in rows]
-    return _Data("test subset", records, [r["group"] for r in rows], label_map, [], [])
+    return _Data(Selection("test subset", len(rows), records, [], []), [r["group"] for r in rows], label_map)
 
 
-def _other_data(data: str | os.PathLike[str], label_map: LabelMap, bar: Bar) -> _Data:
+def _other_data(
+    run: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    label_map: LabelMap,
+    progress: Progress,
+    *,
+    include_seen: bool,
+) -> _Data:
     listing = list_data(data, DataOptions(task=Masks.task))
     assert isinstance(listing.target, Masks)
     names = listing.target.classes_file
     own = from_list(read_list(names), None, names) if names is not None else label_map
-    bar.total(len(listing.entries))
-    read, refused = scan(listing.entries, listing.target, ScanOptions(on_each=bar))
-    records, unfit, findings = Masks(label_map=own).resolve(read)
-    findings = [*findings, *_unknown_classes(own, label_map, records)]
-    blocks = [""] * len(records)
-    near = [*near_pairs(records), *Masks(label_map=own).sequences(records)]
-    for number, members in enumerate(together(records, near)):
+    target = Masks(label_map=own)
+    entries, excluded, about_subset = in_test_subset(listing)
+    with progress.stage("read", len(entries)) as bar:
+        read, refused = scan(entries, listing.target, ScanOptions(on_each=bar))
+    usable, unfit, about_masks = target.resolve(read)
+    given = select(
+        listing, usable, [*excluded, *refused, *unfit], images_of(run), target, include_seen=include_seen
+    )
+    findings = [*about_subset, *given.findings, *about_masks, *_unknown_classes(own, label_map, given.records)]
+    blocks = [""] * len(given.records)
+    near = [*near_pairs(given.records), *target.sequences(given.records)]
+    for number, members in enumerate(together(given.records, near)):
         for i in members:
             blocks[i] = str(number)
-    return _Data(listing.name, records, blocks, own, [*listing.excluded, *refused, *unfit], findings)
+    return _Data(replace(given, findings=findings), blocks, own)
 
 
 def _unknown_classes(data: LabelMap, model: LabelMap, records: Sequence[ImageRecord]) -> Iterator[Finding]:
@@ -149,12 +162,12 @@ def _class_table(data: LabelMap, model: LabelMap) -> ClassTable:
 
 def _predicted(predictor: SegmentationPredictor, data: _Data, table: ClassTable, bar: Bar) -> Iterator[MaskPair]:
     """Images with prediction and target; those that can't be read any more are added to `excluded`."""
-    for record, block in zip(data.records, data.blocks, strict=True):
+    for record, block in zip(data.given.records, data.blocks, strict=True):
         bar(1)
         try:
             image, target = open_pair(record, data.label_map)
         except UnreadableImage as refusal:
-            data.excluded.append(Excluded(record.path, refusal.code, f"{refusal.path}: {refusal.detail}"))
+            data.given.excluded.append(Excluded(record.path, refusal.code, f"{refusal.path}: {refusal.detail}"))
             continue
         mask = predictor.predict_mask(image).mask
         assert mask is not None

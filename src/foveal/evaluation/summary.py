@@ -85,6 +85,7 @@ def summarise(
             "root": dataset.root,
             "images": dataset.images,
             "classes": list(split.classes),
+            "not_learned": list(dataset.not_learned),
             "used": len(split.placed),
             "excluded": len(split.excluded),
         },

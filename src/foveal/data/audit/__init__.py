@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before anything is trained."""
+"""What is wrong with the images of a data set, before anything is trained."""
 
 from foveal.data.audit.core import Audit, audit
 

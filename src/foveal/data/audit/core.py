@@ -1,4 +1,4 @@
-"""The audit: what is wrong with the images, before anything is trained."""
+"""What is wrong with the images by themselves; `data/dataset.py` adds what a training would do with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from foveal.data.audit.findings import find_all
 from foveal.data.audit.scan import ScanOptions, scan
 from foveal.data.sources.list_data import list_data
 from foveal.data.sources.listing import DataOptions, Listing
-from foveal.values import SCHEMA, Excluded, Finding, ImageRecord
+from foveal.errors import DataError
+from foveal.values import SCHEMA, SUBSETS, Excluded, Finding, ImageRecord, Split
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Audit:
         near: near-duplicates, as indices into `records`.
         findings: the worst first.
         seconds: what the audit took.
+        split: what training would learn from, validate and test on; None: it was not tried, or refused.
+        not_learned: classes that readable images show, but none that would be trained on.
+        refusal: why training would be refused.
     """
 
     listing: Listing
@@ -33,11 +37,19 @@ class Audit:
     near: list[tuple[int, int]]
     findings: list[Finding]
     seconds: float
+    split: Split | None = None
+    not_learned: tuple[str, ...] = ()
+    refusal: DataError | None = None
 
     @property
     def clean(self) -> bool:
         """Whether there is nothing that a person should act on."""
-        return all(f.severity == "note" for f in self.findings)
+        return self.refusal is None and all(f.severity == "note" for f in self.findings)
+
+    @property
+    def images(self) -> int:
+        """Files and rows that the data names, images or not; each is used or among `excluded`."""
+        return len(self.listing.entries) + len(self.listing.excluded)
 
     def classes(self) -> dict[str, int]:
         """In how many images each class occurs."""
@@ -45,14 +57,20 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """As `audit.json` and `--json` show it."""
+        split = self.split
         return {
             "schema": SCHEMA,
             **self.listing.target.to_dict(),
             "data": self.listing.name,
             "root": self.listing.root,
             "images": len(self.listing.entries),
+            "files": self.images,
             "read": len(self.records),
+            "used": len(split.placed) if split else 0,
+            "split": {name: len(split.subset(name)) for name in SUBSETS} if split else None,
+            "refused": {"message": self.refusal.message, "hint": self.refusal.hint} if self.refusal else None,
             "classes": self.classes(),
+            "not_learned": list(self.not_learned),
             "clean": self.clean,
             "seconds": self.seconds,
             "findings": [asdict(f) for f in self.findings],
@@ -68,7 +86,7 @@ def audit(
     max_pixels: int | None = None,
     scan_options: ScanOptions | None = None,
 ) -> Audit:
-    """Read every image of DATA once and say what is wrong.
+    """Read every image of DATA once and say what is wrong with the images; nothing is said about a split.
 
     Args:
         data: a folder of class folders or of images and masks, a CSV or JSONL file, `sample:NAME`, or what

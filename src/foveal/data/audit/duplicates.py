@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from foveal.values import ImageRecord
 
 #: Pairs of 64-bit hashes that differ in at most so many bits are compared; unrelated images differ in about 32.
 MAX_BITS = 10
@@ -25,6 +24,25 @@ FLAT = 2.0
 
 _BAND_BITS = 16
 _CROWD = 64  # in a band bucket over this size only neighbours in hash order are compared
+
+
+class Comparable(Protocol):
+    """What copies and near-duplicates are found by; an `ImageRecord`, for example."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's content, hex."""
+        ...
+
+    @property
+    def phash(self) -> int:
+        """64-bit perceptual hash."""
+        ...
+
+    @property
+    def thumb(self) -> bytes:
+        """16 × 16 RGB pixels; empty for very small images."""
+        ...
 
 
 class Joined:
@@ -53,7 +71,7 @@ class Joined:
         return [m for m in members.values() if len(m) > 1]
 
 
-def exact_copies(records: Sequence[ImageRecord]) -> list[list[int]]:
+def exact_copies(records: Sequence[Comparable]) -> list[list[int]]:
     """Sets of records with the same content, as indices."""
     by_content: dict[str, list[int]] = defaultdict(list)
     for i, record in enumerate(records):
@@ -61,7 +79,7 @@ def exact_copies(records: Sequence[ImageRecord]) -> list[list[int]]:
     return [m for m in by_content.values() if len(m) > 1]
 
 
-def near_pairs(records: Sequence[ImageRecord]) -> list[tuple[int, int]]:
+def near_pairs(records: Sequence[Comparable]) -> list[tuple[int, int]]:
     """Pairs of near-duplicates with different content, confirmed on pixels, as indices `i < j`.
 
     Images without a thumb, which are very small, are in no pair.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from foveal.data.audit.duplicates import exact_copies, join_all
 from foveal.data.targets.target import Target
-from foveal.data.wording import LISTED, count_of, separate
+from foveal.data.wording import LISTED, by_reason, count_of, excluded_because, separate
 from foveal.values import Excluded, Finding, ImageRecord, Severity
 
 TINY = 32  # pixels of the short side
@@ -40,28 +39,34 @@ def find_all(
     copies = exact_copies(records)
     findings = [
         *earlier,
-        *_excluded(excluded),
+        *find_excluded(excluded),
         *_conflicts(target, records, copies, near),
         *_leaks(records, copies, near),
         *_copies(records, copies, near),
         *target.findings(records, declared_classes),
         *_appearance(records),
     ]
+    return worst_first(findings)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors, then warnings, then notes, each in the order given."""
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(findings, key=lambda f: order[f.severity])
 
 
-def _excluded(excluded: Sequence[Excluded]) -> Iterable[Finding]:
-    by_reason: dict[str, list[Excluded]] = defaultdict(list)
-    for item in excluded:
-        by_reason[item.reason].append(item)
-    for reason, items in sorted(by_reason.items()):
-        first = items[0]
+def find_excluded(
+    excluded: Iterable[Excluded],
+    hint: str = "check these files, then convert or remove them",
+    severity: Severity = "warning",
+) -> Iterable[Finding]:
+    """A finding for each reason code, with all details that occur under it."""
+    for reason, items in sorted(by_reason(excluded).items()):
         yield Finding(
             reason,
-            "note" if reason in _HARMLESS else "warning",
-            f"{count_of(len(items), 'file')} excluded ({reason}): {first.detail}",
-            "check these files, then convert or remove them. The run goes on without them",
+            "note" if reason in _HARMLESS else severity,
+            excluded_because(reason, items),
+            f"{hint}. The run goes on without them",
             len(items),
             separate(i.path for i in items),
         )

@@ -1,9 +1,13 @@
 """Training, validation and test subsets, 70/15/15, without anything shared between them.
 
 Copies, near-duplicates, the user's groups, bursts of one camera and neighbouring frames of a video stay in one
-subset. The subset of an image follows from a hash of its content, so adding images never moves an old one; images
-that stay together follow the oldest file among them. Only where there are few groups, as the blocks of one or two
-videos, they are drawn by rank, so that no subset is empty by bad luck.
+subset. The subset of an image follows from a hash of its content, so adding images does not move an old one; images
+that stay together follow the oldest file among them. Two exceptions, both for the sake of small data sets:
+
+- Where there are few groups, as the blocks of one or two videos, they are drawn by rank, so that no subset is empty
+  by bad luck.
+- A class of which nothing was drawn for training gets its oldest images there, so that it is learned at all. When a
+  later image of the class is drawn for training, they return to where they were drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
-from foveal.data.audit.duplicates import exact_copies, join_all
+from foveal.data.audit.duplicates import Joined, exact_copies, join_all
 from foveal.data.targets.target import Target
 from foveal.errors import DataError
 from foveal.values import SUBSETS, Excluded, ImageRecord, Split, SplitRecord, Subset
@@ -27,6 +31,9 @@ SHARES_OF_MANY: dict[Subset, float] = {"train": 0.83, "val": 0.02, "test": 0.15}
 BURST_SECONDS = 2.0
 #: Fewer groups than this are drawn by rank, for targets with `rank_few_groups`.
 FEW_GROUPS = 40
+
+#: A subset with a note, or None with the reason why an image is excluded.
+_Choice = tuple[Subset | None, str]
 
 #: Where a given split divides copies, the copy in the first of these subsets stays.
 _PRECEDENCE: tuple[Subset, ...] = ("test", "val", "train")
@@ -42,59 +49,92 @@ def make_split(
     previous: Mapping[str, Subset] | None = None,
     test: bool = True,
 ) -> Split:
+    """Assign every image to a subset, or exclude it, and refuse what can't be learned from.
+
+    The arguments are those of `assign`; `excluded` is what was excluded before, and is carried into the result.
+
+    Raises:
+        DataError: when there is not enough to learn from, or a test subset was given and none is wanted.
+    """
+    placed, out = assign(records, near, target=target, seed=seed, previous=previous, test=test)
+    return target.build_split(placed, [*excluded, *out])
+
+
+def assign(
+    records: Sequence[ImageRecord],
+    near: Sequence[tuple[int, int]],
+    *,
+    target: Target,
+    seed: int = 0,
+    previous: Mapping[str, Subset] | None = None,
+    test: bool = True,
+) -> tuple[list[SplitRecord], list[Excluded]]:
     """Assign every image to a subset, or exclude it.
 
     Args:
         records: what was read; their `split` is kept where it was given.
         near: near-duplicates, as indices into `records`.
-        excluded: what was excluded so far; carried into the result.
         target: what is to be learned about the images.
         seed: another seed, another split.
         previous: subset by SHA-256 from an earlier run, kept for every image in it.
         test: whether a test subset is drawn where none was given.
 
+    Returns:
+        Images with their subsets, and those that are excluded, with the reason.
+
     Raises:
-        DataError: when there is not enough to learn from, or a test subset was given and none is wanted.
+        DataError: when a test subset was given and none is wanted.
     """
     previous = previous or {}
     conflicting = _conflicting(records, target)
     groups = together(records, [*near, *target.sequences(records)])
     shares, redraw = _shares_to_draw(records, test=test)
+    is_free = [_is_free(record, previous, redraw=redraw) for record in records]
     draw: Callable[[ImageRecord], float] = partial(_by_content, seed=seed)
     if target.rank_few_groups:
-        free = [g for g in groups if all(_is_free(records[i], previous, redraw=redraw) for i in g)]
-        draw = _ranked(records, free, shares, seed)
-    placed: list[SplitRecord] = []
-    out = list(excluded)
-    for members in groups:
-        usable = [i for i in members if records[i].sha256 not in conflicting]
-        out += [
-            _exclude(records[i], "conflicting_labels", f"the same image has two {target.plural}")
-            for i in set(members) - set(usable)
-        ]
-        if not usable:
-            continue
-        subsets = _subsets(records, usable, shares, redraw=redraw, draw=draw, previous=previous)
-        group = min(records[i].sha256 for i in members)[:12]
-        for i in usable:
-            subset, note = subsets[i]
-            subset = "train" if subset == "test" and not test else subset  # all others stay where they would be
-            if subset is None:
-                out.append(_exclude(records[i], note, _REASONS[note]))
-            else:
-                placed.append(SplitRecord(records[i], subset, group, note))
+        draw = _ranked(records, [g for g in groups if all(is_free[i] for i in g)], shares, seed)
+    alike = join_all(len(records), [*exact_copies(records), *near])
+    usable = [kept for members in groups if (kept := [i for i in members if records[i].sha256 not in conflicting])]
+    subsets: dict[int, _Choice] = {}
+    for members in usable:
+        subsets |= _subsets(records, members, shares, is_free=is_free, draw=draw, previous=previous, alike=alike)
+    drawn = [members for members in usable if all(is_free[i] for i in members)]
+    subsets |= _for_classes_without_training(records, drawn, subsets, target)
+    placed, out = _place(records, groups, subsets, target, test=test)
     divided = _divided(placed, [(records[a], records[b]) for a, b in target.separations(records)])
-    out += [
-        _exclude(p.record, "beside_held_out", _REASONS["beside_held_out"])
-        for p in placed
-        if p.record.path in divided
-    ]
-    return target.build_split([p for p in placed if p.record.path not in divided], out)
+    out += [_exclude(p.record, "beside_held_out", target) for p in placed if p.record.path in divided]
+    return [p for p in placed if p.record.path not in divided], out
 
 
+def _place(
+    records: Sequence[ImageRecord],
+    groups: Sequence[Sequence[int]],
+    subsets: Mapping[int, _Choice],
+    target: Target,
+    *,
+    test: bool,
+) -> tuple[list[SplitRecord], list[Excluded]]:
+    """Each image in its subset, or excluded; without a test subset, its images are trained on."""
+    placed: list[SplitRecord] = []
+    out: list[Excluded] = []
+    for members in groups:
+        group = min(records[i].sha256 for i in members)[:12]
+        for i in members:
+            subset, note = subsets.get(i, (None, "conflicting_labels"))
+            if subset is None:
+                out.append(_exclude(records[i], note, target))
+            else:
+                learned = subset == "test" and not test  # all other images stay where they would be
+                placed.append(SplitRecord(records[i], "train" if learned else subset, group, note))
+    return placed, out
+
+
+#: Why an image is excluded, by reason code.
 _REASONS = {
     "beside_held_out": "the next frames of the video are held out",
     "bridges_split": "it is nearly the same as images in two subsets of the earlier split",
+    "conflicting_labels": "the same image has two {plural}",
+    "group_between_splits": "it belongs together with a held-out image: one group, burst or sequence",
     "leak_between_splits": "the same or nearly the same image is held out",
 }
 
@@ -104,21 +144,45 @@ def _subsets(
     members: Sequence[int],
     shares: Mapping[Subset, float],
     *,
-    redraw: bool,
+    is_free: Sequence[bool],
     draw: Callable[[ImageRecord], float],
     previous: Mapping[str, Subset],
-) -> dict[int, tuple[Subset | None, str]]:
+    alike: Joined,
+) -> dict[int, _Choice]:
     """The subset of each member of one group, or None with the reason why it is excluded."""
     known = {i: previous[records[i].sha256] for i in members if records[i].sha256 in previous}
     if known:
         kept = set(known.values())
-        new: tuple[Subset | None, str] = (None, "bridges_split") if len(kept) > 1 else (min(kept), "")
+        new: _Choice = (None, "bridges_split") if len(kept) > 1 else (min(kept), "")
         return {i: (known[i], "kept") if i in known else new for i in members}
-    fixed = {i: as_subset(records[i].split) for i in members if not _is_free(records[i], {}, redraw=redraw)}
+    fixed = {i: as_subset(records[i].split) for i in members if not is_free[i]}
     if fixed:
         stays = min(fixed.values(), key=_PRECEDENCE.index)
-        return {i: _join(records[i], stays, given=i in fixed) for i in members}
+        held_out = {alike.root(i) for i in fixed if records[i].split == stays}
+        return {i: _join(records[i], stays, given=i in fixed, leak=alike.root(i) in held_out) for i in members}
     return dict.fromkeys(members, (_drawn(draw(_oldest(records, members)), shares), ""))
+
+
+def _for_classes_without_training(
+    records: Sequence[ImageRecord],
+    drawn: Sequence[Sequence[int]],
+    subsets: Mapping[int, _Choice],
+    target: Target,
+) -> dict[int, _Choice]:
+    """The oldest of the drawn groups of each class that has no training image, moved to the training subset."""
+    classes = {i: set(target.classes_in(records[i])) for i in subsets}
+    trained = {c for i, (subset, _) in subsets.items() if subset == "train" for c in classes[i]}
+    groups: dict[str, list[Sequence[int]]] = defaultdict(list)
+    for members in drawn:
+        for name in {c for i in members for c in classes[i]} - trained:
+            groups[name].append(members)
+    moved: dict[int, _Choice] = {}
+    for name, candidates in sorted(groups.items()):
+        if name not in trained:
+            oldest = min(candidates, key=lambda members: _age(_oldest(records, members)))
+            moved |= dict.fromkeys(oldest, ("train", "for_its_class"))
+            trained |= {c for i in oldest for c in classes[i]}
+    return moved
 
 
 def _is_free(record: ImageRecord, previous: Mapping[str, Subset], *, redraw: bool) -> bool:
@@ -127,15 +191,19 @@ def _is_free(record: ImageRecord, previous: Mapping[str, Subset], *, redraw: boo
     return not given and record.sha256 not in previous
 
 
-def _join(record: ImageRecord, stays: Subset, *, given: bool) -> tuple[Subset | None, str]:
+def _join(record: ImageRecord, stays: Subset, *, given: bool, leak: bool) -> _Choice:
     """An image whose group belongs to the given subset `stays`: it joins, unless it was given to another."""
     if record.split in (None, stays):
         return stays, "given" if given else ""
-    return None, "leak_between_splits"
+    return None, "leak_between_splits" if leak else "group_between_splits"
 
 
 def _oldest(records: Sequence[ImageRecord], members: Sequence[int]) -> ImageRecord:
-    return min((records[i] for i in members), key=lambda r: (r.file_time, r.sha256, r.group or ""))
+    return min((records[i] for i in members), key=_age)
+
+
+def _age(record: ImageRecord) -> tuple[int, str, str]:
+    return record.file_time, record.sha256, record.group or ""
 
 
 def _by_content(record: ImageRecord, seed: int) -> float:
@@ -235,5 +303,7 @@ def bursts(records: Sequence[ImageRecord]) -> list[tuple[int, int]]:
     return [(a[2], b[2]) for a, b in pairwise(timed) if a[0] == b[0] and b[1] - a[1] <= BURST_SECONDS]
 
 
-def _exclude(record: ImageRecord, reason: str, detail: str) -> Excluded:
-    return Excluded(record.path, reason, detail, record.label, record.sha256)
+def _exclude(record: ImageRecord, reason: str, target: Target) -> Excluded:
+    return Excluded(
+        record.path, reason, _REASONS[reason].format(plural=target.plural), record.label, record.sha256
+    )

@@ -57,6 +57,10 @@ class Labels(Target):
         """Images of each class."""
         return dict(sorted(Counter(str(r.label) for r in records).items()))
 
+    def classes_in(self, record: ImageRecord) -> Collection[str]:
+        """The label alone."""
+        return (str(record.label),)
+
     def findings(self, records: Sequence[ImageRecord], declared_classes: Collection[str]) -> Iterable[Finding]:
         """Classes that are empty, small, or far larger than others."""
         sizes = Counter(r.label for r in records)

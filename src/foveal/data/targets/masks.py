@@ -194,7 +194,6 @@ class Masks(Target):
 
     def build_split(self, placed: Sequence[SplitRecord], excluded: Sequence[Excluded]) -> Split:
         """All of them, when the training subset shows at least two classes."""
-        assert self.label_map is not None
         counts = self.class_counts([p.record for p in placed if p.subset == "train"])
         trained = [c for c, n in counts.items() if n]
         if len(trained) < 2:

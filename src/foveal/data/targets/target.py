@@ -105,6 +105,10 @@ class Target(ABC):
     def class_counts(self, records: Sequence[ImageRecord]) -> dict[str, int]:
         """In how many images each class occurs."""
 
+    def classes_in(self, record: ImageRecord) -> Collection[str]:
+        """The classes that one image shows."""
+        return [name for name, count in self.class_counts([record]).items() if count]
+
     @abstractmethod
     def findings(self, records: Sequence[ImageRecord], declared_classes: Collection[str]) -> Iterable[Finding]:
         """What is wrong, or worth knowing, about the classes.

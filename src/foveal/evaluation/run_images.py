@@ -1,0 +1,62 @@
+"""What a run did with its images: which it was trained on, which it held out, which it excluded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from foveal.data.split.assign import as_subset
+from foveal.data.split.fingerprints import SEEN, Fingerprint, read_fingerprints
+from foveal.data.split.split_csv import read_rows
+from foveal.errors import DataError
+from foveal.values import SUBSETS, Subset
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """The images of a run by SHA-256.
+
+    Attributes:
+        subsets: of those that took part.
+        excluded: why the others did not.
+        seen: what near-duplicates of training and validation images are found by; None: the run does not know.
+    """
+
+    subsets: Mapping[str, Subset]
+    excluded: Mapping[str, str]
+    seen: Sequence[Fingerprint] | None
+
+
+def images_of(run: str | os.PathLike[str]) -> RunImages | None:
+    """What is known of a run's images; None for a bundle without its run folder.
+
+    Raises:
+        DataError: when a file of the run is damaged.
+    """
+    folder = Path(run)
+    if folder.name == "model" and not (folder / "split.csv").exists():
+        folder = folder.parent
+    if not (folder / "split.csv").exists():
+        return None
+    rows = read_rows(folder / "split.csv")
+    subsets = {row["sha256"]: as_subset(row["split"]) for row in rows if row["split"] in SUBSETS}
+    excluded = {row["sha256"]: row["note"] for row in rows if row["split"] not in SUBSETS and row["sha256"]}
+    fingerprints = read_fingerprints(folder)
+    seen = None if fingerprints is None else [f for f in fingerprints if subsets.get(f.sha256) in SEEN]
+    return RunImages(subsets, excluded, seen)
+
+
+def test_rows(run: Path) -> list[dict[str, str]]:
+    """The rows of `split.csv` that a run held out for testing.
+
+    Raises:
+        DataError: when there is no such file, or nothing was held out.
+    """
+    held_out = [row for row in read_rows(run / "split.csv") if row["split"] == "test"]
+    if not held_out:
+        raise DataError(
+            f"{run}: no images were held out for testing", hint="give others: foveal evaluate RUN DATA"
+        )
+    return held_out
