@@ -96,7 +96,7 @@ def test_the_real_command_estimators_and_page_come_from_the_definitions():
     assert all(options[f.name].default == f.default for f in fields(TrainConfig))
     for estimator, own in ((ImageClassifier, TrainSettings), (Segmenter, SegmentSettings)):
         parameters = inspect.signature(estimator).parameters
-        assert set(parameters) == {f.name for f in fields(own)} | {"out"}
+        assert set(parameters) == {f.name for f in fields(own)} | {"out", "verbose"}
         assert all(parameters[f.name].default == f.default for f in fields(own))
         assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
         assert all(f"{name}: " in estimator.__doc__ for name in parameters) and "{" not in estimator.__doc__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from foveal.version import __version__
 
@@ -36,13 +36,15 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (each name has its own type)
-    """Import a public name on first use, so that `import foveal` itself is fast."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'foveal' has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # checkers see the imports above, and that there is nothing else
 
-    return getattr(import_module(_MODULES[name]), name)
+    def __getattr__(name: str) -> object:
+        """Import a public name on first use, so that `import foveal` itself is fast."""
+        if name not in _MODULES:
+            raise AttributeError(f"module 'foveal' has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -35,9 +35,20 @@ class FovealError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors travel between processes (joblib, multiprocessing), whatever their constructors take."""
+        return _restored, (type(self), self.args, self.__dict__)
 
-class UsageError(FovealError):
-    """Invalid arguments or settings."""
+
+def _restored(kind: type[FovealError], args: tuple[object, ...], state: dict[str, object]) -> FovealError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class UsageError(FovealError, ValueError):
+    """Invalid arguments or settings. A `ValueError` as well, which is what scikit-learn's users catch."""
 
 
 class UnknownName(UsageError):
@@ -88,8 +99,8 @@ class MemoryShort(UsageError):
     """Does not fit into the memory limit."""
 
 
-class DataError(FovealError):
-    """Data that cannot be read or trained on."""
+class DataError(FovealError, ValueError):
+    """Data that cannot be read or trained on. A `ValueError` as well, as `UsageError` is."""
 
 
 class UnreadableImage(DataError):

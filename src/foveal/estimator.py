@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import html
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self, TypeGuard, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from foveal.clock import Clock
 from foveal.config import (
@@ -23,67 +26,88 @@ from foveal.config import (
     settings_of,
     with_settings_documented,
 )
-from foveal.errors import DataError, FovealError, UnknownName, UsageError
+from foveal.data.images.array_batches import SupportsArray, is_array
+from foveal.data.sources.datasets import materialise
+from foveal.data.sources.in_memory import keep_images, keep_masks, write_table
+from foveal.errors import BundleError, DataError, FovealError, UnknownName, UsageError
+from foveal.figures import Evaluation, Summary
 from foveal.inference.bundle import Bundle, load_bundle, save_bundle
+from foveal.inference.class_labels import ClassLabels, kind_of, label_column, names_of
 from foveal.inference.classifier import ClassificationPredictor
-from foveal.inference.inputs import ImageInput, each_image
-from foveal.inference.predictor import predictor_of
+from foveal.inference.inputs import ImageDataset, ImageInput, Images, each_image, each_item
 from foveal.inference.segmenter import SegmentationPredictor
 from foveal.output_files import check_folder
+from foveal.run_folder import Run
+from foveal.sklearn_base import BaseEstimator, ClassifierMixin, NotFittedError, Tags
+
+PathLike = str | os.PathLike[str]
+#: What `fit` takes: a path or `sample:NAME`, a data set as torchvision has them, or images.
+TrainingData = PathLike | ImageDataset | Iterable[ImageInput] | SupportsArray
+#: Labels or masks, one for each image.
+Targets = Iterable[object] | SupportsArray
+
+#: Parameters that are no settings of a run.
+_OWN = ("out", "verbose")
+#: Where a bundle keeps the type of its labels.
+_LABEL_TYPE = "label_type"
+_OUT_HELP = f"{OUT_HELP} A further fit takes OUT-2, then OUT-3, and so on."
+#: What a pickled estimator holds instead of its predictor.
+_FILES = "_bundle_files"
 
 
-class NotFitted(FovealError, ValueError, AttributeError):
-    """An estimator was used before `fit`. Of the same kinds as `sklearn.exceptions.NotFittedError`."""
+class NotFitted(FovealError, NotFittedError):
+    """An estimator was used before `fit`. A `sklearn.exceptions.NotFittedError` as well."""
 
 
-@dataclass(kw_only=True, eq=False)
-class _Estimator(TrainSettings):
+@dataclass(kw_only=True, eq=False, repr=False)
+class _Estimator(BaseEstimator, TrainSettings):
     """The parameters and methods that `ImageClassifier` and `Segmenter` share."""
 
     _TASK: ClassVar[str]
+    _COLUMN: ClassVar[str]
 
-    out: str | None = setting(None, help=OUT_HELP)
+    out: PathLike | None = setting(None, help=_OUT_HELP)  # noqa: RUF009  (a field)
+    verbose: bool = setting(False, help="Show progress bars and messages on stderr.")
     run_: Path = field(init=False, repr=False)
-    summary_: dict[str, Any] = field(init=False, repr=False)
-
-    def _train(
-        self,
-        data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        targets: Iterable[object] | None,
-        column: str,
-    ) -> None:
-        """Train on data that contain their targets, or on paths, whose targets become this column of a table."""
-        from foveal.flow import train
-
-        settings = {name: value for name, value in self.get_params().items() if name != "out"}
-        config = TrainConfig(**settings, task=self._TASK)
-        clock = Clock(config.budget)
-        if targets is None:
-            if not isinstance(data, str | os.PathLike):
-                raise UsageError(f"paths without {column}s", hint=f"fit(folder), or fit(paths, {column}s)")
-            self.run_, self.summary_ = train(data, config, out=self.out, clock=clock)
-            return
-        if isinstance(data, str | os.PathLike):
-            raise UsageError(
-                f"{column}s for a single path", hint=f"fit(folder), or fit([path, ...], [{column}, ...])"
-            )
-        with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
-            table = _as_table(list(data), list(targets), Path(folder) / "data.jsonl", column)
-            self.run_, self.summary_ = train(table, config, out=self.out, clock=clock)
+    summary_: Summary = field(init=False, repr=False)
+    _in_memory: bool = field(init=False, repr=False)
+    _grey: bool = field(init=False, repr=False)
 
     def evaluate(
-        self, data: str | os.PathLike[str] | None = None, *, include_seen: bool = False
-    ) -> dict[str, Any]:
-        """Figures with intervals, on the run's test subset or on other data of the same kind.
+        self, X: TrainingData | None = None, y: Targets | None = None, *, include_seen: bool = False
+    ) -> Evaluation:
+        """Figures with intervals, on the run's test subset or on other data.
 
-        Images that the run was trained on are left out, with their near-duplicates, unless `include_seen`.
+        Args:
+            X: as for `fit`; by default the run's test subset, where its images are files.
+            y: as for `fit`.
+            include_seen: count images that the run was trained on as well; they are left out otherwise, with their
+                near-duplicates.
+
+        Raises:
+            UsageError: without X, when the estimator was fitted on images in memory: they were not kept.
+            DataError: when there is nothing to evaluate on.
         """
         from foveal.tasks import find_task
 
-        return find_task(self._bundle().manifest.task).evaluate(self.run_, data, include_seen=include_seen)
+        bundle = self._bundle()
+        evaluate = find_task(bundle.manifest.task).evaluate
+        if X is None:
+            if self._in_memory:
+                raise UsageError(
+                    "the test subset was in memory, and is gone",
+                    hint="its figures are in summary_['test']; or give others: evaluate(images, labels)",
+                )
+            return cast(Evaluation, evaluate(self.run_, None))
+        with _temporary_folder() as folder:
+            run = self.run_
+            if not run.is_dir():  # a model of the package, or an estimator that came from elsewhere
+                run = folder / "bundle"
+                save_bundle(bundle, run)
+            return cast(Evaluation, evaluate(run, self._source(X, y, folder), include_seen=include_seen))
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the bundle to a new or empty folder.
+    def save(self, folder: PathLike) -> None:
+        """Write the bundle, two files without pickle, to a new or empty folder.
 
         Raises:
             UsageError: when the folder is not empty, not a folder, or can't be written to.
@@ -92,95 +116,258 @@ class _Estimator(TrainSettings):
         check_folder(Path(folder), empty=True)
         save_bundle(bundle, Path(folder))
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters of the constructor, by name. `deep` is there for scikit-learn and has no effect."""
-        return {name: getattr(self, name) for name in settings_of(type(self))}
+    def get_params(self, deep: bool = True) -> dict[str, object]:
+        """The parameters of the constructor, by name. `deep` has no effect: none of them is an estimator."""
+        return super().get_params(deep)
 
-    def set_params(self, **params: Any) -> Self:  # noqa: ANN401
+    def set_params(self, **params: object) -> Self:
         """Set parameters of the constructor by name. They are checked by `fit`.
 
         Raises:
             UnknownName: for a name that is not a parameter.
         """
-        known = settings_of(type(self))
-        for name, value in params.items():
+        known = self.get_params()
+        for name in params:
             if name not in known:
                 raise UnknownName("parameter", name, known)
-            setattr(self, name, value)
-        return self
+        return super().set_params(**params)
+
+    def _train(self, X: TrainingData, y: Targets | None) -> Bundle:
+        """Train in a new run folder. The estimator is changed only if that succeeds."""
+        settings = {name: getattr(self, name) for name in settings_of(type(self)) if name not in _OWN}
+        config = TrainConfig(**{**settings, "time": str(self.time)}, task=self._TASK)
+        clock = Clock(config.budget)
+        with _temporary_folder() as folder:
+            run, summary = self._run(self._source(X, y, folder), config, clock)
+            in_memory = any((folder / "images").iterdir())
+        bundle = load_bundle(run)
+        self.run_, self.summary_, self._in_memory = run, cast(Summary, summary), in_memory
+        self._grey = is_array(X) and getattr(X, "ndim", 0) == 3
+        return bundle
+
+    def _run(self, source: PathLike, config: TrainConfig, clock: Clock) -> Run:
+        from foveal.cli.console import Terminal
+        from foveal.flow import train
+
+        out, is_new = _claimed(Path(self.out)) if self.out else (None, False)
+        try:
+            return train(
+                source,
+                config,
+                out=str(out) if out else None,
+                clock=clock,
+                progress=Terminal() if self.verbose else None,
+            )
+        finally:
+            if out and is_new:
+                with suppress(OSError):  # it is not empty: there is a run in it
+                    out.rmdir()
+
+    def _source(self, X: TrainingData, y: Targets | None, folder: Path) -> PathLike:
+        """X and y as DATA of `flow.train`: a path, or a table that is written into the folder."""
+        name, column = type(self).__name__, self._COLUMN
+        if isinstance(X, str | os.PathLike):
+            if y is not None:
+                raise UsageError(
+                    f"{column}s for a single path", hint=f"fit(folder), or fit([path, ...], [{column}, ...])"
+                )
+            return X
+        if y is None:
+            if not _is_pairs(X):
+                raise UsageError(
+                    f"{name} requires y to be passed, but the target y is None: images without {column}s",
+                    hint=f"fit(folder), fit(images, {column}s), or a data set of pairs (image, {column})",
+                )
+            return self._table_of_pairs(X, folder)
+        annotations = self._annotations(y, folder / "annotations")
+        return write_table(keep_images(X, folder / "images"), annotations, column, folder)
+
+    def _annotations(self, y: Targets, folder: Path) -> list[str]:
+        """What the column of a table says of each image."""
+        raise NotImplementedError
+
+    def _table_of_pairs(self, pairs: ImageDataset | Iterable[object], folder: Path) -> PathLike:
+        """A data set of pairs as DATA of `flow.train`."""
+        raise NotImplementedError
 
     def _bundle(self) -> Bundle:
+        """The fitted model."""
         raise NotImplementedError
+
+    def _use(self, bundle: Bundle) -> None:
+        """Predict with this model from now on."""
+        raise NotImplementedError
+
+    def _loaded_from(self, run: Path, bundle: Bundle) -> Self:
+        self.run_, self._in_memory, self._grey = run, False, False
+        self._use(bundle)
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_predictor" in vars(self)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = tags.input_tags.string = True
+        tags.target_tags.required = False  # folders, tables and data sets contain it
+        tags.non_deterministic = True  # how far a run gets depends on the machine
+        return tags
+
+    def __getstate__(self) -> dict[str, object]:
+        """For pickle, joblib and deepcopy: the bundle as the content of its files, without the compiled network."""
+        state = dict(super().__getstate__())
+        if state.pop("_predictor", None) is not None:
+            with _temporary_folder() as folder:
+                save_bundle(self._bundle(), folder / "bundle")
+                state[_FILES] = {f.name: f.read_bytes() for f in (folder / "bundle").iterdir()}
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        state = dict(state)
+        files = cast("dict[str, bytes] | None", state.pop(_FILES, None))
+        super().__setstate__(state)
+        if files is not None:
+            with _temporary_folder() as folder:
+                for name, content in files.items():
+                    (folder / "images" / name).write_bytes(content)
+                self._use(load_bundle(folder / "images"))
+
+    def _repr_html_inner(self) -> str:
+        shown = super()._repr_html_inner()
+        return shown + self._figures_html() if "summary_" in vars(self) else shown
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        forms = super()._repr_mimebundle_(**options)
+        if "text/html" in forms:
+            forms["text/html"] = self._repr_html_inner()
+        return forms
+
+    def _figures_html(self) -> str:
+        from foveal.tasks import find_task
+
+        summary = self.summary_
+        lines = find_task(summary["task"]).headline(summary["test"], summary["test_looks"])
+        rows = (*lines, f"{summary['strategy']['name']}, {self.run_}")
+        return f"<p>{'<br>'.join(html.escape(row) for row in rows)}</p>"
 
 
 @with_settings_documented
-@dataclass(kw_only=True, eq=False)
-class ImageClassifier(_Estimator):
-    """An image classifier that is trained within a time budget, with the interface of scikit-learn.
+@dataclass(kw_only=True, eq=False, repr=False)
+class ImageClassifier(ClassifierMixin, _Estimator):
+    """An image classifier that is trained within a time budget: a classifier of scikit-learn.
 
     Args:
         {settings}
 
     Attributes:
-        classes_: `(K,)` class names, sorted, as in scikit-learn.
+        classes_: `(K,)` classes in the type of y, sorted, as in scikit-learn.
         summary_: the content of `summary.json`.
         run_: the run folder.
     """
 
     _TASK = "classify"
-    _predictor: ClassificationPredictor | None = field(default=None, init=False, repr=False)
+    _COLUMN = "label"
+    _predictor: ClassificationPredictor = field(init=False, repr=False)
+    _labels: ClassLabels = field(init=False, repr=False)
 
-    def fit(
-        self,
-        data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        labels: Iterable[object] | None = None,
-    ) -> Self:
-        """Train on a folder, a CSV or JSONL file, `sample:NAME`, or on paths and their labels.
+    def fit(self, X: TrainingData, y: Targets | None = None) -> Self:
+        """Train on images with labels.
+
+        Args:
+            X: a folder, a CSV or JSONL file, `sample:NAME`, or a data set of torchvision: these contain labels. Or
+                images: an array or a tensor `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`, C being 1, 3 or 4, of 8 or
+                16 bits, or floats from 0 to 1; or a list of paths, Pillow images, arrays, tensors and bytes. Images
+                in memory are written to a temporary folder while this runs.
+            y: `(N,)` labels of the images: text, integers or truth values; None where X contains them.
 
         Raises:
-            FovealError: see `foveal.errors`.
+            FovealError: see `foveal.errors`; a `ValueError` as well for X or y of a wrong form.
         """
-        self._train(data, labels, "label")
-        self._predictor = ClassificationPredictor.load(self.run_)
+        column = None if y is None else label_column(y)
+        bundle = self._train(X, column)
+        if column is None or kind_of(column) == "str":
+            self._use(bundle)
+            return self
+        manifest = bundle.manifest
+        typed = replace(manifest, provenance={**manifest.provenance, _LABEL_TYPE: kind_of(column)})
+        bundle = replace(bundle, manifest=typed)
+        save_bundle(bundle, self.run_ / "model")
+        self._use(bundle)
+        self._labels = ClassLabels.of_column(column, typed.classes)
         return self
 
     @property
-    def classes_(self) -> NDArray[np.str_]:
-        """The class names, sorted, `(K,)`."""
-        return np.array(self._fitted().bundle.manifest.classes)
+    def classes_(self) -> NDArray[np.generic]:
+        """The classes, sorted, `(K,)`: in the type of y; text where a folder or a table names them."""
+        self._fitted()
+        return self._labels.values
 
-    def predict(self, images: ImageInput | Sequence[ImageInput]) -> NDArray[np.str_]:
-        """The likeliest class of each image, `(N,)`. Threads may share a model.
+    def predict(self, X: Images) -> NDArray[np.generic]:
+        """The likeliest class of each image, `(N,)`, in the type of y. Threads may share a model.
 
         Args:
-            images: a path, a folder, a glob, the content of an image file as bytes, a binary file object, a Pillow
-                image, an array `(H, W, 3)`, or a list of these.
+            X: a path, a folder, a glob, the content of an image file as bytes, a binary file object, a Pillow image,
+                an array or a tensor `(H, W)`, `(H, W, C)` or `(C, H, W)`; several of these in anything to loop over;
+                an array of several, as for `fit`; a data set of torchvision. See `data.images.array_batches` for what
+                counts as one image.
 
         Raises:
             UnreadableImage: at the first image that can't be read.
+            UsageError: for what is not an image.
         """
-        return np.asarray(self.classes_[self.predict_proba(images).argmax(axis=1)])
+        likeliest: NDArray[np.generic] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return likeliest
 
-    def predict_proba(self, images: ImageInput | Sequence[ImageInput]) -> NDArray[np.float32]:
-        """Calibrated probabilities, `(N, K)`, columns as in `classes_`."""
-        return self._fitted().probabilities(each_image(images))
+    def predict_proba(self, X: Images) -> NDArray[np.float32]:
+        """Calibrated probabilities, `(N, K)`, columns as in `classes_`. See `predict`."""
+        probabilities = self._fitted().probabilities(each_image(X, grey=self._grey))
+        return probabilities[:, self._labels.order]
 
-    def score(self, images: Sequence[ImageInput], labels: Sequence[object]) -> float:
-        """Accuracy on these images."""
-        return float((self.predict(images) == np.array([str(x) for x in labels])).mean())
+    def score(
+        self,
+        X: TrainingData,
+        y: Targets | None = None,
+        sample_weight: Sequence[float] | NDArray[np.floating | np.integer] | None = None,
+    ) -> float:
+        """Accuracy on images with labels.
+
+        Args:
+            X: images, or what contains labels, as for `fit`.
+            y: labels of the images; None where X contains them.
+            sample_weight: weights of the images, if y is given.
+        """
+        if y is None:
+            return self.evaluate(X)["test"]["accuracy"]
+        expected, predicted = names_of(label_column(y)), names_of(self.predict(X))
+        if len(expected) != len(predicted):
+            raise UsageError(f"{len(predicted)} images and {len(expected)} labels", hint="give one for each image")
+        right = np.array(expected) == np.array(predicted)
+        return float(np.average(right, weights=sample_weight))
 
     def _fitted(self) -> ClassificationPredictor:
-        if self._predictor is None:
-            raise NotFitted("this classifier is not fitted yet", hint="call fit(), or foveal.load(run)")
+        if not self.__sklearn_is_fitted__():
+            raise NotFitted("this ImageClassifier is not fitted yet", hint="call fit(), or foveal.load(run)")
         return self._predictor
+
+    def _annotations(self, y: Targets, folder: Path) -> list[str]:
+        return names_of(label_column(y))
+
+    def _table_of_pairs(self, pairs: ImageDataset | Iterable[object], folder: Path) -> PathLike:
+        return materialise(pairs)
 
     def _bundle(self) -> Bundle:
         return self._fitted().bundle
 
+    def _use(self, bundle: Bundle) -> None:
+        self._predictor = ClassificationPredictor(bundle)
+        manifest = bundle.manifest
+        self._labels = ClassLabels.of_bundle(manifest.classes, manifest.provenance.get(_LABEL_TYPE, "str"))
+
 
 @with_settings_documented
-@dataclass(kw_only=True, eq=False)
-class Segmenter(SegmentSettings, _Estimator):
+@dataclass(kw_only=True, eq=False, repr=False)
+class Segmenter(_Estimator, SegmentSettings):
     """A semantic segmenter, one class per pixel, that is trained within a time budget.
 
     Args:
@@ -193,22 +380,22 @@ class Segmenter(SegmentSettings, _Estimator):
     """
 
     _TASK = "segment"
-    _predictor: SegmentationPredictor | None = field(default=None, init=False, repr=False)
+    _COLUMN = "mask"
+    _predictor: SegmentationPredictor = field(init=False, repr=False)
 
-    def fit(
-        self,
-        data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        masks: Sequence[str | os.PathLike[str]] | None = None,
-    ) -> Self:
-        """Train on a folder with `images/` and `masks/`, a CSV or JSONL file, `sample:NAME`, or on paths of images
-        and of their masks.
+    def fit(self, X: TrainingData, y: Targets | None = None) -> Self:
+        """Train on images with masks.
+
+        Args:
+            X: a folder with `images/` and `masks/`, a CSV or JSONL file, `sample:NAME`, or a data set of torchvision:
+                these contain masks. Or images, as for `ImageClassifier.fit`.
+            y: masks of the images: paths, Pillow images, arrays `(H, W)` or one array `(N, H, W)` of integers from 0
+                to 255; None where X contains them.
 
         Raises:
-            FovealError: see `foveal.errors`.
+            FovealError: see `foveal.errors`; a `ValueError` as well for X or y of a wrong form.
         """
-        whole = None if masks is None else [os.path.abspath(os.fspath(m)) for m in masks]
-        self._train(data, whole, "mask")
-        self._predictor = SegmentationPredictor.load(self.run_)
+        self._use(self._train(X, y))
         return self
 
     @property
@@ -216,35 +403,47 @@ class Segmenter(SegmentSettings, _Estimator):
         """The class names, `(K,)`."""
         return np.array(self._bundle().manifest.classes)
 
-    def predict(self, images: ImageInput | Sequence[ImageInput]) -> list[NDArray[np.uint8]]:
+    def predict(self, X: Images) -> list[NDArray[np.uint8]]:
         """A mask `(H, W)` for each image, of its size: positions in `classes_`. Threads may share a model.
 
         Args:
-            images: a path, a folder, a glob, the content of an image file as bytes, a binary file object, a Pillow
-                image, an array `(H, W, 3)`, or a list of these.
+            X: as for `ImageClassifier.predict`.
 
         Raises:
             DataError: at the first image that can't be read.
+            UsageError: for what is not an image.
         """
         masks = []
-        for prediction in self._fitted().stream(each_image(images)):
+        for prediction in self._fitted().stream(each_image(X, grey=self._grey)):
             if prediction.mask is None:
                 raise DataError(f"{prediction.path}: {prediction.error}", hint="leave it out")
             masks.append(prediction.mask)
         return masks
 
-    def score(self, data: str | os.PathLike[str]) -> float:
-        """Mean IoU on images with masks."""
-        return float(self.evaluate(data, include_seen=True)["test"]["miou"])
+    def score(self, X: TrainingData, y: Targets | None = None) -> float:
+        """Mean IoU on images with masks, as for `fit`; also on those that it was trained on."""
+        return self.evaluate(X, y, include_seen=True)["test"]["miou"]
 
     def _fitted(self) -> SegmentationPredictor:
-        if self._predictor is None:
-            raise NotFitted("this segmenter is not fitted yet", hint="call fit(), or foveal.load(run)")
+        if not self.__sklearn_is_fitted__():
+            raise NotFitted("this Segmenter is not fitted yet", hint="call fit(), or foveal.load(run)")
         return self._predictor
+
+    def _annotations(self, y: Targets, folder: Path) -> list[str]:
+        return keep_masks(y, folder)
+
+    def _table_of_pairs(self, pairs: ImageDataset | Iterable[object], folder: Path) -> PathLike:
+        images, masks = zip(*each_item(pairs), strict=True)
+        return self._source(images, masks, folder)
 
     def _bundle(self) -> Bundle:
         return self._fitted().bundle
 
+    def _use(self, bundle: Bundle) -> None:
+        self._predictor = SegmentationPredictor(bundle)
+
+
+Model = TypeVar("Model", ImageClassifier, Segmenter)
 
 #: The estimator of each task, by the name in `bundle.json`.
 _ESTIMATORS: dict[str, type[ImageClassifier | Segmenter]] = {
@@ -252,32 +451,67 @@ _ESTIMATORS: dict[str, type[ImageClassifier | Segmenter]] = {
 }
 
 
-def load(run: str | os.PathLike[str]) -> Any:  # noqa: ANN401
+@overload
+def load(run: PathLike) -> ImageClassifier | Segmenter: ...
+@overload
+def load(run: PathLike, kind: type[Model]) -> Model: ...
+def load(run: PathLike, kind: type[Model] | None = None) -> ImageClassifier | Segmenter:
     """A trained `ImageClassifier` or `Segmenter` from a run folder, a bundle or `model:NAME`.
 
-    For a task that was registered from outside the package, its predictor.
+    Args:
+        run: the folder, or the name.
+        kind: the estimator that it has to be; `load(run, ImageClassifier)` also tells type checkers.
 
     Raises:
-        BundleError: when there is no usable model in it.
-        UnknownName: when its task has no predictor.
+        BundleError: when there is no usable model in it, or one of another kind.
     """
     bundle = load_bundle(Path(run))
     task = bundle.manifest.task
     if task not in _ESTIMATORS:
-        return predictor_of(bundle)
-    model: Any = _ESTIMATORS[task]()
-    model._predictor = predictor_of(bundle)
-    model.run_ = Path(run)
-    return model
+        raise BundleError(
+            f"{run}: there is no estimator for its task, {task!r}",
+            hint="foveal.inference.predictor.load_predictor(run) predicts with it",
+        )
+    found = _ESTIMATORS[task]
+    if kind is not None and not issubclass(kind, found):
+        raise BundleError(
+            f"{run}: its model is of the kind {found.__name__}, not {kind.__name__}", hint="load(run)"
+        )
+    return (kind or found)()._loaded_from(Path(run), bundle)
 
 
-def _as_table(
-    paths: list[str | os.PathLike[str]], labels: list[object], table: Path, column: str = "label"
-) -> Path:
-    """Write paths and labels as JSON lines, which can hold every character of a file name."""
-    if len(paths) != len(labels):
-        raise UsageError(f"{len(paths)} paths and {len(labels)} {column}s", hint=f"give one {column} per path")
-    rows = [{"path": os.path.abspath(os.fspath(p)), column: str(x)} for p, x in zip(paths, labels, strict=True)]
-    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    table.write_text(text, encoding="utf-8", errors="surrogateescape")
-    return table
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder for one call, with the folders that `_Estimator._source` fills."""
+    with tempfile.TemporaryDirectory(prefix="foveal-") as name:
+        folder = Path(name)
+        for inner in ("images", "annotations"):
+            (folder / inner).mkdir()
+        yield folder
+
+
+def _claimed(out: Path) -> tuple[Path, bool]:
+    """A folder for a run, and whether it was made here: `out`; if that is not empty, `out-2`, `out-3` and so on.
+
+    Several processes may ask at once, as those of `GridSearchCV(n_jobs=2)` do.
+    """
+    for number in count(1):
+        path = out if number == 1 else out.with_name(f"{out.name}-{number}")
+        try:
+            path.mkdir(parents=True)
+            return path, True
+        except FileExistsError:
+            if number == 1 and not (path.is_dir() and any(path.iterdir())):
+                break  # an empty folder; or a file, which is refused where the run begins
+        except OSError:
+            break  # said where the run begins
+    return out, False
+
+
+def _is_pairs(data: object) -> TypeGuard[ImageDataset | Iterable[object]]:
+    """Whether data can be pairs of an image and its label or mask."""
+    if is_array(data) or isinstance(data, bytes | Image.Image | Mapping) or data is None:
+        return False
+    if isinstance(data, list | tuple):
+        return bool(data) and all(isinstance(item, tuple | list) and len(item) == 2 for item in data)
+    return isinstance(data, Iterable | ImageDataset)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeGuard, cast, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from foveal.config import MAX_PIXELS
+from foveal.data.images.array_batches import SupportsArray, as_numpy_or_tensor, is_array, split_array
+from foveal.data.images.arrays import from_pixels
 from foveal.data.images.decode import REASONS, WHITE, decode, finish, read_file
 from foveal.data.images.idx import is_idx, read_idx
 from foveal.errors import UnreadableImage, UsageError
@@ -27,9 +27,24 @@ class BinaryFile(Protocol):
         ...
 
 
+@runtime_checkable
+class ImageDataset(Protocol):
+    """A data set as torchvision has them: items are an image and its label."""
+
+    def __len__(self) -> int:
+        """How many items it has."""
+        ...
+
+    def __getitem__(self, index: int, /) -> tuple[ImageInput, object]:
+        """One image with its label."""
+        ...
+
+
 #: An image: a file by name; the content of an image file, as bytes or as a binary file object; an open Pillow
-#: image; an array `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`.
-ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | NDArray[Any]
+#: image; an array or a tensor `(H, W)`, `(H, W, C)` or `(C, H, W)`, C being 1, 3 or 4.
+ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | SupportsArray
+#: One image or several: a folder and a glob, too, and arrays of one dimension more.
+Images = ImageInput | Iterable[ImageInput] | ImageDataset
 
 #: Pillow decodes an open image when it is first used, and not from two threads at once. One lock for each image
 #: would have to be kept with it, so images share a few.
@@ -63,8 +78,17 @@ def decode_input(
             return finish(image, name, shrink_to=shrink_to, background=background)
     content = _content_of(image, name)
     if content is None:
-        return finish(from_array(image), name, shrink_to=shrink_to, background=background)
+        return finish(_from_array(image, name), name, shrink_to=shrink_to, background=background)
     return decode(content, name, shrink_to=shrink_to, max_pixels=max_pixels, background=background)
+
+
+def _from_array(image: ImageInput, name: str) -> Image.Image:
+    if not is_array(image):
+        raise UsageError(
+            f"{name}: {type(image).__name__} is not an image",
+            hint="give a path, bytes, a Pillow image or an array",
+        )
+    return from_pixels(as_numpy_or_tensor(image), name)
 
 
 def _content_of(image: ImageInput, name: str) -> bytes | None:
@@ -84,35 +108,39 @@ def _content_of(image: ImageInput, name: str) -> bytes | None:
     return content
 
 
-def from_array(values: Any) -> Image.Image:  # noqa: ANN401
-    """An array as an image: 8 bits as they are, 16 bits by 257, floats scaled from 0-1.
+def each_image(images: Images, *, grey: bool = False) -> Iterable[ImageInput]:
+    """The images of one image, a folder, a glob, an array of images or of names, a data set, or anything to loop over.
+
+    Args:
+        images: generators are consumed as images are needed; of a data set's items `(image, label)` the image counts.
+        grey: arrays of three dimensions are several grey images; see `images.array_batches`.
 
     Raises:
-        UsageError: when its shape is not that of an image.
+        UsageError: at once, when a glob matches nothing, or an array holds no images.
     """
-    array = np.asarray(values)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if 0 in array.shape or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise UsageError(
-            f"not an image: an array of shape {array.shape}", hint="give (H, W), (H, W, 3) or (H, W, 4)"
-        )
-    if array.dtype.kind == "f":
-        array = np.clip(array, 0.0, 1.0) * 255.0
-    elif array.dtype == np.uint16:
-        array = array / 257.0
-    return Image.fromarray(np.rint(array).astype(np.uint8))
-
-
-def each_image(images: ImageInput | Sequence[ImageInput]) -> Iterable[ImageInput]:
-    """The images of one image, a folder, a glob, a batch `(N, H, W, C)`, an array of names, or a list."""
     if _is_path(images):
         return find_images([images])
-    if isinstance(images, np.ndarray):
-        if images.dtype.kind in "UO":  # names, not pixels
-            return [str(i) if isinstance(i, np.str_) else i for i in images.ravel()]
-        return images if images.ndim == 4 else [images]
-    return images if isinstance(images, list | tuple) else [images]  # type: ignore[list-item]
+    if isinstance(images, bytes | bytearray | memoryview | Image.Image | BinaryFile | Mapping):
+        return [images]  # type: ignore[list-item]  # a mapping is refused as an image
+    if is_array(images):
+        return split_array(images, grey=grey)
+    if isinstance(images, Iterable):
+        return images
+    if isinstance(images, ImageDataset):
+        return (cast(ImageInput, _image_in(item)) for item in each_item(images))
+    return [images]  # refused as an image
+
+
+def _image_in(item: object) -> object:
+    """The image of an item `(image, label)`, or the item."""
+    return item[0] if isinstance(item, tuple | list) and item else item
+
+
+def each_item(dataset: ImageDataset | Iterable[object]) -> Iterator[object]:
+    """The items of a data set: by position where that is possible, since some never raise an IndexError."""
+    if isinstance(dataset, ImageDataset):
+        return (dataset[i] for i in range(len(dataset)))
+    return iter(dataset)
 
 
 def find_images(patterns: Sequence[str | os.PathLike[str]]) -> Iterator[str]:

@@ -1,0 +1,98 @@
+"""What `summary.json` and evaluations contain, for type checkers. Keys that a task does not have are absent."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class ClassFigures(TypedDict, total=False):
+    """Figures of one class; those of masks have `iou`, `boundary_f1` and `share`, the share of the pixels."""
+
+    label: str
+    n: int
+    recall: float | None
+    precision: float | None
+    iou: float | None
+    boundary_f1: float | None
+    share: float
+
+
+class Figures(TypedDict, total=False):
+    """Figures on `n` images; `_ci95` is a 95 % interval, None where none can be given."""
+
+    n: int
+    accuracy: float
+    accuracy_ci95: list[float] | None
+    balanced_accuracy: float
+    macro_f1: float
+    log_loss: float
+    ece: float
+    miou: float
+    miou_ci95: list[float] | None
+    pixel_accuracy: float
+    boundary_f1: float
+    per_class: list[ClassFigures]
+    confusion: list[list[int]]
+
+
+class LeftOut(TypedDict):
+    """A file that was not used, and why."""
+
+    path: str
+    reason: str
+    detail: str
+
+
+class Evaluation(TypedDict):
+    """What `evaluate` returns; `test_looks` counts the evaluations on these images."""
+
+    data: str
+    test: Figures
+    test_looks: int
+    left_out: list[LeftOut]
+
+
+class DataFigures(TypedDict):
+    """What was read."""
+
+    name: str
+    root: str
+    images: int
+    classes: list[str]
+    used: int
+    excluded: int
+
+
+class CandidateFigures(TypedDict):
+    """A strategy that was tried; `score` is that of the comparison, not of the test subset."""
+
+    name: str
+    seconds: float
+    score: float | None
+    ci95: list[float] | None
+
+
+class StrategyFigures(TypedDict):
+    """The strategy that was kept, and those that were tried."""
+
+    name: str
+    reason: str
+    candidates: list[CandidateFigures]
+
+
+class Summary(TypedDict):
+    """The content of `summary.json`."""
+
+    schema: int
+    version: str
+    task: str
+    status: str
+    model: str
+    engine: str
+    data: DataFigures
+    split: dict[str, int]
+    strategy: StrategyFigures
+    test: Figures
+    test_looks: int
+    time: dict[str, float]
+    memory: dict[str, int | None]
