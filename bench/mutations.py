@@ -39,7 +39,7 @@ from foveal.data.sources.list_data import list_data
 from foveal.data.targets.labels import Labels
 from foveal.engines.openvino_engine import is_intact
 from foveal.errors import FovealError
-from foveal.evaluation.evaluate_classifier import test_rows
+from foveal.evaluation.run_images import test_rows
 from foveal.features.cache import FeatureCache
 from foveal.files import sha256_of
 from foveal.flow import train
