@@ -124,6 +124,7 @@ STEPS = Decision("steps", _count)  # planned optimizer steps
 LEARNING_RATE = Decision("learning_rate", _number)
 BATCH_SIZE = Decision("batch_size", _count)
 MEMBERS = Decision("members", _count)  # of an ensemble
+FALLBACK = Decision("fallback", _flag)  # whether what a training began from is the model, since it is no worse
 SOLE_STRATEGY = Decision("sole_strategy", _flag)  # it uses the time of the strategy after it as well
 EPOCH_SECONDS = Decision("epoch_seconds", _number)
 STEP_SECONDS = Decision("step_seconds", _number)
