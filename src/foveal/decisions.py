@@ -119,6 +119,9 @@ STEPS: Decision[int] = Decision("steps", _Steps)  # planned optimizer steps
 LEARNING_RATE: Decision[float] = Decision("learning_rate", Annotated[float, Meta(gt=0, le=100)])
 BATCH_SIZE: Decision[int] = Decision("batch_size", Annotated[int, Meta(ge=1, le=1 << 20)])
 MEMBERS: Decision[int] = Decision("members", Annotated[int, Meta(ge=1, le=100)])  # of an ensemble
+FALLBACK: Decision[bool] = Decision(
+    "fallback", bool
+)  # whether what a training began from is the model, since the trained one is no better
 SOLE_STRATEGY: Decision[bool] = Decision(
     "sole_strategy", bool
 )  # it uses the time of the strategy after it as well

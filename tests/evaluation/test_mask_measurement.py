@@ -6,6 +6,7 @@ import pytest
 import masked
 from foveal.evaluation.segmentation import MaskPair, measure_masks
 from foveal.inference.outputs.colours import colours_of, painted
+from foveal.metrics import wilson
 from foveal.values import LabelMap
 
 LEGEND = LabelMap(("background", "cell"), (0, 1))
@@ -25,7 +26,10 @@ def answered(n, wrong=(), block=None):
 def test_perfect_answers():
     figures = measure_masks(answered(6), LEGEND).figures
     assert figures["miou"] == figures["pixel_accuracy"] == figures["boundary_f1"] == 1
-    assert figures["miou_ci95"] == (1, 1) and figures["n"] == figures["blocks"] == 6
+    assert figures["n"] == figures["blocks"] == 6
+    for name in ("miou", "pixel_accuracy", "boundary_f1"):
+        assert figures[f"{name}_ci95"] == pytest.approx(wilson(6, 6))  # each image is one trial
+    assert figures["per_class"][1]["iou_ci95"] == pytest.approx(wilson(6, 6))
     assert sum(c["share"] for c in figures["per_class"]) == pytest.approx(1)
 
 

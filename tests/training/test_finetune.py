@@ -98,6 +98,7 @@ def test_a_finetuned_network_learns_and_predicts(name, arrows, tmp_path, own_str
     decisions = json.loads((path / "config.json").read_text())["decisions"]
     assert decisions["hflip"]["value"] is False  # the mirror image of an arrow points the other way
     assert decisions[f"{name}/steps"]["value"] >= 36 and f"{name}/memory" in decisions
+    assert f"{name}/fallback" not in decisions  # it made all steps of its recipe
     files = sorted(str(f) for f in arrows.rglob("*.png"))
     predictions = list(ClassificationPredictor.load(path).stream(files))
     assert all(p.error is None and p.label in ("left", "right") for p in predictions)

@@ -210,6 +210,15 @@ def test_a_strategy_known_to_be_better_is_kept_unless_it_is_clearly_worse(score,
     assert search(strategies, context_with()).best.strategy == best
 
 
+@pytest.mark.parametrize(("complete", "best"), [(True, "b"), (False, "a")])
+def test_one_that_was_stopped_must_not_be_worse_at_all(complete, best):
+    worse = {"evidence": evidence(1, 2, 3), "complete": complete}
+    strategies = [Toy("a", 0.9, evidence=evidence(0, 4)), Toy("b", 0.9, unless_worse=True, **worse)]
+    assert search(strategies, context_with()).best.strategy == best
+    strategies = [Toy("a", 0.9), Toy("b", 0.885, unless_worse=True, complete=complete)]
+    assert search(strategies, context_with()).best.strategy == best
+
+
 def test_earlier_decisions_are_obeyed():
     earlier = context_with()
     search([Toy("a", 0.5), Toy("b", 0.9, refusal="no"), Toy("c", 0.6)], earlier)

@@ -38,7 +38,7 @@ def lines_of_labels(test: Mapping[str, Any]) -> list[str]:
     """All figures."""
     lines = [
         f"accuracy           {_with_interval(test, 'accuracy')}, n = {test['n']}",
-        f"balanced accuracy  {percent(test['balanced_accuracy'])}",
+        f"balanced accuracy  {_with_interval(test, 'balanced_accuracy')}",
         f"macro F1           {_with_interval(test, 'macro_f1')}",
         f"log-loss           {test['log_loss']:.3f}",
         f"calibration error  {percent(test['ece'])}",

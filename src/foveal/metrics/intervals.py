@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-
-import numpy as np
-from numpy.typing import NDArray
 
 
-def wilson(right: int, total: int, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Wilson's score interval for a proportion (Wilson 1927); None when the total is 0."""
+def wilson(right: float, total: float, confidence: float = 0.95) -> tuple[float, float] | None:
+    """Wilson's score interval for a proportion (Wilson 1927); None when the total is 0.
+
+    It is valid at 0 and at 100 % as well. Counts need not be whole numbers, see `with_variance`.
+    """
     if total == 0:
         return None
     z = _normal_quantile(confidence)
@@ -22,23 +21,22 @@ def wilson(right: int, total: int, confidence: float = 0.95) -> tuple[float, flo
     return low, high
 
 
-def bootstrap(
-    figure: Callable[[NDArray[np.int64]], float], total: int, *, rounds: int = 1000, seed: int = 0
+def with_variance(
+    share: float, typical: float, variance: float, confidence: float = 0.95
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap, 95 % (Efron 1979).
+    """Wilson's interval for a figure between 0 and 1 that is no plain proportion.
+
+    The effective number of trials is that of a proportion with the same variance, as for complex surveys (Korn and
+    Graubard 1998, "Confidence intervals for proportions with small expected number of positive counts").
 
     Args:
-        figure: the figure of the images at these positions.
-        total: number of images.
-        rounds: resamples.
-        seed: of the resampling.
+        share: the figure.
+        typical: an estimate of it that is neither 0 nor 1.
+        variance: of the figure, estimated where it is `typical`; positive.
+        confidence: of the interval.
     """
-    if total == 0:
-        return None
-    generator = np.random.default_rng(seed)
-    values = [figure(generator.integers(0, total, total)) for _ in range(rounds)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    trials = typical * (1 - typical) / variance
+    return wilson(share * trials, trials, confidence)
 
 
 def _normal_quantile(confidence: float) -> float:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.metrics.intervals import wilson
+
 Mask = NDArray[np.uint8]
 Counts = NDArray[np.int64]
 
@@ -138,7 +140,11 @@ def block_intervals(
     rounds: int = 1000,
     seed: int = 0,
 ) -> NDArray[np.float64] | None:
-    """`block_bootstrap` for several figures at once, such as the `iou` of all classes: `(2, …)`, both ends."""
+    """`block_bootstrap` for several figures at once, such as the `iou` of all classes: `(2, …)`, both ends.
+
+    Where all blocks are at 0 or at 100 %, a resample never differs. Then each block in which the figure is known
+    counts as one trial that succeeded or failed as a whole, and the interval is Wilson's.
+    """
     names, place = np.unique(blocks, return_inverse=True)
     if len(names) < 2:
         return None
@@ -149,6 +155,12 @@ def block_intervals(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a class that does not occur has no figure
         ends: NDArray[np.float64] = np.nanpercentile(values, [2.5, 97.5], axis=0)
+    trials = (~np.isnan([figures(block) for block in sums])).sum(axis=0)
+    for edge in (0.0, 1.0):
+        stuck = (ends == edge).all(axis=0) & (trials > 0)
+        for place in np.argwhere(stuck):
+            at = tuple(place)
+            ends[(slice(None), *at)] = wilson(edge * trials[at], trials[at])
     return ends
 
 

@@ -91,7 +91,8 @@ def search(
 
 def _kept(strategy: Strategy, candidate: Candidate, best: Candidate, context: RunContext) -> bool:
     decision, decisions = KEEP.of(strategy.name), context.decisions
-    better = decisions.settle(decision, lambda: _is_better(candidate, best, clearly=strategy.keep_unless_worse))
+    known = strategy.keep_unless_worse and candidate.complete  # what is known is known of complete trainings
+    better = decisions.settle(decision, lambda: _is_better(candidate, best, clearly=known))
     context.progress.say(
         f"{strategy.name} {'replaces' if better else 'does not replace'} {best.strategy}: {decisions.reason(decision)}"
     )

@@ -222,7 +222,7 @@ def _copies(module: nn.Module, settings: LoopSettings) -> int:
     trained: int = sum(p.nbytes for p in module.parameters() if p.requires_grad)
     averages = weights if settings.ema else 0
     moments = trained * (2 if settings.optimizer == "adamw" else 1)
-    first = weights + averages if settings.divergence_threshold else 0
+    first = 2 * weights + averages if settings.divergence_threshold else 0  # of the guard, and to fall back to
     return averages + first + _COPIES * (weights + averages + moments)
 
 

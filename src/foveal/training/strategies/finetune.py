@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from foveal.decisions import IMAGE_SIZE, LEARNING_RATE, STEPS, TRAINING_IMAGES
+from foveal.decisions import FALLBACK, IMAGE_SIZE, LEARNING_RATE, STEPS, TRAINING_IMAGES
 from foveal.metrics.intervals import wilson
 from foveal.training.candidate import Candidate
 from foveal.training.compare import LabelEvidence, hold_out
@@ -24,6 +24,7 @@ from foveal.training.flip_test import hflip_by_linear_probe
 from foveal.training.recipes.augmentation import augment_for
 from foveal.training.recipes.finetune import CACHED, FULL, FineTuneRecipe
 from foveal.training.sampling import sample
+from foveal.training.starting_point import falls_back
 from foveal.training.strategies.linear_probe import FROZEN_STAGES
 from foveal.training.strategy import LadderState, below_noise_floor
 from foveal.training.time_budget import (
@@ -109,10 +110,11 @@ class FineTune:
         steps = decisions.settle(STEPS.of(self.name), lambda: trainer.steps_that_fit(records, allotment.planned))
         whole = trainer.all_steps(records)
         training = trainer.train(self.name, records, steps, deadline=allotment.deadline, max_steps=whole)
-        evidence = None
-        if images != "all":
-            logits = trainer.predict(training.module, outside)
-            evidence = LabelEvidence.of(outside, logits, context.targets(outside))
+        if images == "all":
+            val = _keep_better_weights(self.name, trainer, training, whole)
+            return _candidate(self.name, trainer, training, records, None, began, val)
+        logits = trainer.predict(training.module, outside)
+        evidence = LabelEvidence.of(outside, logits, context.targets(outside))
         candidate = _candidate(self.name, trainer, training, records, evidence, began)
         continues = allotment.share < 1.0 and steps < whole
         handicap = _HANDICAP if recipe.lr == self.recipe.lr else _NEAR_HANDICAP
@@ -122,12 +124,12 @@ class FineTune:
         self, trainer: FineTuneTrainer, context: RunContext, state: LadderState, records: Sequence[SplitRecord]
     ) -> Allotment:
         """Time for the steps; predictions follow for the validation subset, for held-out images, and for the test
-        subset by whichever model is the final one."""
+        subset by whichever model is the final one. The validation subset is predicted twice: by the second part of
+        this training, or, where there is none, by what it began from."""
         val, test = (len(context.split.subset(subset)) for subset in ("val", "test"))
         held_out = len(context.split.subset("train")) - len(records)
         after = max(state.pending_test_seconds, trainer.prediction_seconds(test))
-        after += trainer.prediction_seconds(val) if held_out else 0.0
-        after += trainer.prediction_seconds(val + held_out)
+        after += trainer.prediction_seconds(2 * val + held_out)
         before = trainer.preparation_seconds(records)
         return Allotment.of(context.budget.finetune_deadline, before=before, after=after)
 
@@ -323,6 +325,39 @@ def _least_seconds(context: RunContext, recipe: FineTuneRecipe, size: int) -> fl
     return trainer.epoch_seconds(context.split.subset("train")) * recipe.epochs * recipe.least_epochs
 
 
+def _keep_better_weights(name: str, trainer: FineTuneTrainer, training: Training, whole: int) -> Array | None:
+    """Load what a training began from into its module again where it was too short to be better.
+
+    There is nothing else that it is compared with. One that made all steps of the recipe is not asked.
+
+    Returns:
+        Logits of the validation subset; None when it was not asked.
+    """
+    if training.outcome.steps >= whole or training.start is None:
+        return None
+    from foveal.training.trainers.base import load_weights, weights_of
+
+    context, module, weights = trainer.context, training.module, weights_of(training.module)
+    val = context.split.subset("val")
+    targets = context.targets(val)
+    with context.clock.lap("evaluate"):
+        trained = trainer.predict(module, val)
+        load_weights(module, training.start)
+        start = trainer.predict(module, val)
+
+    def weighed() -> tuple[bool, str]:
+        evidences = (LabelEvidence.of(val, logits, targets) for logits in (trained, start))
+        enough = training.outcome.steps >= trainer.recipe.least_epochs * whole
+        return falls_back(*evidences, enough=enough, complete=training.complete)
+
+    if context.decisions.settle(FALLBACK.of(name), weighed):
+        reason = context.decisions.reason(FALLBACK.of(name))
+        context.progress.say(f"{name}: the head that it began with is the model: {reason}")
+        return start
+    load_weights(module, weights)
+    return trained
+
+
 def _candidate(
     name: str,
     trainer: FineTuneTrainer,
@@ -330,6 +365,7 @@ def _candidate(
     records: Sequence[SplitRecord],
     evidence: LabelEvidence | None,
     began: float,
+    val: Array | None = None,
 ) -> Candidate:
     context, n = trainer.context, len(evidence.logits) if evidence else 0
     seconds = context.clock.spent() - began
@@ -339,7 +375,9 @@ def _candidate(
             "val": context.split.subset("val"),
             "test": context.split.subset("test"),
         }
-        logits: dict[Subset, Array] = {"val": trainer.predict(training.module, seen["val"])}
+        logits: dict[Subset, Array] = {
+            "val": trainer.predict(training.module, seen["val"]) if val is None else val
+        }
     return Candidate(
         strategy=name,
         seconds=seconds,

@@ -58,12 +58,14 @@ class Training:
         settings: how it was trained, as JSON-able values.
         outcome: how that went.
         complete: whether it came to the end of its schedule.
+        start: the weights that it began from, where they are a usable model.
     """
 
     module: nn.Module
     settings: dict[str, Any]
     outcome: Outcome
     complete: bool
+    start: Mapping[str, Array] | None = None
 
 
 class Trainer(ABC):
@@ -129,6 +131,16 @@ class Trainer(ABC):
     def steps_that_fit(self, records: Sequence[SplitRecord], seconds: float) -> tuple[int, str]:
         """How many steps fit these seconds, at most all of the recipe; and why."""
         return steps_that_fit(self.all_steps(records), self.step_seconds(), seconds)
+
+
+def weights_of(module: nn.Module) -> dict[str, Array]:
+    """A copy of all weights, as they are now."""
+    return {k: v.detach().cpu().numpy().copy() for k, v in module.state_dict().items()}
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Array]) -> None:
+    """Copy these weights into a module."""
+    module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
 
 
 def run_training(

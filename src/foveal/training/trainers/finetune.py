@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foveal.clock import Deadline
+from foveal.clock import Clock, Deadline
 from foveal.data.images.pixels import Pixels
 from foveal.decisions import IMAGE_SECONDS, PREDICTION_SECONDS
 from foveal.models.finetuned import Tuned, pretrained
@@ -31,7 +31,16 @@ from foveal.training.recipes.augmentation import Augment
 from foveal.training.recipes.finetune import FineTuneRecipe
 from foveal.training.time_budget import FORWARD_SHARE, READ_SECONDS, steps_that_fit
 from foveal.training.trainers import base
-from foveal.training.trainers.base import Array, Start, Trainer, Training, measure_step, run_training
+from foveal.training.trainers.base import (
+    Array,
+    Start,
+    Trainer,
+    Training,
+    load_weights,
+    measure_step,
+    run_training,
+    weights_of,
+)
 from foveal.training.trainers.feature_maps import FrozenTrunk
 from foveal.values import SplitRecord
 
@@ -148,7 +157,7 @@ class FineTuneTrainer(Trainer):
         network = self._fresh() if start else self._with_head(records, pixels, labels)
         batches = self._batches(network, records, pixels, labels, steps + (start[1] if start else 0))
         if start:
-            network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in start[0].items()})
+            load_weights(network, start[0])
         else:
             calibrate_initial_head(network, self.cut, *batches(0), context.target.loss())
         settings = LoopSettings(
@@ -168,7 +177,7 @@ class FineTuneTrainer(Trainer):
             check_every=_CHECK_EVERY,
         )
         loss = context.target.loss(label_smoothing=recipe.label_smoothing)
-        module = self._module(network)
+        module, before = self._module(network), weights_of(network)
         outcome, complete = run_training(
             name, module, batches, settings, loss, context, seed=context.config.seed, deadline=deadline
         )
@@ -184,6 +193,7 @@ class FineTuneTrainer(Trainer):
             },
             outcome,
             complete,
+            before,
         )
 
     def predict(self, module: nn.Module, records: Sequence[SplitRecord]) -> Array:
@@ -230,7 +240,7 @@ class FineTuneTrainer(Trainer):
         extractor, images = self.context.features, [p.record for p in records]
         if extractor.preprocess != self.preprocess:
             return None
-        table = extractor.run(images, deadline=self.context.deadline)
+        table = extractor.run(images, deadline=Deadline(Clock()))  # without them others take as long, and differ
         if any(r.sha256 not in table.rows for r in images):
             return None
         return table.of(images)[:, : extractor.backbone.dimension]

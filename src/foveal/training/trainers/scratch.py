@@ -33,7 +33,15 @@ from foveal.training.time_budget import (
     PLANNED_SHARE,
     SMALLEST_BATCH,
 )
-from foveal.training.trainers.base import Array, Start, Trainer, Training, measure_step, run_training
+from foveal.training.trainers.base import (
+    Array,
+    Start,
+    Trainer,
+    Training,
+    load_weights,
+    measure_step,
+    run_training,
+)
 from foveal.values import Preprocess, SplitRecord
 
 
@@ -133,7 +141,7 @@ class ScratchTrainer(Trainer):
         torch.manual_seed(seed)
         module = self._fresh()
         if start:
-            module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in start[0].items()})
+            load_weights(module, start[0])
         loss, batches = (
             self.context.target.loss(label_smoothing=r.label_smoothing),
             self.batches(seed, None, records),

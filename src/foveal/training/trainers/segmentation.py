@@ -27,7 +27,7 @@ from foveal.training.loop.task import LoopSettings, Loss
 from foveal.training.recipes.augmentation import STRENGTHS
 from foveal.training.recipes.segmentation import SegmentationRecipe
 from foveal.training.time_budget import FORWARD_SHARE, SEGMENTATION_PLANNED_SHARE
-from foveal.training.trainers.base import Start, Trainer, Training, measure_step, run_training
+from foveal.training.trainers.base import Start, Trainer, Training, load_weights, measure_step, run_training
 from foveal.values import Preprocess, SplitRecord
 
 Pixels = NDArray[np.uint8]
@@ -120,7 +120,7 @@ class SegmentationTrainer(Trainer):
         """See `Trainer`; class weights are those of the training subset."""
         r, module, context = self.recipe, self._fresh(), self.context
         if start:
-            module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in start[0].items()})
+            load_weights(module, start[0])
         settings = loop_settings(r, steps, self.device.precision, max_steps)
         outcome, complete = run_training(
             name,
