@@ -48,11 +48,12 @@ def truths() -> Iterator[tuple[str, NDArray[np.float64], int]]:
     yield "half of the classes at 100 %, half at 70 %", _matrix(np.tile([1.0, 0.7], 5), np.ones(10)), 200
 
 
-def _matrix(recalls: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _matrix(recalls: NDArray[Any], shares: NDArray[Any]) -> NDArray[Any]:
     k = len(recalls)
     errors = np.tile((1 - recalls)[:, None] / (k - 1), k)
     np.fill_diagonal(errors, recalls)
-    return errors * (shares / shares.sum())[:, None]
+    joint: NDArray[Any] = errors * (shares / shares.sum())[:, None]
+    return joint
 
 
 def bootstrapped(matrix: Matrix, figure: Figure, generator: np.random.Generator) -> tuple[float, float]:

@@ -17,10 +17,12 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from common import Results
+from foveal.memory_budget import MemoryBudget
 
 WRITTEN = Path(__file__).parent.parent / "src" / "foveal" / "planner" / "process.json"
 #: Network, batch size, image side.
@@ -35,6 +37,8 @@ CASES = (
 )
 THREADS = (1, 2)
 STEPS = 4
+#: Of linear probes; less than the first would be refused.
+LIMITS = ("500MiB", "600MiB")
 
 
 def child(network: str, batch: int, side: int, frugal: bool) -> dict[str, Any]:
@@ -75,6 +79,18 @@ def child(network: str, batch: int, side: int, frugal: bool) -> dict[str, Any]:
     }
 
 
+def linear_probe(limit: str) -> dict[str, Any]:
+    """Peak of a training without torch in a fresh process with a new cache, and what of it are rendered images."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "FOVEAL_CACHE": f"{folder}/cache", "FOVEAL_STATE": f"{folder}/state"}
+        command = [sys.executable, "-m", "foveal", "train", "sample:clipart", "--strategy", "frozen", "--json"]
+        command += ["--memory", limit, "--out", f"{folder}/run"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    memory = json.loads(done.stdout)["memory"]
+    rendered = MemoryBudget(memory["budget_bytes"]).render_cache
+    return {"peak_rss_bytes": memory["peak_rss_bytes"], "rendered_bytes": rendered}
+
+
 def run(network: str, batch: int, side: int, threads: int, frugal: bool) -> dict[str, Any]:
     """`child` in a fresh process."""
     case = json.dumps([network, batch, side, frugal])
@@ -86,6 +102,8 @@ def run(network: str, batch: int, side: int, threads: int, frugal: bool) -> dict
 
 def derived(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The figures that the planner reads."""
+    probes = [r["peak_rss_bytes"] - r["rendered_bytes"] for r in rows if "limit" in r]
+    rows = [r for r in rows if "limit" not in r]
     alone = statistics.median(r["before_bytes"] for r in rows if r["threads"] == 1)
     several = [(r["before_bytes"] - alone) / (r["threads"] - 1) for r in rows if r["threads"] > 1]
     thread = max(0.0, statistics.median(several))
@@ -101,6 +119,7 @@ def derived(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "malloc": round(max(factors(False)), 2),
         "malloc_mean": round(statistics.fmean(factors(False)), 2),
         "malloc_frugal": round(max(factors(True)), 2),
+        "linear_probe_bytes": max(probes),
         "n": len(rows),
     }
 
@@ -120,6 +139,9 @@ def main() -> None:
             case = {"network": network, "batch": batch, "side": side, "threads": threads, "frugal": frugal}
             if not results.of(**case):
                 results.add(**case, **run(network, batch, side, threads, frugal))
+    for limit in LIMITS:
+        if not results.of(limit=limit):
+            results.add(limit=limit, **linear_probe(limit))
     figures = derived(results.rows)
     results.save(summary=figures)
     WRITTEN.write_text(json.dumps(figures, indent=1) + "\n")

@@ -82,16 +82,19 @@ class Fit:
     """Whether a training step fits.
 
     Attributes:
-        budget_bytes: None when nothing limits it.
+        budget_bytes: of a device, or of the whole process where the memory is the machine's; None when nothing
+            limits it.
         source: where the budget comes from.
-        ok: the upper bound is within the budget.
+        ok: the upper bound of the tensors is within their part of the budget.
         largest_batch: images of the largest batch that fits; None without a budget.
+        tensor_bytes: the part of the budget that is left for tensors; None without a budget.
     """
 
     budget_bytes: int | None
     source: str
     ok: bool
     largest_batch: int | None
+    tensor_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from PIL import Image
 from foveal.config import TrainConfig
 from foveal.data.images.probe import probe_images
 from foveal.decisions import ROUTE, Decisions
-from foveal.errors import UnknownName
-from foveal.training.routing import MANY_SMALL, SMALL, choose_route
+from foveal.errors import MemoryShort, UnknownName
+from foveal.training.routing import MANY_SMALL, SMALL, choose_route, choose_segmentation_route
 from foveal.values import Entry
 
 
@@ -57,6 +57,24 @@ def test_the_route_is_chosen_by_size_and_number_unless_the_user_chose(
 
 def test_images_that_cannot_be_read_take_the_pretrained_route():
     assert choose_route(missing(MANY_SMALL), TrainConfig(), Decisions()).backbone is not None
+
+
+@pytest.mark.parametrize("choose", [choose_route, choose_segmentation_route])
+@pytest.mark.parametrize("memory", ["1MiB", "100MiB"])
+def test_too_little_memory_is_refused_with_the_least_before_an_image_is_read(choose, memory):
+    with pytest.raises(MemoryShort, match=rf"{memory[:-3]}\.0 MiB .* at least \d+\.\d") as caught:
+        choose(None, TrainConfig(memory=memory), Decisions())
+    assert caught.value.hint and caught.value.exit_code == 2
+
+
+def test_a_network_needs_more_memory_than_a_linear_probe(entries):
+    """Where the images alone would have decided for one, there is a linear probe."""
+    for strategy in ("fine-tune", "scratch-seconds"):
+        with pytest.raises(MemoryShort):
+            choose_route(None, TrainConfig(memory="600MiB", strategy=strategy), Decisions())
+    small = entries(MANY_SMALL, 28, True)
+    assert choose_route(small, TrainConfig(memory="600MiB"), Decisions()).strategies[0].name == "frozen"
+    assert choose_route(small, TrainConfig(memory="4GiB"), Decisions()).strategies[0].name == "scratch-seconds"
 
 
 def test_an_unknown_strategy_suggests_the_nearest():

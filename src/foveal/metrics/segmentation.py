@@ -155,7 +155,7 @@ def block_intervals(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a class that does not occur has no figure
         ends: NDArray[np.float64] = np.nanpercentile(values, [2.5, 97.5], axis=0)
-    trials = (~np.isnan([figures(block) for block in sums])).sum(axis=0)
+    trials = (~np.isnan(np.array([np.asarray(figures(block)) for block in sums]))).sum(axis=0)
     for edge in (0.0, 1.0):
         stuck = (ends == edge).all(axis=0) & (trials > 0)
         for place in np.argwhere(stuck):

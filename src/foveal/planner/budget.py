@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 from foveal.errors import UsageError
 from foveal.machine import bytes_of, memory_limit
+from foveal.planner.process import tensor_bytes
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes, None when nothing limits; and who says so."""
+    """How much memory there is.
+
+    Attributes:
+        size: bytes for tensors; None when nothing limits them.
+        source: who says so.
+        whole: bytes in all: of a device, or of the process, whose libraries and malloc have their part.
+    """
 
     size: int | None
     source: str
+    whole: int | None = None
 
 
 def device_of(text: str) -> tuple[str, int | None]:
@@ -31,8 +39,11 @@ def device_of(text: str) -> tuple[str, int | None]:
     return name, bytes_of(size)
 
 
-def budget_for(device: str, memory: str | int | None) -> Budget:
-    """The least of what is requested, the cgroup's limit and what is available."""
+def budget_for(device: str, memory: str | int | None, threads: int = 1) -> Budget:
+    """The least of what is requested, the cgroup's limit and what is available.
+
+    On a CPU that is resident memory of the whole process, on a GPU that of tensors.
+    """
     name, own = device_of(device)
     found: list[tuple[int, str]] = []
     if memory is not None:
@@ -41,4 +52,7 @@ def budget_for(device: str, memory: str | int | None) -> Budget:
         found.append((own, "--device"))
     if name == "cpu" and (limit := memory_limit()) is not None:
         found.append((limit, "what is available to this process"))
-    return Budget(*min(found)) if found else Budget(None, "nothing limits it")
+    if not found:
+        return Budget(None, "nothing limits it")
+    whole, source = min(found)
+    return Budget(tensor_bytes(whole, threads) if name == "cpu" else whole, source, whole)

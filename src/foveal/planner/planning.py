@@ -90,7 +90,7 @@ def planned(
     backend = backend_for(
         device_of(device)[0], threads or (torch.get_num_threads() if device == "cpu" else cores())
     )
-    budget = budget_for(device, memory)
+    budget = budget_for(device, memory, backend.threads)
     try:
         layers, once, replay = _recorded(module, chosen, backend, new_fake())
         content = False
@@ -117,10 +117,7 @@ def planned(
         train=_pass(played),
         rss_bytes=process_bytes(played.peak, backend.threads),
         fits=fits,
-        notes=(
-            *_notes(chosen, device, content),
-            *_whole(process_bytes(played.peak, backend.threads), device, fits),
-        ),
+        notes=_notes(chosen, device, content),
     )
     found = Planned(made, module, chosen, backend, replay, budget, model, classes)
     if remedies or (remedies is None and not fits.ok):
@@ -158,7 +155,8 @@ def _recorded(
 def _verdict(replay: Replay, played: Played, budget: Budget) -> Fit:
     if budget.size is None:
         return Fit(None, budget.source, True, None)
-    return Fit(budget.size, budget.source, played.most <= budget.size, Largest(replay, budget.size).find())
+    largest = Largest(replay, budget.size).find()
+    return Fit(budget.whole, budget.source, played.most <= budget.size, largest, budget.size)
 
 
 def _pass(played: Played) -> PassPlan:
@@ -185,16 +183,6 @@ def _described(scenario: Scenario, device: str, backend: Backend) -> dict[str, A
         "threads": backend.threads,
         "layers_are_per": "picture",
     }
-
-
-def _whole(process: int, device: str, fits: Fit) -> tuple[str, ...]:
-    """Where the tensors fit, and the process around them does not."""
-    if device != "cpu" or fits.budget_bytes is None or not fits.ok or process <= fits.budget_bytes:
-        return ()
-    return (
-        f"the verdict is about tensors; the process as a whole would take about {process} bytes: "
-        "`foveal train --memory` keeps that within the budget, too",
-    )
 
 
 def _notes(scenario: Scenario, device: str, content: bool) -> tuple[str, ...]:

@@ -14,15 +14,18 @@ from foveal.data.images.probe import ImageProbe, probe_images
 from foveal.data.images.render_cache import RenderCache
 from foveal.decisions import ROUTE, Decisions
 from foveal.engines import choose_engine
-from foveal.errors import BundleError, UsageError, known_name
+from foveal.errors import BundleError, MemoryShort, UsageError, known_name
 from foveal.features import Extractor
-from foveal.machine import cgroup_limit, return_large_blocks
+from foveal.machine import cgroup_limit, memory_allowed, return_large_blocks
 from foveal.models import zoo
 from foveal.models.backbones import DEFAULT, find_backbone
+from foveal.planner.process import least_process_bytes
+from foveal.planner.sheet import size_text
 from foveal.progress import Progress
 from foveal.training.context import RunContext
 from foveal.training.images import ImageArrays
 from foveal.training.recipes.scratch import recipe_for
+from foveal.training.strategies import finetune
 from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.strategies.registry import STRATEGIES
 from foveal.training.strategy import Strategy
@@ -114,8 +117,10 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
     Raises:
         UnknownName: when the strategy asked for is on no route.
         WeightsUnavailable: when the backbone's weights are not on this machine.
+        MemoryShort: when not even the least training could stay within the memory.
     """
     _limit_malloc(config)
+    _refuse_too_little_memory(config, *_parts_of(config))
 
     def choose() -> tuple[dict[str, Any], str]:
         probe = probe_images(entries)
@@ -163,6 +168,7 @@ def choose_segmentation_route(entries: Sequence[Entry], config: TrainConfig, dec
     strategies = tuple(STRATEGIES["segmentation"])
     if config.strategy is not None:
         known_name("strategy", config.strategy, [s.name for s in strategies])
+    _refuse_too_little_memory(config, torch=True, backbone=False)
     backbone = find_backbone(config.backbone)
 
     def choose() -> tuple[dict[str, Any], str]:
@@ -196,6 +202,28 @@ def _limit_malloc(config: TrainConfig) -> None:
         return_large_blocks()
 
 
+def _parts_of(config: TrainConfig) -> tuple[bool, bool]:
+    """Whether torch is sure to be needed for this training of labels, and whether features are."""
+    if config.from_scratch is not None or config.strategy in {s.name for s in STRATEGIES["scratch"]}:
+        return True, False
+    return config.strategy in {s.name for s in finetune.STRATEGIES}, True
+
+
+def _refuse_too_little_memory(config: TrainConfig, torch: bool, backbone: bool) -> None:
+    """Before any image is read; what tensors need is known when the network is.
+
+    Raises:
+        MemoryShort: with the least that might do.
+    """
+    allowed = memory_allowed(config.memory_bytes)
+    needed = least_process_bytes(torch=torch, backbone=backbone)
+    if allowed is not None and allowed < needed:
+        raise MemoryShort(
+            f"{size_text(allowed)} of memory is too little: this training needs at least {size_text(needed)}",
+            hint="allow more with --memory" if not torch else "allow more, or take --strategy frozen for labels",
+        )
+
+
 def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
     routes = {
         s.name: route for route in ("pretrained", "scratch") for s in STRATEGIES[route] if s.continues is None
@@ -205,6 +233,10 @@ def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
         return routes[only], f"--strategy {only}"
     if config.backbone != DEFAULT:
         return "pretrained", f"--backbone {config.backbone}"
+    room = memory_allowed(config.memory_bytes)
+    cramped = room is not None and room < least_process_bytes(torch=True, backbone=False)
+    if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL and cramped:
+        return "pretrained", "memory is too little to train a network from scratch"
     if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL:
         return "scratch", f"{probe.count} images of about {probe.side} pixels: enough to train from scratch"
     if 0 < probe.side <= SMALL:

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from foveal.decisions import ACCUMULATION, MEMORY, PREDICTION_BATCH
 from foveal.errors import MemoryShort, UsageError
-from foveal.machine import available, cgroup_limit, return_large_blocks, rss
+from foveal.machine import available, memory_allowed, return_large_blocks, rss
 from foveal.memory_budget import ALARM
 from foveal.planner.backends import backend_for
 from foveal.planner.convolution import Backend
@@ -23,6 +23,7 @@ from foveal.planner.process import measured
 from foveal.planner.remedy import checkpoint_blocks
 from foveal.planner.replay import Replay
 from foveal.planner.scenario import Scenario
+from foveal.planner.sheet import size_text
 from foveal.training.context import RunContext
 from foveal.training.loop.grad_accumulation import GradientAccumulator, Increase, free_memory
 from foveal.training.loop.task import LoopSettings
@@ -124,7 +125,8 @@ def accumulator_for(
     allowed = _allowed(context)
     if not choice.fits and allowed is not None:
         raise MemoryShort(
-            f"{name} does not fit into {allowed} bytes of memory: {choice.reason}",
+            f"{size_text(allowed)} of memory is too little: {name} needs at least "
+            f"{size_text(_needed(choice, _copies(module, settings)))}",
             hint="allow more, or take a strategy that needs less: --strategy frozen",
         )
     increases = context.decisions.get(ACCUMULATION.of(name)) or []
@@ -171,7 +173,9 @@ def prediction_batch(module: nn.Module, shape: tuple[int, int, int], most: int, 
         except UsageError as refusal:
             return most, f"not planned: {refusal.message}"
         room = (ALARM * allowed - (rss() or 0)) / measured()["malloc_frugal"]
-        return max(1, min(most, int(room / each))), f"an image takes {each} bytes, {max(0, int(room))} are free"
+        return max(
+            1, min(most, int(room / each))
+        ), f"an image takes {size_text(each)}, {size_text(max(0, int(room)))} are free"
 
     return context.decisions.settle(PREDICTION_BATCH.of(f"{shape[-1]}px"), chosen)
 
@@ -206,7 +210,14 @@ def _chosen(
 
 def _allowed(context: RunContext) -> int | None:
     """Resident bytes that this process must not exceed; None where there is no limit."""
-    return min((n for n in (context.config.memory_bytes, cgroup_limit()) if n is not None), default=None)
+    return memory_allowed(context.config.memory_bytes)
+
+
+def _needed(choice: Choice, copies: int) -> int:
+    """Resident bytes of a process that makes a step as chosen, after what it holds now."""
+    beyond = measured()
+    tensors = beyond["first_step_bytes"] + beyond["malloc_frugal"] * choice.planned_bytes
+    return int(((rss() or 0) + copies + tensors) / ALARM)
 
 
 def _budget(context: RunContext, resident: int) -> int:
@@ -270,5 +281,5 @@ def _cut(record: _Recorder, scenario: Scenario, checkpoint: bool, room: int) -> 
         need = record(form.but(accumulate=2)).play(small).most + max(0, images)
     words = [f"{micro_batches} micro-batches"] if micro_batches > 1 else []
     words += ["activation checkpointing of blocks"] if checkpoint else []
-    reason = f"{' and '.join(words) or 'a whole batch'}: {need} of {room} bytes"
+    reason = f"{' and '.join(words) or 'a whole batch'}: {size_text(need)} of {size_text(room)}"
     return Choice(micro_batches, checkpoint, need, room, need <= room, reason)
