@@ -61,7 +61,7 @@ TRAINING = [
         "candidate",
         "flip_test",
     ),
-    *("batches", "loop", "strategy", "trainers", "strategies", "routing", "ladder"),
+    *("batches", "loop", "strategy", "starting_point", "trainers", "strategies", "routing", "ladder"),
 ]
 HEAVY = {"torch", "torchvision", "timm", "openvino", "sklearn", "scipy", "matplotlib", "pyarrow", "rich"}
 

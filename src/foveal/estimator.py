@@ -271,6 +271,11 @@ class ImageClassifier(ClassifierMixin, _Estimator):
     _predictor: ClassificationPredictor = field(init=False, repr=False)
     _labels: ClassLabels = field(init=False, repr=False)
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False  # of a classifier scikit-learn says that it is
+        return tags
+
     def fit(self, X: TrainingData, y: Targets | None = None) -> Self:
         """Train on images with labels.
 
