@@ -15,6 +15,7 @@ from foveal.errors import BundleError
 VALUES = {
     ids.ROUTE: {"name": "pretrained", "preprocess": None},
     ids.ENGINE: "openvino-bf16",
+    ids.EVALUATION_ENGINE: "torch-fp32",
     ids.DEVICE: {"name": "cpu", "precision": "fp32", "threads": 2},
     ids.NORMALIZATION: {"mean": [33.0, 33.0, 33.0], "std": [78.5, 78.5, 78.5]},
     ids.HFLIP: True,
@@ -32,6 +33,7 @@ VALUES = {
     ids.BATCH_SIZE: 32,
     ids.MEMBERS: 4,
     ids.SOLE_STRATEGY: True,
+    ids.FALLBACK: False,
     ids.EPOCH_SECONDS: 1.5,
     ids.STEP_SECONDS: 0.25,
     ids.IMAGE_SECONDS: 0.01,

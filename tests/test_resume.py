@@ -265,7 +265,7 @@ def test_json_of_another_kind_in_a_run_is_refused(finished, tmp_path, name, cont
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda c: c.update(time=5),
+        lambda c: c.update(time=[5]),
         lambda c: c.update(seed="0"),
         lambda c: c.update(data=None),
         lambda c: c.update(files=5),

@@ -1,7 +1,7 @@
 """scikit-learn's own checks of an estimator, and its tools at work on images.
 
-`check_estimator` knows only rows of features, which are no images: alone, an `ImageClassifier` says so by its tags. Behind
-a step that reshapes rows to images, as users put it there, it has to pass everything.
+`check_estimator` knows only rows of features, which are not images; an `ImageClassifier` says so by its tags. Checks
+of the interface hold for both estimators, and rows of features work behind a step that reshapes them.
 """
 
 import numpy as np
@@ -18,7 +18,6 @@ from sklearn.utils.estimator_checks import (
     check_estimator_repr,
     check_estimator_tags_renamed,
     check_estimators_unfitted,
-    check_fit_score_takes_y,
     check_get_params_invariance,
     check_mixin_order,
     check_no_attributes_set_in_init,
@@ -30,8 +29,7 @@ from sklearn.utils.estimator_checks import (
 from foveal import ImageClassifier, Segmenter
 from toy_backbone import NAME, toy_backbone
 
-#: Each takes no image: they hold for both estimators. `check_parameters_default_constructible` and
-#: `check_fit_score_takes_y` are for all, `check_estimators_unfitted` predicts on what is never looked at.
+#: They need no images.
 API_CHECKS = [
     check_do_not_raise_errors_in_init_or_set_params,
     check_estimator_cloneable,

@@ -99,8 +99,8 @@ class MemoryShort(UsageError):
     """Does not fit into the memory limit."""
 
 
-class DataError(FovealError, ValueError):
-    """Data that cannot be read or trained on. A `ValueError` as well, as `UsageError` is."""
+class DataError(FovealError):
+    """Data that cannot be read or trained on."""
 
 
 class UnreadableImage(DataError):

@@ -72,6 +72,7 @@ def resume(
     folder = stopped(Path(run))
     with folder.locked():
         start = continued(folder)
+        require_device(start.config.device)
         return _run(start, folder, folder.clock_going_on(clock or Clock(), start.config.budget, more), progress)
 
 
@@ -86,14 +87,15 @@ def replay(
 
 def _begin(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) -> Run:
     try:
-        with run.locked(), using_device(start.config.device):
+        with run.locked():
             return _run(start, run, clock, progress)
     finally:
         run.discard_if_bare()
 
 
 def _run(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) -> Run:
-    with Logged(progress or Progress(), run.path / "log.jsonl") as heard:
+    device = using_device(start.config.device)
+    with device, Logged(progress or Progress(), run.path / "log.jsonl") as heard:
         heard.begin(run.path, start.config.to_dict())
         summary = _stages(start, run, clock, heard)
         heard.end(summary)

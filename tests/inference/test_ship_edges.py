@@ -85,7 +85,7 @@ def test_modes_sizes_and_kinds_of_open_pictures(trained):
     assert np.abs(rows - rows[0]).max() < 1e-5
     tiny = predictor.probabilities([Image.new("RGB", (1, 1)), np.zeros((1, 900, 3), dtype=np.uint8)])
     assert tiny.shape == (2, 3) and np.isfinite(tiny).all()
-    for wrong in (np.zeros((4, 4, 2)), np.zeros(7), np.zeros((0, 5, 3))):
+    for wrong in (np.zeros((5, 4, 2)), np.zeros(7), np.zeros((0, 5, 3))):
         with pytest.raises((UsageError, DataError)):
             predictor.probabilities([wrong])
 

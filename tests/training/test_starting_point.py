@@ -17,6 +17,7 @@ from foveal.training.starting_point import falls_back
 from foveal.training.strategies.finetune import FineTune
 from foveal.training.strategies.registry import STRATEGIES
 from registered import restored_registries
+from signed import change
 from test_stopping import Stopper
 
 
@@ -94,11 +95,13 @@ def test_a_schedule_of_a_few_steps_is_no_worse_than_the_head_before_it(stopped, 
 def with_steps(run, name, steps, folder):
     """A copy of a run whose training was planned with so many steps, and was not stopped."""
     shutil.copytree(run, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config["decisions"][f"{name}/steps"]["value"] = steps
-    for gone in (f"{name}/stopped_at", FALLBACK.of(name).id, "strategy", "settings"):
-        config["decisions"].pop(gone, None)
-    (folder / "config.json").write_text(json.dumps(config))
+
+    def edit(config):
+        config["decisions"][f"{name}/steps"]["value"] = steps
+        for gone in (f"{name}/stopped_at", FALLBACK.of(name).id, "strategy", "settings"):
+            config["decisions"].pop(gone, None)
+
+    change(folder, edit, "config.json")
     return folder
 
 

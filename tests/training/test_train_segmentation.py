@@ -136,7 +136,9 @@ def test_where_nothing_can_follow_the_quick_strategy_has_all_the_time(dataset, s
     settings = first.fit(context, LadderState()).settings
     assert context.decisions.made["one/sole_strategy"]["value"] is sole
     assert (settings["time_share"], settings["epochs"]) == ((1.0, 9) if sole else (QUICK.time_share, 8))
-    pinned = context_of(dataset, budget=seconds, made={"device": CPU, "one/steps": 2, **speed}, only="one")
+    pinned = context_of(
+        dataset, budget=seconds, made={"device": CPU, "one/steps": 2, **speed}, config=TrainConfig(strategy="one")
+    )
     assert first.fit(pinned, LadderState()).settings["time_share"] == 1.0
 
 

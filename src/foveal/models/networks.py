@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
-from foveal.errors import BundleError
+from foveal.errors import BundleError, FovealError
 from foveal.schema import CHANGED, Name, Side, checked
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
         make = _maker(name)
     try:
         return make(**given)
+    except FovealError:
+        raise
     except (TypeError, KeyError, ValueError, IndexError, RuntimeError) as error:
         raise BundleError(f"network: {name} can't be built: {error}", hint=CHANGED) from None
 

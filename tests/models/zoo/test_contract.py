@@ -90,7 +90,7 @@ def test_wrong_channels_are_named():
 
 
 @pytest.mark.parametrize(
-    ("given", "near"), [("resnet5O", "resnet50"), ("alexnett", "alexnet"), ("LeNet5", "lenet5")]
+    ("given", "near"), [("resnet5O", "resnet50"), ("alexnett", "alexnet"), ("LeNet55", "lenet5")]
 )
 def test_an_unknown_name_suggests_the_nearest(given, near):
     for ask in (zoo.create, zoo.card):

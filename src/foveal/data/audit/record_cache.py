@@ -117,6 +117,7 @@ class _Measured:
     sharpness: Annotated[float, Meta(ge=0, le=1e12)]
     camera: str | None
     taken_at: Finite | None
+    several_frames: bool
     space: str
     of: str
 

@@ -90,10 +90,10 @@ def read_rows(path: Path, target_columns: Sequence[str] = ()) -> list[dict[str, 
     try:
         check_listed(path)
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
-            rows = read_csv(handle)
+            lines = list(handle)
+        columns, rows = next(csv.reader(lines), []), read_csv(lines)
     except (OSError, csv.Error) as error:
         raise DataError(f"{path}: {error}", hint=_HINT) from None
-    columns = rows[0].keys() if rows else ()
     missing = [c for c in (*_COLUMNS, *target_columns) if c not in columns]
     if missing:
         raise DataError(f"{path}: not a split that foveal wrote: column {missing[0]!r} is missing", hint=_HINT)
