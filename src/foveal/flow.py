@@ -73,7 +73,7 @@ def resume(
     with folder.locked():
         start = continued(folder)
         require_device(start.config.device)
-        return _run(start, folder, folder.clock_going_on(clock or Clock(), start.config.budget, more), progress)
+        return _run(start, folder, folder.resumed_clock(clock or Clock(), start.config.budget, more), progress)
 
 
 def replay(
@@ -90,7 +90,7 @@ def _begin(start: Start, run: RunFolder, clock: Clock, progress: Progress | None
         with run.locked():
             return _run(start, run, clock, progress)
     finally:
-        run.discard_if_bare()
+        run.remove_if_empty()
 
 
 def _run(start: Start, run: RunFolder, clock: Clock, progress: Progress | None) -> Run:

@@ -214,7 +214,7 @@ class RunFolder:
         """Where the bundle is."""
         return self.path / "model"
 
-    def clock_going_on(self, clock: Clock, budget: float, more: float | None) -> Clock:
+    def resumed_clock(self, clock: Clock, budget: float, more: float | None) -> Clock:
         """The clock of a resumed run: its earlier seconds count against the budget, or `more` seconds are left."""
         spent = logged_seconds(self.path / "log.jsonl")
         clock.born -= spent
@@ -288,7 +288,7 @@ class RunFolder:
                 file.unlink()
             lock.release()
 
-    def discard_if_bare(self) -> None:
+    def remove_if_empty(self) -> None:
         """Remove the folder, if foveal created it, when the run ended before anything but its log was written."""
         files = list(self.path.iterdir())
         if all(f.name == "log.jsonl" for f in files):

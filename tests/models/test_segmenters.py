@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from foveal.errors import BundleError, UnknownName, UsageError
 from foveal.models.backbone_stages import split_into_stages
-from foveal.models.backbones import bare_network, find_backbone, load_network
+from foveal.models.backbones import find_backbone, load_network, untrained_network
 from foveal.models.networks import build, with_weights
 from foveal.models.segmentation.encoder import encoder_for
 from foveal.models.segmentation.fcn import FCN, bilinear
@@ -109,4 +109,4 @@ def test_what_nobody_can_segment_with_is_refused():
         segmenter("unet", 2, "vit_tiny_patch16_224")
     with pytest.raises(BundleError):
         build({"architecture": "segmenter", "decoder": "unet", "colour": 1})
-    assert bare_network("lite0")
+    assert untrained_network("lite0")

@@ -29,7 +29,7 @@ def plan(
         typer.Option(metavar="CxHxW", help="One image; by default what the model says, or 3x224x224."),
     ] = None,
     batch: Annotated[int, typer.Option(help="Images in a training step.")] = 32,
-    classes: Annotated[int, typer.Option(help="Outputs of a network with fresh weights.")] = 1000,
+    classes: Annotated[int, typer.Option(help="Number of classes of an untrained network.")] = 1000,
     optimizer: Annotated[str, typer.Option(help="sgd, adamw, adam, rmsprop, sgd-plain, …")] = "sgd",
     precision: Annotated[str, typer.Option(help="fp32, or bf16 (autocast).")] = "fp32",
     checkpoint: Annotated[str, typer.Option(help="none, or blocks: compute their activations again.")] = "none",
@@ -37,7 +37,7 @@ def plan(
     device: Annotated[
         str, typer.Option(help="Planned for: cpu, or cuda:24GiB with the memory of a GPU, which need not be here.")
     ] = "cpu",
-    memory: Annotated[str | None, typer.Option(help="A budget, as 8GiB.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory budget, such as 8GiB.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of the CPU; by default as many as torch uses.")] = None,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Show the table of layers.")] = True,
     remedies: Annotated[

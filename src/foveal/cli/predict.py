@@ -44,13 +44,14 @@ def predict(
     ] = False,
     precision: Annotated[str | None, typer.Option(help="Use fp32 or bf16; by default what is faster.")] = None,
     map: Annotated[
-        bool, typer.Option("--map", help="Predict all over each image: overlays and arrays, into --out DIR.")
+        bool,
+        typer.Option("--map", help="Predict at every position of an image: overlays and arrays, into --out DIR."),
     ] = False,
     window: Annotated[
         int | None,
-        typer.Option(metavar="PIXELS", help="Side of the square that each prediction of a map is about."),
+        typer.Option(metavar="PIXELS", help="Window of each prediction of a map, in pixels."),
     ] = None,
-    memory: Annotated[str | None, typer.Option(help="Limit for a map or mask, as 2GiB.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Limit for a map or mask, such as 2GiB.")] = None,
     quiet: Quiet = False,
     device: Device = TrainConfig.device,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,

@@ -79,7 +79,7 @@ def network_engine(
         UsageError: when this machine does not have that precision.
     """
     if precision == "bf16" and not has_bf16():
-        raise UsageError("no engine computes bf16 on this machine", hint="leave --precision out")
+        raise UsageError("no engine computes bf16 on this machine", hint="omit --precision")
     if may_have_gpu():
         return _torch(network, preprocess), "there is a GPU"
     folder = _folder(sha256, preprocess, shape)

@@ -85,7 +85,7 @@ def _of_precision(engines: Iterable[EngineSpec], precision: str) -> str:
     for engine in engines:
         if engine.precision == precision:
             return engine.name
-    raise UsageError(f"no engine computes {precision} on this machine", hint="leave --precision out")
+    raise UsageError(f"no engine computes {precision} on this machine", hint="omit --precision")
 
 
 def _measure(

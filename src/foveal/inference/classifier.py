@@ -26,7 +26,7 @@ Probabilities = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one image.
+    """Prediction for one image.
 
     Attributes:
         path: the file, or `<image N>`.

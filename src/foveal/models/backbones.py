@@ -30,7 +30,7 @@ def find_backbone(name: str = DEFAULT) -> Backbone:
     return source.find(known)
 
 
-def bare_network(name: str, *, classes: int | None = None) -> torch.nn.Module:
+def untrained_network(name: str, *, classes: int | None = None) -> torch.nn.Module:
     """The network of a backbone with fresh weights, in evaluation mode.
 
     Args:

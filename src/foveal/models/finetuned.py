@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.models.backbone_stages import BackboneStages, features_of, split_into_stages
-from foveal.models.backbones import bare_network, load_network
+from foveal.models.backbones import load_network, untrained_network
 from foveal.models.batch_norm_folding import fold_batch_norm
 from foveal.values import Backbone
 
@@ -75,4 +75,4 @@ def bare(backbone: str, dimension: int, classes: int) -> Tuned:
     Raises:
         UnknownName: when no source has the backbone.
     """
-    return Tuned(bare_network(backbone), dimension, classes)
+    return Tuned(untrained_network(backbone), dimension, classes)

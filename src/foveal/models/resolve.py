@@ -104,9 +104,9 @@ def _bundle(text: str, folder: Path) -> Resolved:
 
         if manifest.network is not None:
             return network(manifest.network)
-        from foveal.models.backbones import bare_network
+        from foveal.models.backbones import untrained_network
 
-        return bare_network(str(manifest.backbone), classes=len(manifest.classes) + manifest.outside).train()
+        return untrained_network(str(manifest.backbone), classes=len(manifest.classes) + manifest.outside).train()
 
     return Resolved("bundle", text, build, shape, folder)
 

@@ -45,14 +45,14 @@ def budget_for(device: str, memory: str | int | None, threads: int = 1) -> Budge
     On a CPU that is resident memory of the whole process, on a GPU that of tensors.
     """
     name, own = device_of(device)
-    found: list[tuple[int, str]] = []
+    limits: list[tuple[int, str]] = []
     if memory is not None:
-        found.append((bytes_of(memory), "--memory"))
+        limits.append((bytes_of(memory), "--memory"))
     if own is not None:
-        found.append((own, "--device"))
+        limits.append((own, "--device"))
     if name == "cpu" and (limit := memory_limit()) is not None:
-        found.append((limit, "what is available to this process"))
-    if not found:
+        limits.append((limit, "what is available to this process"))
+    if not limits:
         return Budget(None, "nothing limits it")
-    whole, source = min(found)
+    whole, source = min(limits)
     return Budget(tensor_bytes(whole, threads) if name == "cpu" else whole, source, whole)

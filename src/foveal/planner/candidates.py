@@ -13,7 +13,7 @@ from foveal.errors import FovealError
 from foveal.models.resolve import resolve
 from foveal.planner.budget import Budget
 from foveal.planner.convolution import Backend
-from foveal.planner.ghost import built, materialised
+from foveal.planner.fake_network import built, materialised
 from foveal.planner.passes import replay_training
 from foveal.planner.remedy import blocks_of
 from foveal.planner.replay import Largest, Replay

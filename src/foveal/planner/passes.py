@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foveal.errors import UsageError
 from foveal.planner.convolution import Backend
-from foveal.planner.ghost import Fake, ghost_of, give_gradients, refused, wants_content
+from foveal.planner.fake_network import Fake, add_gradients, refused, to_fake_network, wants_content
 from foveal.planner.layers import Sheet
 from foveal.planner.record import BUFFERS, GRADIENTS, INPUT, OPTIMIZER, PARAMETERS, Recording
 from foveal.planner.replay import Replay
@@ -31,12 +31,12 @@ def new_fake() -> FakeTensorMode:
 
 
 def record_prediction(
-    ghost: nn.Module, fake: Fake, scenario: Scenario, batch: int, sheet: Sheet | None = None
+    fake_network: nn.Module, fake: Fake, scenario: Scenario, batch: int, sheet: Sheet | None = None
 ) -> Recorder:
-    """One prediction by a ghost.
+    """One prediction by a fake network.
 
     Args:
-        ghost: of the network, see `ghost.ghost_of`.
+        fake_network: of the network, see `fake_network.to_fake_network`.
         fake: the mode its tensors live in.
         scenario: input and precision.
         batch: images.
@@ -45,37 +45,37 @@ def record_prediction(
     Raises:
         UsageError: when the network does not take such images.
     """
-    ghost.eval()
+    fake_network.eval()
     inputs, _ = _images(fake, scenario, batch)
     with recording(fake, batch) as recorder, torch.no_grad():
-        _hold(recorder, ghost, inputs)
+        _hold(recorder, fake_network, inputs)
         recorder.begin("forward")
         with ExitStack() as around:
             around.enter_context(_telling(scenario))
             around.enter_context(_plain_attention())
             if sheet is not None:
                 around.enter_context(sheet.watching(recorder, inputs))
-            around.enter_context(_layers(ghost, recorder))
+            around.enter_context(_layers(fake_network, recorder))
             around.enter_context(_autocast(scenario))
-            ghost(inputs)
+            fake_network(inputs)
     return recorder
 
 
 def record_training(
-    module: nn.Module, scenario: Scenario, ghost: tuple[nn.Module, Fake] | None = None
+    module: nn.Module, scenario: Scenario, fake_network: tuple[nn.Module, Fake] | None = None
 ) -> tuple[Recording, Recording]:
     """A training step at two batch sizes, with the optimizer's state of the steps before.
 
     Args:
         module: the network; not touched.
         scenario: how it is trained.
-        ghost: of the network, when there is one already; it is used up.
+        fake_network: of the network, when there is one already; it is used up.
 
     Raises:
         UsageError: when the network does not take such images.
     """
-    fake: Fake = ghost[1] if ghost else new_fake()
-    copy = ghost[0] if ghost else ghost_of(module, fake)
+    fake: Fake = fake_network[1] if fake_network else new_fake()
+    copy = fake_network[0] if fake_network else to_fake_network(module, fake)
     copy = prepared(copy.train(), scenario)
     optimizer = make_optimizer(scenario.optimizer, copy.parameters())
     _prime(copy, optimizer, fake)
@@ -90,20 +90,20 @@ def replay_training(module: nn.Module, scenario: Scenario, backend: Backend) -> 
     except UsageError as refusal:
         if not wants_content(refusal):
             raise
-        one, two = record_training(module, scenario, (ghost_of(module, None), None))
+        one, two = record_training(module, scenario, (to_fake_network(module, None), None))
     return Replay(one, two, backend)
 
 
-def _prime(ghost: nn.Module, optimizer: Any, fake: Fake) -> None:  # noqa: ANN401
+def _prime(fake_network: nn.Module, optimizer: Any, fake: Fake) -> None:  # noqa: ANN401
     """Give the optimizer its state, as after a first step."""
     with recording(fake, 0):
-        give_gradients(ghost, fake)
+        add_gradients(fake_network, fake)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
 
 def _record_step(
-    ghost: nn.Module,
+    fake_network: nn.Module,
     optimizer: Any,  # noqa: ANN401
     fake: Fake,
     scenario: Scenario,
@@ -111,17 +111,17 @@ def _record_step(
 ) -> Recording:
     inputs, targets = _images(fake, scenario, batch * scenario.accumulate)
     with recording(fake, batch) as recorder:
-        _hold(recorder, ghost, inputs, targets)
+        _hold(recorder, fake_network, inputs, targets)
         state = (v for s in optimizer.state.values() for v in s.values() if isinstance(v, Tensor))
         recorder.hold(state, OPTIMIZER)
 
         def begin(phase: str) -> None:
             recorder.begin(phase)
             if phase != "backward":
-                recorder.hold((p.grad for p in ghost.parameters() if p.grad is not None), GRADIENTS)
+                recorder.hold((p.grad for p in fake_network.parameters() if p.grad is not None), GRADIENTS)
 
-        with _layers(ghost, recorder), _telling(scenario):
-            train_step(ghost, optimizer, inputs, targets, scenario, begin=begin, parts=2)
+        with _layers(fake_network, recorder), _telling(scenario):
+            train_step(fake_network, optimizer, inputs, targets, scenario, begin=begin, parts=2)
     optimizer.zero_grad(set_to_none=True)
     return recorder.recording
 
@@ -145,10 +145,10 @@ def _images(fake: Fake, scenario: Scenario, batch: int) -> tuple[Tensor, Tensor]
         return inputs, torch.zeros(batch, dtype=torch.long)
 
 
-def _hold(recorder: Recorder, ghost: nn.Module, *images: Tensor) -> None:
+def _hold(recorder: Recorder, fake_network: nn.Module, *images: Tensor) -> None:
     recorder.hold(images, INPUT)
-    recorder.hold(ghost.parameters(), PARAMETERS)
-    recorder.hold(ghost.buffers(), BUFFERS)
+    recorder.hold(fake_network.parameters(), PARAMETERS)
+    recorder.hold(fake_network.buffers(), BUFFERS)
 
 
 def _autocast(scenario: Scenario) -> torch.autocast:
@@ -164,7 +164,7 @@ def _telling(scenario: Scenario) -> Iterator[None]:
 
 
 @contextmanager
-def _layers(ghost: nn.Module, recorder: Recorder) -> Iterator[None]:
+def _layers(fake_network: nn.Module, recorder: Recorder) -> Iterator[None]:
     """While this is on, operators know the module that they run in."""
     stack: list[int] = []
     handles = []
@@ -175,7 +175,7 @@ def _layers(ghost: nn.Module, recorder: Recorder) -> Iterator[None]:
     def leave(*_: object) -> None:
         recorder.layer = stack.pop()
 
-    for name, module in ghost.named_modules():
+    for name, module in fake_network.named_modules():
         handles.append(module.register_forward_pre_hook(partial(enter, name)))
         handles.append(module.register_forward_hook(leave))
     try:

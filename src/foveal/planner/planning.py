@@ -15,7 +15,7 @@ from foveal.planner.backends import backend_for
 from foveal.planner.budget import Budget, budget_for, device_of
 from foveal.planner.candidates import Planned
 from foveal.planner.convolution import Backend
-from foveal.planner.ghost import Fake, built, ghost_of, materialised, wants_content
+from foveal.planner.fake_network import Fake, built, materialised, to_fake_network, wants_content
 from foveal.planner.layers import Sheet
 from foveal.planner.passes import new_fake, record_prediction, record_training
 from foveal.planner.process import process_bytes
@@ -119,12 +119,12 @@ def planned(
         fits=fits,
         notes=_notes(chosen, device, content),
     )
-    found = Planned(made, module, chosen, backend, replay, budget, model, classes)
+    result = Planned(made, module, chosen, backend, replay, budget, model, classes)
     if remedies or (remedies is None and not fits.ok):
         from foveal.planner.advise import with_remedies
 
-        found.plan = with_remedies(found)
-    return found
+        result.plan = with_remedies(result)
+    return result
 
 
 def network_for(
@@ -135,21 +135,21 @@ def network_for(
         shape = input or DEFAULT_INPUT
         check_input(shape)
         return type(model).__name__, materialised(model, shape), shape
-    found = resolve(model, classes=classes)
-    shape = input or found.input or DEFAULT_INPUT
+    resolved = resolve(model, classes=classes)
+    shape = input or resolved.input or DEFAULT_INPUT
     check_input(shape)
-    return found.name, materialised(built(lambda: found.build(shape)), shape), shape
+    return resolved.name, materialised(built(lambda: resolved.build(shape)), shape), shape
 
 
 def _recorded(
     module: nn.Module, scenario: Scenario, backend: Backend, fake: Fake
 ) -> tuple[tuple[LayerPlan, ...], Played, Replay]:
     """The sheet, one prediction, and a training step, without content or with it."""
-    ghost = ghost_of(module, fake)
-    sheet = Sheet(ghost)
-    recorder = record_prediction(ghost, fake, scenario, 1, sheet)
+    fake_network = to_fake_network(module, fake)
+    sheet = Sheet(fake_network)
+    recorder = record_prediction(fake_network, fake, scenario, 1, sheet)
     rows, once = sheet.rows(recorder), Replay(recorder.recording, None, backend).play(1)
-    return rows, once, Replay(*record_training(module, scenario, (ghost, fake)), backend)
+    return rows, once, Replay(*record_training(module, scenario, (fake_network, fake)), backend)
 
 
 def _verdict(replay: Replay, played: Played, budget: Budget) -> Fit:

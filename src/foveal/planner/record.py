@@ -70,7 +70,7 @@ class Recording:
         """Of the whole pass."""
         return sum(op.flops for op in self.ops)
 
-    def same_story(self, other: Recording) -> bool:
+    def same_operators(self, other: Recording) -> bool:
         """Whether the same things happen in the same order at the other batch size."""
         return (
             self.events == other.events

@@ -35,7 +35,7 @@ def blocks_of(module: nn.Module) -> dict[str, nn.Module]:
 
     A network that is one long sequence of layers (VGG) has its sequences instead, which are cut in pieces.
     """
-    found: dict[str, nn.Module] = {}
+    blocks: dict[str, nn.Module] = {}
 
     def walk(name: str, part: nn.Module) -> None:
         for child_name, child in part.named_children():
@@ -44,17 +44,17 @@ def blocks_of(module: nn.Module) -> dict[str, nn.Module]:
                 if any(any(True for _ in c.children()) for c in child.children()):
                     walk(full, child)
                 elif isinstance(child, nn.Sequential) and len(child) >= _LONG:
-                    found[full] = child
+                    blocks[full] = child
             elif any(True for _ in child.children()):
                 if isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict) or not _has_sequence(child):
-                    found[full] = child
+                    blocks[full] = child
                 else:
                     walk(full, child)
 
     walk("", module)
-    if not found and isinstance(module, nn.Sequential) and len(module) >= 2:
-        found[""] = module
-    return found
+    if not blocks and isinstance(module, nn.Sequential) and len(module) >= 2:
+        blocks[""] = module
+    return blocks
 
 
 def _has_sequence(module: nn.Module) -> bool:

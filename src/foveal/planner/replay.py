@@ -65,11 +65,11 @@ class Replay:
         backend: whose workspaces to count.
 
     Raises:
-        UsageError: when the two do not tell the same story.
+        UsageError: when the two ran other operators.
     """
 
     def __init__(self, one: Recording, two: Recording | None, backend: Backend) -> None:
-        if two is not None and not one.same_story(two):
+        if two is not None and not one.same_operators(two):
             raise UsageError("the network runs other operators at another batch size", hint=NO_LINE)
         self._one, self._two, self.backend = one, two, backend
         self._number = np.array([n for n, _ in one.events], dtype=np.int64)

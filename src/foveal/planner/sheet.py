@@ -130,10 +130,10 @@ def _memory(plan: Plan, width: int) -> str:
     return "\n".join((*lines, _filled(process, width)))
 
 
-def _pass_rows(name: str, found: PassPlan) -> Iterator[tuple[str, str, str, str]]:
-    parts = [(k, v) for k, v in found.breakdown.items() if v]
-    where = f"{found.peak_layer or 'outside of layers'} ({found.peak_operator})"
-    yield name, size_text(found.peak_bytes), size_text(found.upper_bound_bytes), f"at {where}"
+def _pass_rows(name: str, pass_plan: PassPlan) -> Iterator[tuple[str, str, str, str]]:
+    parts = [(k, v) for k, v in pass_plan.breakdown.items() if v]
+    where = f"{pass_plan.peak_layer or 'outside of layers'} ({pass_plan.peak_operator})"
+    yield name, size_text(pass_plan.peak_bytes), size_text(pass_plan.upper_bound_bytes), f"at {where}"
     for kind, size in parts:
         yield "", size_text(size), "", kind
 

@@ -129,7 +129,7 @@ class InBackward:
 def prepared(module: nn.Module, scenario: Scenario) -> nn.Module:
     """The network as the scenario trains it: frozen, checkpointed, in its memory format. Changed in place."""
     if scenario.channels_last:
-        for parameter in module.parameters():  # one by one: `Module.to` can't do it to a ghost
+        for parameter in module.parameters():  # one by one: `Module.to` can't do it to a fake network
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     if scenario.frozen:

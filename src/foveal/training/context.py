@@ -92,11 +92,11 @@ class RunContext:
             UsageError: when this run has none.
         """
         if self.extractor is None:
-            raise UsageError("these images are too small for a frozen backbone", hint="leave --strategy out")
+            raise UsageError("this run has no frozen backbone", hint="omit --strategy")
         return self.extractor
 
     def free_memory(self) -> None:
-        """Let go of what can be made again: rendered images, and compiled backbones."""
+        """Free what can be recomputed: rendered images, and compiled backbones."""
         if self.images.render_cache is not None:
             self.images.render_cache.forget()
         if self.extractor is not None:

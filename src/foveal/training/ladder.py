@@ -56,8 +56,8 @@ def search(
     reason = _ALL
     for place, strategy in enumerate(strategies):
         if state.candidates and (skipped := _skipped(strategy, context, state)):
-            context.progress.say(f"without {strategy.name}: {skipped}")
-            reason = f"without {strategy.name}: {skipped}" if reason == _ALL else reason
+            context.progress.say(f"skipped {strategy.name}: {skipped}")
+            reason = f"skipped {strategy.name}: {skipped}" if reason == _ALL else reason
             continue
         known = _finished_before(strategy, strategies[place + 1 :], decisions)
         try:
@@ -66,7 +66,7 @@ def search(
         except MemoryShort as short:
             if not state.candidates:
                 raise
-            reason = f"without {strategy.name}: {short.message}"
+            reason = f"skipped {strategy.name}: {short.message}"
             context.progress.say(reason)
             continue
         state.candidates.append(candidate)

@@ -92,7 +92,7 @@ SHORT_SECOND_PART = 0.3
 #: With room for fewer steps than this a smaller batch is used, where the recipe allows it, down to the second number.
 FEW_STEPS, SMALLEST_BATCH = 30, 8
 #: A rough estimate so many times over the time left is not refined by a measurement.
-HOPELESS = 3
+ROUGH_ESTIMATE_FACTOR = 3
 
 # ── Segmentation ──
 

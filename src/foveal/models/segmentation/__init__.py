@@ -1,1 +1,1 @@
-"""Networks that answer at every pixel: an encoder whose maps grow coarse, a decoder that finds the way back."""
+"""Segmentation networks: an encoder and a decoder."""

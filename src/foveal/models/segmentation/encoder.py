@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from foveal.errors import UsageError
 from foveal.models import zoo
 from foveal.models.backbone_stages import split_network
-from foveal.models.backbones import bare_network, load_network
+from foveal.models.backbones import load_network, untrained_network
 from foveal.models.batch_norm_folding import fold_batch_norm
 from foveal.values import Backbone
 
@@ -97,7 +97,7 @@ def encoder_for(
 
 
 def _parts_of(backbone: str | Backbone, *, top: bool, folded: bool) -> list[nn.Module]:
-    network = bare_network(backbone) if isinstance(backbone, str) else load_network(backbone)
+    network = untrained_network(backbone) if isinstance(backbone, str) else load_network(backbone)
     if folded:
         fold_batch_norm(network)
     parts = split_network(network)

@@ -75,7 +75,7 @@ def _planned_peak(arm: str, count: int) -> tuple[Any, dict[str, float]]:
 
     from foveal.models.resolve import resolve
     from foveal.planner.backends import backend_for
-    from foveal.planner.ghost import ghost_of
+    from foveal.planner.fake_network import to_fake_network
     from foveal.planner.passes import new_fake, record_prediction, replay_training
     from foveal.planner.replay import Replay
     from foveal.planner.scenario import Scenario
@@ -86,7 +86,7 @@ def _planned_peak(arm: str, count: int) -> tuple[Any, dict[str, float]]:
         replayed = replay_training(network, scenario, backend).play(count)
     else:
         fake = new_fake()
-        recording = record_prediction(ghost_of(network, fake), fake, scenario, count).recording
+        recording = record_prediction(to_fake_network(network, fake), fake, scenario, count).recording
         replayed = Replay(recording, None, backend).play(count)
     return network, {
         "planned": float(replayed.peak),

@@ -157,11 +157,11 @@ def _pixels_by_class(mask: Pixels, classes: int, seed: int) -> list[NDArray[np.i
     """Some pixels `(n, 2)` of each class that occurs."""
     rng = np.random.default_rng(seed)
     flat = np.asarray(mask).ravel()
-    found = []
+    options = []
     for c in range(classes):
         where = np.flatnonzero(flat == c)
         if len(where):
-            found.append(
+            options.append(
                 np.stack(np.divmod(rng.choice(where, min(len(where), _PIXELS_PER_CLASS)), mask.shape[1]), axis=1)
             )
-    return found
+    return options

@@ -43,5 +43,5 @@ class Pacer:
             return
         if self._schedule.fit_into(left, step, (now - first) / (step - first_step)):
             end = self._schedule.end
-            words = "slower than planned" if end < planned else "quicker than planned"
+            words = "slower than planned" if end < planned else "faster than planned"
             self._progress.say(f"{words}: {self._name} ends at step {end}, not {planned}")

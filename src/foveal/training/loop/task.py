@@ -18,7 +18,7 @@ class LoopSettings:
     Attributes:
         steps: how many.
         lr: the peak of the learning rate.
-        max_steps: to how many steps the schedule may grow, where they are quicker than planned; fewer than `steps`
+        max_steps: to how many steps the schedule may grow, where they are faster than planned; fewer than `steps`
             are those.
         scale_lr_by_rms: the learning rate is a share of each tensor's root mean square before the first step
             (Shazeer and Stern 2018, "Adafactor"): for networks whose tensors differ in size a hundredfold, as they

@@ -25,7 +25,7 @@ class FineTuneRecipe:
         views: augmented views of each image that are cached.
         augment: random changes, with lengths as shares of the side.
         epochs: passes through the images when there is time for all.
-        least_epochs: share of the epochs under which it is not worth starting.
+        min_epoch_share: share of the epochs under which it is not worth starting.
         least_steps: however few images there are.
         lr: as a share of each tensor's root mean square, see `LoopSettings.scale_lr_by_rms`.
         head_lr_mult: times the learning rate for the head, which is fitted before the rest is trained.
@@ -40,7 +40,7 @@ class FineTuneRecipe:
     views: int = 0
     augment: Augment = STRENGTHS["light"]
     epochs: float = 20
-    least_epochs: float = 0.2
+    min_epoch_share: float = 0.2
     least_steps: int = 150
     lr: float = 0.006
     head_lr_mult: float = 0.25

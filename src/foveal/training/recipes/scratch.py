@@ -21,7 +21,7 @@ class ScratchRecipe:
         stages, kernel, stride, dropout: see `models.small.SmallNet`.
         epochs: passes through the training subset when the time allows all of them; the number of steps is settled
             beforehand from the speed measured on this machine.
-        least_epochs: share of the epochs under which a shorter recipe does better.
+        min_epoch_share: share of the epochs under which a shorter recipe does better.
         least_steps: however few images there are.
         batch_size, lr, weight_decay, optimizer, warmup, label_smoothing, ema: see `LoopSettings`.
         augment: random changes, with lengths in pixels; images are mirrored as well where that keeps their label.
@@ -35,7 +35,7 @@ class ScratchRecipe:
     epochs: float
     lr: float
     batch_size: int = 128
-    least_epochs: float = 0.5
+    min_epoch_share: float = 0.5
     least_steps: int = 200
     kernel: int = 3
     stride: int = 1
@@ -69,7 +69,7 @@ _QUARTER = ScratchRecipe(
     "scratch-quarter",
     ((32, 32, 32), (64, 64, 64), (128, 128)),
     epochs=48,
-    least_epochs=0.15,
+    min_epoch_share=0.15,
     lr=1e-2,
     kernel=5,
     stride=2,
@@ -106,7 +106,7 @@ RECIPES = (
         shifts=1,
     ),
     _QUARTER,
-    replace(_QUARTER, name="scratch-hour", least_epochs=0.5, members=4),
+    replace(_QUARTER, name="scratch-hour", min_epoch_share=0.5, members=4),
 )
 
 
@@ -118,7 +118,7 @@ def recipe_for(architecture: str, size: int) -> ScratchRecipe:
         epochs=30,
         lr=1e-3,
         batch_size=64,
-        least_epochs=0.01,
+        min_epoch_share=0.01,
         weight_decay=0.05,
         label_smoothing=0.1,
         ema=0.99,

@@ -328,7 +328,7 @@ def _training_images(outside: Sequence[SplitRecord], state: LadderState) -> tupl
 def _least_seconds(context: RunContext, recipe: FineTuneRecipe, size: int) -> float:
     """Of the least training worth starting."""
     trainer = trainer_for(recipe, context, size)
-    return trainer.epoch_seconds(context.split.subset("train")) * recipe.epochs * recipe.least_epochs
+    return trainer.epoch_seconds(context.split.subset("train")) * recipe.epochs * recipe.min_epoch_share
 
 
 def _keep_better_weights(name: str, trainer: FineTuneTrainer, training: Training, whole: int) -> Array | None:
@@ -353,7 +353,7 @@ def _keep_better_weights(name: str, trainer: FineTuneTrainer, training: Training
 
     def weighed() -> tuple[bool, str]:
         evidences = (LabelEvidence.of(val, logits, targets) for logits in (trained, start))
-        enough = training.outcome.steps >= trainer.recipe.least_epochs * whole
+        enough = training.outcome.steps >= trainer.recipe.min_epoch_share * whole
         return falls_back(*evidences, enough=enough, complete=training.complete)
 
     if context.decisions.settle(FALLBACK.of(name), weighed):

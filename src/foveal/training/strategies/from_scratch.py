@@ -32,7 +32,7 @@ from foveal.training.flip_test import hflip_by_first_model
 from foveal.training.recipes.augmentation import augment_for
 from foveal.training.recipes.scratch import RECIPES, ScratchRecipe
 from foveal.training.strategy import LadderState
-from foveal.training.time_budget import HOPELESS, SKIP_MARGIN, Allotment, steps_that_fit
+from foveal.training.time_budget import ROUGH_ESTIMATE_FACTOR, SKIP_MARGIN, Allotment, steps_that_fit
 from foveal.values import Subset
 
 if TYPE_CHECKING:
@@ -72,11 +72,14 @@ class FromScratch:
 
         recipe = self.recipe
         if state.first is not None and isinstance(state.first.recipe, ScratchRecipe):
-            rough = _rough_seconds(recipe, state.first, state.first.recipe) * recipe.least_epochs
-            if rough > HOPELESS * context.deadline.left():
+            rough = _rough_seconds(recipe, state.first, state.first.recipe) * recipe.min_epoch_share
+            if rough > ROUGH_ESTIMATE_FACTOR * context.deadline.left():
                 return rough  # so far off that measuring is a waste
         return (
-            ScratchTrainer(recipe, context).epoch_seconds() * recipe.epochs * recipe.least_epochs * recipe.members
+            ScratchTrainer(recipe, context).epoch_seconds()
+            * recipe.epochs
+            * recipe.min_epoch_share
+            * recipe.members
         )
 
     def fit(self, context: RunContext, state: LadderState) -> Candidate:

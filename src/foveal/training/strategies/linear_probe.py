@@ -62,7 +62,7 @@ class _Features:
 
 
 @dataclass(frozen=True)
-class LinearProbe:
+class LinearProbeStrategy:
     """A head on the features of one or more views.
 
     Attributes:
@@ -216,7 +216,7 @@ class LinearProbe:
 
     def _give_up(self, context: RunContext, reached: int) -> None:
         if context.clock.stopped:
-            raise Interrupted("stopped before every class had an image to train on: nothing was kept")
+            raise Interrupted("stopped before every class had an image to train on: no model was saved")
         raise DataError(
             f"the time budget reached {reached} training images, not one of every class",
             hint="give it more time: --time 10m",
@@ -246,6 +246,6 @@ def _strength(chosen: CrossValidation | None) -> tuple[float, str]:
     return chosen.strength, f"log-loss in cross-validation of {words}"
 
 
-FROZEN = LinearProbe()
-FROZEN_STAGES = LinearProbe("frozen-stages", stages=True)
-STRATEGIES = (FROZEN, FROZEN_STAGES, LinearProbe("frozen-views", ("plain", "mirror")))
+FROZEN = LinearProbeStrategy()
+FROZEN_STAGES = LinearProbeStrategy("frozen-stages", stages=True)
+STRATEGIES = (FROZEN, FROZEN_STAGES, LinearProbeStrategy("frozen-views", ("plain", "mirror")))

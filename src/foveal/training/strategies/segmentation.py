@@ -35,7 +35,7 @@ _FLIP_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
-class Segment:
+class SegmentationStrategy:
     """One recipe as a strategy.
 
     Attributes:
@@ -97,7 +97,7 @@ class Segment:
             evidence=evidence if evidence.counts else None,
         )
 
-    def _with_time(self, context: RunContext) -> Segment:
+    def _with_time(self, context: RunContext) -> SegmentationStrategy:
         """This strategy, or the same with the time and the epochs that the longer one has no use for."""
         longer = self.longer
         if longer is None:
@@ -122,7 +122,7 @@ class Segment:
         )
 
     def _hflip(self, context: RunContext, state: LadderState) -> bool:
-        """Asked of the first network; the first strategy goes without."""
+        """Tested on the first network; the first strategy does not mirror."""
         first = state.first
 
         def mirrored_miou() -> float:
@@ -161,4 +161,4 @@ class Segment:
         return scale, "passes over all pixels that fit the time, at " + ", ".join(words)
 
 
-STRATEGIES = (Segment(QUICK, FULL), Segment(FULL))
+STRATEGIES = (SegmentationStrategy(QUICK, FULL), SegmentationStrategy(FULL))

@@ -33,7 +33,7 @@ from foveal.values import Preprocess, SplitRecord
 
 Array = NDArray[np.float32]
 #: Weights to continue from, and the number of steps that were made to them.
-Start = tuple[Mapping[str, Array], int]
+InitialWeights = tuple[Mapping[str, Array], int]
 
 
 class Batches(Protocol):
@@ -106,7 +106,7 @@ class Trainer(ABC):
         *,
         deadline: Deadline,
         max_steps: int = 0,
-        start: Start | None = None,
+        start: InitialWeights | None = None,
     ) -> Training:
         """Train one network.
 
@@ -115,7 +115,7 @@ class Trainer(ABC):
             records: the images to train on.
             steps: how many.
             deadline: of the last step.
-            max_steps: to how many steps it may grow, when they turn out quicker than planned.
+            max_steps: to how many steps it may grow, when they turn out faster than planned.
             start: where to continue; by default from the recipe's own beginning.
         """
 

@@ -33,7 +33,7 @@ from foveal.training.time_budget import FORWARD_SHARE, READ_SECONDS, steps_that_
 from foveal.training.trainers import base
 from foveal.training.trainers.base import (
     Array,
-    Start,
+    InitialWeights,
     Trainer,
     Training,
     load_weights,
@@ -148,7 +148,7 @@ class FineTuneTrainer(Trainer):
         *,
         deadline: Deadline,
         max_steps: int = 0,
-        start: Start | None = None,
+        start: InitialWeights | None = None,
     ) -> Training:
         """See `Trainer`; by default from the pretrained weights, with a head fitted on their features."""
         context, recipe = self.context, self.recipe

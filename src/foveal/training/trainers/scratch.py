@@ -35,7 +35,7 @@ from foveal.training.time_budget import (
 )
 from foveal.training.trainers.base import (
     Array,
-    Start,
+    InitialWeights,
     Trainer,
     Training,
     load_weights,
@@ -122,7 +122,7 @@ class ScratchTrainer(Trainer):
         *,
         deadline: Deadline,
         max_steps: int = 0,
-        start: Start | None = None,
+        start: InitialWeights | None = None,
         member: int = 0,
     ) -> Training:
         """See `Trainer`; each `member` of an ensemble has a seed of its own."""

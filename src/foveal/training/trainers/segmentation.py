@@ -27,7 +27,14 @@ from foveal.training.loop.task import LoopSettings, Loss
 from foveal.training.recipes.augmentation import STRENGTHS
 from foveal.training.recipes.segmentation import SegmentationRecipe
 from foveal.training.time_budget import FORWARD_SHARE, SEGMENTATION_PLANNED_SHARE
-from foveal.training.trainers.base import Start, Trainer, Training, load_weights, measure_step, run_training
+from foveal.training.trainers.base import (
+    InitialWeights,
+    Trainer,
+    Training,
+    load_weights,
+    measure_step,
+    run_training,
+)
 from foveal.values import Preprocess, SplitRecord
 
 Pixels = NDArray[np.uint8]
@@ -115,7 +122,7 @@ class SegmentationTrainer(Trainer):
         *,
         deadline: Deadline,
         max_steps: int = 0,
-        start: Start | None = None,
+        start: InitialWeights | None = None,
     ) -> Training:
         """See `Trainer`; class weights are those of the training subset."""
         r, module, context = self.recipe, self._fresh(), self.context

@@ -33,7 +33,7 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
 Fake = FakeTensorMode | None
 
 
-def ghost_of(module: nn.Module, fake: Fake) -> nn.Module:
+def to_fake_network(module: nn.Module, fake: Fake) -> nn.Module:
     """A copy of a network with fake tensors in place of its parameters and buffers; shared ones stay shared.
 
     The network itself is not touched, whatever device it is on. Without a mode the copy has content: its own, or
@@ -44,7 +44,7 @@ def ghost_of(module: nn.Module, fake: Fake) -> nn.Module:
     replaced: dict[int, object] = {}
     for tensor in (*module.parameters(), *module.buffers()):
         if id(tensor) not in replaced:
-            replaced[id(tensor)] = _ghost(tensor, fake)
+            replaced[id(tensor)] = _to_fake(tensor, fake)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return copy.deepcopy(module, replaced)
@@ -62,7 +62,7 @@ def _with_content(module: nn.Module) -> nn.Module:
     return module
 
 
-def _ghost(tensor: Tensor, fake: Fake) -> Tensor:
+def _to_fake(tensor: Tensor, fake: Fake) -> Tensor:
     """A fake tensor, made without asking the dispatcher: networks have hundreds of parameters."""
     if fake is None:
         return torch.zeros_like(tensor)
@@ -75,11 +75,11 @@ def _ghost(tensor: Tensor, fake: Fake) -> Tensor:
     return made
 
 
-def give_gradients(ghost: nn.Module, fake: Fake) -> None:
+def add_gradients(fake_network: nn.Module, fake: Fake) -> None:
     """Gradients for all that is trained, as after a backward pass."""
-    for parameter in ghost.parameters():
+    for parameter in fake_network.parameters():
         if parameter.requires_grad:
-            parameter.grad = _ghost(parameter.data, fake)
+            parameter.grad = _to_fake(parameter.data, fake)
 
 
 def materialised(module: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
