@@ -125,6 +125,18 @@ def encoded(image: Any, name: str) -> bytes:  # noqa: ANN401
     return png.getvalue()
 
 
+def only_column(where: str, wanted: str, found: Sequence[str]) -> str:
+    """The one column of a kind; among several the one that is named like it.
+
+    Raises:
+        DataError: when there is none, or it can't be told which.
+    """
+    if wanted in found or len(found) == 1:
+        return wanted if wanted in found else found[0]
+    several = f"which column is the {wanted}: {' or '.join(found)}?" if found else f"no column with one {wanted}"
+    raise DataError(f"{where}: {several}", hint="one image and one class in each row are needed")
+
+
 def class_name(label: Any, names: Sequence[str] | None, where: str) -> str | None:  # noqa: ANN401
     """One label as the name of its class; None where it says that nobody knows: None, or -1 where classes have names.
 
