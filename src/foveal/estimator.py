@@ -210,7 +210,6 @@ class _Estimator(BaseEstimator, TrainSettings):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = tags.input_tags.string = True
-        tags.target_tags.required = False  # folders, tables and data sets contain it
         tags.non_deterministic = True  # how far a run gets depends on the machine
         return tags
 
@@ -271,11 +270,6 @@ class ImageClassifier(ClassifierMixin, _Estimator):
     _predictor: ClassificationPredictor = field(init=False, repr=False)
     _labels: ClassLabels = field(init=False, repr=False)
 
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = False  # of a classifier scikit-learn says that it is
-        return tags
-
     def fit(self, X: TrainingData, y: Targets | None = None) -> Self:
         """Train on images with labels.
 
@@ -290,6 +284,8 @@ class ImageClassifier(ClassifierMixin, _Estimator):
             FovealError: see `foveal.errors`; a `ValueError` as well for X or y of a wrong form.
         """
         column = None if y is None else label_column(y)
+        if column is not None and len(set(names_of(column))) == 1:
+            raise UsageError("y has 1 class only: training needs two classes", hint="add images of another class")
         bundle = self._train(X, column)
         if column is None or kind_of(column) == "str":
             self._use(bundle)
@@ -363,6 +359,11 @@ class ImageClassifier(ClassifierMixin, _Estimator):
 
     def _bundle(self) -> Bundle:
         return self._fitted().bundle
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False  # folders, tables and data sets contain it
+        return tags
 
     def _use(self, bundle: Bundle) -> None:
         self._predictor = ClassificationPredictor(bundle)

@@ -56,6 +56,8 @@ def split_array(values: SupportsArray, *, grey: bool = False) -> Sequence[Suppor
         if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
             return [str(v) if isinstance(v, np.str_) else v for v in array.ravel()]
         raise UsageError(f"names in an array of shape {shape}", hint="give one name for each image: (N,)")
+    if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UsageError("the images contain NaN or infinity", hint="give floats from 0 to 1")
     if len(shape) == 4 or (len(shape) == 3 and (grey or not {shape[0], shape[2]} & set(CHANNELS))):
         return [array[i] for i in range(shape[0])]
     if len(shape) not in (2, 3):
