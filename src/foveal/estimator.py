@@ -331,7 +331,7 @@ class ImageClassifier(ClassifierMixin, _Estimator):
         y: Targets | None = None,
         sample_weight: Sequence[float] | NDArray[np.floating | np.integer] | None = None,
     ) -> float:
-        """Accuracy on images with labels.
+        """Accuracy on images with labels, also on those that it was trained on.
 
         Args:
             X: images, or what contains labels, as for `fit`.
@@ -339,7 +339,7 @@ class ImageClassifier(ClassifierMixin, _Estimator):
             sample_weight: weights of the images, if y is given.
         """
         if y is None:
-            return self.evaluate(X)["test"]["accuracy"]
+            return self.evaluate(X, include_seen=True)["test"]["accuracy"]
         expected, predicted = names_of(label_column(y)), names_of(self.predict(X))
         if len(expected) != len(predicted):
             raise UsageError(f"{len(predicted)} images and {len(expected)} labels", hint="give one for each image")

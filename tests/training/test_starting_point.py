@@ -20,6 +20,8 @@ from registered import restored_registries
 from signed import change
 from test_stopping import Stopper
 
+pytestmark = pytest.mark.slow
+
 
 def predictions(*wrong, n=40):
     labels = {str(i): i % 2 for i in range(n)}
