@@ -27,7 +27,7 @@ from foveal.training.context import RunContext
 from foveal.training.images import ImageArrays
 from foveal.training.ladder import search
 from foveal.training.recipes.segmentation import FULL, QUICK
-from foveal.training.strategies.segmentation import Segment
+from foveal.training.strategies.segmentation import SegmentationStrategy
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import TimeBudget
 from foveal.training.trainers.segmentation import predict_masks
@@ -123,7 +123,7 @@ CPU = {"name": "cpu", "precision": "fp32", "threads": 2}
 
 
 def strategies(*names):
-    return tuple(Segment(replace(QUICK, name=name, **TINY)) for name in names)
+    return tuple(SegmentationStrategy(replace(QUICK, name=name, **TINY)) for name in names)
 
 
 @pytest.mark.parametrize(("seconds", "sole"), [(40, True), (4000, False)])
@@ -131,7 +131,7 @@ def test_where_nothing_can_follow_the_quick_strategy_has_all_the_time(dataset, s
     """It took 15 % of what was left, 19 steps, and the rest of the time was not used."""
     speed = {f"one@{h}x{w}px/step_seconds": 0.2 for h in (32, 64) for w in (32, 64, 96)}
     longer = replace(FULL, name="two", **TINY | {"least_steps": 150, "epochs": 9})
-    first = Segment(replace(QUICK, name="one", **TINY), longer)
+    first = SegmentationStrategy(replace(QUICK, name="one", **TINY), longer)
     context = context_of(dataset, budget=seconds, made={"device": CPU, "one/steps": 2, **speed})
     settings = first.fit(context, LadderState()).settings
     assert context.decisions.made["one/sole_strategy"]["value"] is sole
@@ -146,7 +146,7 @@ def test_where_nothing_can_follow_the_quick_strategy_has_all_the_time(dataset, s
 def test_a_strategy_learns_and_its_bundle_predicts_what_was_scored(dataset, recipe):
     context = context_of(dataset)
     small = {"options": {"widths": [16, 16, 16]}} if recipe is FULL else {}
-    strategy = Segment(replace(recipe, **TINY, **small))
+    strategy = SegmentationStrategy(replace(recipe, **TINY, **small))
     assert 0 < strategy.estimate(context, LadderState()) < 600
     candidate = strategy.fit(context, LadderState())
     assert candidate.score > 0.5 and candidate.score_n == 4
