@@ -115,7 +115,7 @@ def test_audit_takes_the_settings_of_a_training_and_says_what_it_would_do(call, 
 
 
 def test_train_json_prints_the_summary_and_nothing_else(call, photos, tmp_path):
-    code, out, _ = call("train", photos, "--out", tmp_path / "run", "--json")
+    code, out, _ = call("train", photos, "--out", tmp_path / "run", "--json", "--time", "9h")
     assert code == 0
     found = json.loads(out)
     stored = json.loads((tmp_path / "run" / "summary.json").read_text())
