@@ -144,9 +144,9 @@ def test_a_pipeline_from_rows_of_features(images):
 def test_rows_of_features_are_refused_with_what_to_do(images):
     X, y = images
     for wrong in (X.reshape(24, -1), torch.from_numpy(X.reshape(24, -1).copy())):
-        with pytest.raises(ValueError, match="reshape") as caught:
+        with pytest.raises(ValueError) as caught:
             classifier().fit(wrong, y)
-        assert caught.value.hint
+        assert "reshape" in caught.value.hint
 
 
 def test_what_is_not_fitted_and_wrong_parameters(images):
@@ -243,8 +243,9 @@ def test_errors_travel_between_processes():
 def test_repr_shows_what_was_set_and_html_the_figures(images):
     assert repr(ImageClassifier(seed=3)) == "ImageClassifier(seed=3)"
     model = classifier(test=True, time=30).fit(*images)
-    assert model.summary_["strategy"]["name"] in model._repr_html_() == model._repr_mimebundle_()["text/html"]
-    assert "<p>" in model._repr_html_() and ImageClassifier()._repr_html_()
+    for shown in (model._repr_html_(), model._repr_mimebundle_()["text/html"]):
+        assert shown.endswith("</p>") and str(model.run_) in shown
+    assert ImageClassifier()._repr_html_()
 
 
 def test_verbose_shows_progress_and_is_off_by_default(images, capsys, monkeypatch):
