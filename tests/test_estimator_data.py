@@ -123,7 +123,8 @@ def test_a_fit_that_fails_leaves_model_and_folders_as_they_were(colours, tmp_pat
     X, y = colours
     model = classifier(out=tmp_path / "run").fit(X, y)
     before = model.predict_proba(X)
-    for wrong in ("absent", tmp_path):
+    (tmp_path / "empty").mkdir()
+    for wrong in ("absent", tmp_path / "empty"):
         with pytest.raises(FovealError):
             model.fit(wrong)
     assert np.array_equal(model.predict_proba(X), before) and model.run_ == tmp_path / "run"

@@ -246,8 +246,9 @@ def test_errors_travel_between_processes():
 def test_repr_shows_what_was_set_and_html_the_figures(images):
     assert repr(ImageClassifier(seed=3)) == "ImageClassifier(seed=3)"
     model = classifier(test=True, time=30).fit(*images)
-    assert model.summary_["strategy"]["name"] in model._repr_html_() and "text/html" in model._repr_mimebundle_()
-    assert "<p>" in model._repr_html_() and ImageClassifier()._repr_html_()
+    for shown in (model._repr_html_(), model._repr_mimebundle_()["text/html"]):
+        assert shown.endswith("</p>") and str(model.run_) in shown
+    assert ImageClassifier()._repr_html_()
 
 
 def test_verbose_shows_progress_and_is_off_by_default(images, capsys, monkeypatch):

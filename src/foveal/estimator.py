@@ -287,15 +287,16 @@ class ImageClassifier(ClassifierMixin, _Estimator):
         if column is not None and len(set(names_of(column))) == 1:
             raise UsageError("y has 1 class only: training needs two classes", hint="add images of another class")
         bundle = self._train(X, column)
-        if column is None or kind_of(column) == "str":
+        if column is None:
             self._use(bundle)
             return self
         manifest = bundle.manifest
-        typed = replace(manifest, provenance={**manifest.provenance, _LABEL_TYPE: kind_of(column)})
-        bundle = replace(bundle, manifest=typed)
-        save_bundle(bundle, self.run_ / "model")
+        if kind_of(column) != "str":  # the bundle has the names of the classes, and says of what type they are
+            typed = replace(manifest, provenance={**manifest.provenance, _LABEL_TYPE: kind_of(column)})
+            bundle = replace(bundle, manifest=typed)
+            save_bundle(bundle, self.run_ / "model")
         self._use(bundle)
-        self._labels = ClassLabels.of_column(column, typed.classes)
+        self._labels = ClassLabels.of_column(column, manifest.classes)
         return self
 
     @property
