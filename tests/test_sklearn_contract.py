@@ -178,10 +178,9 @@ def test_labels_come_back_in_their_own_type_even_from_the_run_folder(images, y):
     X = images[0]
     model = classifier().fit(X, y)
     expected = np.unique(np.asarray(y))
-    kept = expected.astype(str).dtype if expected.dtype == object else expected.dtype
-    assert model.classes_.dtype == kept and model.classes_.tolist() == expected.tolist()
+    assert model.classes_.dtype == expected.dtype and model.classes_.tolist() == expected.tolist()
     predicted, probabilities = model.predict(X), model.predict_proba(X)
-    assert predicted.dtype == kept and (predicted == np.asarray(y)).mean() > 0.9
+    assert predicted.dtype == expected.dtype and (predicted == np.asarray(y)).mean() > 0.9
     assert np.array_equal(predicted, model.classes_[probabilities.argmax(axis=1)])
     assert model.score(X, y) == (predicted == np.asarray(y)).mean()
     again = load(model.run_, ImageClassifier)
