@@ -47,12 +47,12 @@ def least_process_bytes(*, torch: bool, backbone: bool) -> int:
     known = measured()
     libraries = known["libraries_bytes"] + known["first_step_bytes"]
     if torch and backbone:
-        return int(known["linear_probe_bytes"] + libraries)  # the interpreter is in both: a few per cent too much
+        interpreter = 0 if "torch" in sys.modules else rss() or 0  # it is in both
+        return int(known["linear_probe_bytes"] + libraries - interpreter)
     if torch:
         return int(libraries / ALARM)
-    return int(
-        known["linear_probe_bytes"] / (1 - RENDER_CACHE_SHARE)
-    )  # rendered images have a share of any budget
+    # Rendered images have a share of any budget.
+    return int(known["linear_probe_bytes"] / (1 - RENDER_CACHE_SHARE))
 
 
 def _beside(threads: int) -> float:
