@@ -1,6 +1,6 @@
 """Files and folders that the user names for output. They are checked before the work that fills them.
 
-What foveal did not write is never replaced, and nobody waits for predictions that then can't be written.
+What foveal did not write is never replaced, and a target is checked before predictions are computed.
 """
 
 from __future__ import annotations

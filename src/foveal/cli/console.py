@@ -31,7 +31,7 @@ def _escape(code: int) -> str:
 
 
 def say(text: str) -> None:
-    """Print a message on stderr; one that nobody can receive is dropped."""
+    """Print a message on stderr; dropped where stderr is closed or full."""
     try:
         print(harmless(text), file=sys.stderr, flush=True)
     except OSError:

@@ -33,7 +33,7 @@ def _use_device(context: typer.Context, device: str) -> str:
     return device
 
 
-#: For a command that is no run: it is on this device until it ends.
+#: For commands other than `train`: the device holds until the command ends.
 Device = Annotated[
     str,
     typer.Option(

@@ -129,7 +129,7 @@ class _Call:
 
     @contextmanager
     def write_errors(self) -> Iterator[None]:
-        """A target that can't be written any more, as on a full disk, is no internal error."""
+        """Report a target that can no longer be written, such as on a full disk, as a usage error."""
         try:
             yield
         except OSError as error:

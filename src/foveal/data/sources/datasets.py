@@ -57,7 +57,7 @@ def materialise(dataset: Any, on_each: Callable[[int], None] = lambda _: None) -
         A table, JSON lines of `path` and `label`, to be used as DATA.
 
     Raises:
-        DataError: for an item that is no pair, a label that is not one class, or no items at all.
+        DataError: for an item that is not a pair, a label that is not one class, or no items at all.
         UsageError: for an image of another form.
     """
     name = type(dataset).__name__
@@ -138,7 +138,7 @@ def only_column(where: str, wanted: str, found: Sequence[str]) -> str:
 
 
 def class_name(label: Any, names: Sequence[str] | None, where: str) -> str | None:  # noqa: ANN401
-    """One label as the name of its class; None where it says that nobody knows: None, or -1 where classes have names.
+    """One label as the name of its class; None where it is unknown: None, or -1 where classes have names.
 
     Args:
         label: a position in `names`, a name, or a number or tensor of one element.
