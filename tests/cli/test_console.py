@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from foveal.cli.console import Terminal, harmless
 from pictures import draw, encoded
 
-MODEL = "model:mnist"
 EVIL = "\x1b[31mred\x1b]0;title\x07\x1b]52;c;eA==\x07\x9b2J\u202egpj.exe\r\x7f\udc9b"
 FOVEAL = [sys.executable, "-m", "foveal"]
 BARS = """
@@ -79,12 +78,12 @@ def test_names_for_people_stay_as_they_are():
     assert harmless("\x1b\udcff\u202e") == "\\x1b\\xff\\u202e"
 
 
-def test_names_on_a_terminal_are_harmless_and_whole_in_a_pipe(tmp_path):
+def test_names_on_a_terminal_are_harmless_and_whole_in_a_pipe(trained, tmp_path):
     image = tmp_path / "a\x1b]0;x\x07\u202e.png"
     image.write_bytes(encoded(draw(1)))
-    shown, code = in_terminal([*FOVEAL, "predict", MODEL, str(image), str(tmp_path / "b\x1b]0;y\x07")])
+    shown, code = in_terminal([*FOVEAL, "predict", str(trained[0]), str(image), str(tmp_path / "b\x1b]0;y\x07")])
     assert code == 1 and "\x1b" not in shown and "\\x1b]0;x\\x07\\u202e.png" in shown
-    piped = subprocess.run([*FOVEAL, "predict", MODEL, str(image)], capture_output=True, check=True).stdout
+    piped = subprocess.run([*FOVEAL, "predict", trained[0], str(image)], capture_output=True, check=True).stdout
     assert os.fsencode(image) in piped
 
 
@@ -100,9 +99,9 @@ def test_names_on_a_terminal_are_harmless_and_whole_in_a_pipe(tmp_path):
     ],
 )
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_closed_and_full_streams(tmp_path, redirections, code, unbuffered):
+def test_closed_and_full_streams(trained, tmp_path, redirections, code, unbuffered):
     (tmp_path / "a.png").write_bytes(encoded(draw(1)))
-    command = f'"{sys.executable}" -m foveal predict {MODEL} a.png b.png {redirections}'
+    command = f'"{sys.executable}" -m foveal predict "{trained[0]}" a.png b.png {redirections}'
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment

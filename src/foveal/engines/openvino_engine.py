@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import shutil
 import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
@@ -47,6 +49,7 @@ def _openvino() -> Any:  # noqa: ANN401
 
 @cache
 def _core() -> Any:  # noqa: ANN401
+    atexit.register(_release_all)
     return _openvino().Core()
 
 
@@ -58,6 +61,17 @@ def version() -> str:
 def has_bf16() -> bool:
     """Whether this processor has instructions for bfloat16."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+#: What may still be inside a callback when the interpreter ends.
+_compiled_models: weakref.WeakSet[CompiledModel] = weakref.WeakSet()
+
+
+def _release_all() -> None:
+    """Wait for OpenVINO's threads: one that returns from a callback to an interpreter that is finalized aborts the
+    process, whatever its exit code should have been."""
+    for model in list(_compiled_models):
+        model.release()
 
 
 class CompiledModel:
@@ -78,6 +92,7 @@ class CompiledModel:
         self._shape, self._model = shape, model
         self._lock = threading.Lock()
         self._queue: Any = self._compiled()
+        _compiled_models.add(self)
 
     def _compiled(self) -> Any:  # noqa: ANN401
         """A queue of requests to the compiled network: what takes the memory."""
