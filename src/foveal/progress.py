@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
-from foveal.files import dumps, loads
-
 #: Seconds.
 _YEAR = 366 * 86_400.0
 
@@ -110,6 +108,8 @@ class Logged(Progress):
         self._inner.end(summary)
 
     def _write(self, **event: object) -> None:
+        from foveal.files import dumps  # takes a while to import, and `--help` needs no log
+
         event["t"] = round(time.monotonic() - self._began, 3)
         with suppress(OSError):  # a full disk
             if self._file is not None:
@@ -156,6 +156,8 @@ def logged_seconds(path: Path) -> float:
 
 def read_log(path: Path) -> list[dict[str, object]]:
     """The events of a `log.jsonl`, without lines that are damaged, or were cut short when the process was killed."""
+    from foveal.files import loads
+
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -10,8 +10,6 @@ import typer
 from foveal.cli.console import Terminal, put, put_json
 from foveal.cli.options import Quiet, option
 from foveal.config import TrainConfig
-from foveal.data.wording import count_of
-from foveal.values import SUBSETS
 
 if TYPE_CHECKING:
     from foveal.data.audit import Audit
@@ -71,6 +69,9 @@ def audit(
 
 def _lines(audited: Audit) -> Iterator[str]:
     """The audit for people."""
+    from foveal.data.wording import count_of
+    from foveal.values import SUBSETS
+
     sizes = audited.classes()
     named = ", ".join(f"{label} {n}" for label, n in sizes.items())
     left_out = f"{len(audited.excluded)} of {count_of(audited.images, 'file')} excluded"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,9 @@ from foveal.cli.console import put, put_json, say
 from foveal.cli.layout import columns
 from foveal.cli.svg_file import check_svg, write_svg
 from foveal.errors import UsageError
-from foveal.plans import Plan
+
+if TYPE_CHECKING:
+    from foveal.plans import Plan
 
 
 def plan(

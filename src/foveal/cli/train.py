@@ -14,7 +14,6 @@ from foveal.cli.layout import columns, hanging
 from foveal.cli.options import Quiet, takes_settings
 from foveal.clock import Clock, format_duration
 from foveal.config import OUT_HELP, TrainConfig, option_name
-from foveal.data.wording import first_few
 from foveal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,6 +101,7 @@ def _check_origin(origins: Mapping[str, str | None], given: Collection[str]) -> 
 
 def summary_lines(path: Path, summary: dict[str, Any]) -> list[str]:
     """The result for people: data, accuracy, its uncertainty, time, and where the report is."""
+    from foveal.data.wording import first_few
     from foveal.tasks import find_task
 
     data, time = summary["data"], summary["time"]
