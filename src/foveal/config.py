@@ -21,6 +21,7 @@ from foveal.clock import parse_duration
 from foveal.devices import AUTO, check_device
 from foveal.errors import UsageError, known_name
 from foveal.machine import bytes_of
+from foveal.memory_budget import MemoryBudget
 
 #: Images with more pixels are refused before they are decoded: decompression bombs, or maps that should be tiled.
 MAX_PIXELS = 100_000_000
@@ -281,9 +282,9 @@ class TrainConfig(SegmentSettings):
         return parse_duration(self.time)
 
     @property
-    def memory_bytes(self) -> int | None:
-        """The memory limit in bytes, if one was given."""
-        return bytes_of(self.memory) if self.memory is not None else None
+    def memory_budget(self) -> MemoryBudget:
+        """What `memory` and the cgroup of this process allow."""
+        return MemoryBudget.of_process(bytes_of(self.memory) if self.memory is not None else None)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:

@@ -18,6 +18,7 @@ from foveal.data.targets.target import Target
 from foveal.decisions import Decisions
 from foveal.errors import UsageError
 from foveal.features import Extractor
+from foveal.memory_budget import MemoryBudget
 from foveal.progress import Progress
 from foveal.training.images import ImageArrays
 from foveal.training.time_budget import TimeBudget
@@ -83,6 +84,11 @@ class RunContext:
     def deadline(self) -> Deadline:
         """By when a strategy has to be done."""
         return self.budget.deadline
+
+    @property
+    def memory(self) -> MemoryBudget:
+        """Of the process."""
+        return self.config.memory_budget
 
     @property
     def features(self) -> Extractor:

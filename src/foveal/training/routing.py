@@ -16,7 +16,7 @@ from foveal.decisions import ROUTE, Decisions
 from foveal.engines import choose_engine
 from foveal.errors import BundleError, MemoryShort, UsageError, known_name
 from foveal.features import Extractor
-from foveal.machine import cgroup_limit, memory_allowed, return_large_blocks
+from foveal.machine import return_large_blocks
 from foveal.models import zoo
 from foveal.models.backbones import DEFAULT, find_backbone
 from foveal.planner.process import least_process_bytes
@@ -85,7 +85,7 @@ class Route:
             budget,
             progress,
             decisions,
-            ImageArrays(budget.clock, progress, render_cache, config.max_pixels, config.memory_bytes),
+            ImageArrays(budget.clock, progress, render_cache, config.max_pixels, config.memory_budget),
             extractor=self._extractor(split, render_cache, config, decisions),
             preprocess=self.preprocess,
             checkpoints=checkpoints,
@@ -198,7 +198,7 @@ def choose_segmentation_route(entries: Sequence[Entry], config: TrainConfig, dec
 
 def _limit_malloc(config: TrainConfig) -> None:
     """Where memory is limited malloc gives back what it can, from the first tensors on."""
-    if min(config.memory_bytes or _AMPLE_BYTES, cgroup_limit() or _AMPLE_BYTES) < _AMPLE_BYTES:
+    if not config.memory_budget.ample:
         return_large_blocks()
 
 
@@ -215,11 +215,10 @@ def _refuse_too_little_memory(config: TrainConfig, torch: bool, backbone: bool) 
     Raises:
         MemoryShort: with the least that might do.
     """
-    allowed = memory_allowed(config.memory_bytes)
-    needed = least_process_bytes(torch=torch, backbone=backbone)
-    if allowed is not None and allowed < needed:
+    budget, needed = config.memory_budget, least_process_bytes(torch=torch, backbone=backbone)
+    if not budget.covers(needed):
         raise MemoryShort(
-            f"{size_text(allowed)} of memory is too little: this training needs at least {size_text(needed)}",
+            f"{size_text(budget.total or 0)} of memory is too little: this training needs at least {size_text(needed)}",
             hint="allow more with --memory" if not torch else "allow more, or take --strategy frozen for labels",
         )
 
@@ -233,8 +232,7 @@ def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
         return routes[only], f"--strategy {only}"
     if config.backbone != DEFAULT:
         return "pretrained", f"--backbone {config.backbone}"
-    room = memory_allowed(config.memory_bytes)
-    cramped = room is not None and room < least_process_bytes(torch=True, backbone=False)
+    cramped = not config.memory_budget.covers(least_process_bytes(torch=True, backbone=False))
     if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL and cramped:
         return "pretrained", "memory is too little to train a network from scratch"
     if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL:

@@ -27,10 +27,9 @@ from foveal.values import ImageRecord, Preprocess
 Pixels = NDArray[np.uint8]
 
 
-def room_for(shape: tuple[int, ...], kind: type[np.generic], memory: int | None = None) -> NDArray[Any]:
-    """An array of zeros, in memory or, when it is large for a budget of `memory` bytes, on disk."""
-    most = MemoryBudget(memory).array
-    if math.prod(shape) * np.dtype(kind).itemsize <= most:
+def allocate(shape: tuple[int, ...], kind: type[np.generic], max_bytes: int) -> NDArray[Any]:
+    """An array of zeros, in memory or, when it takes more than `max_bytes`, on disk."""
+    if math.prod(shape) * np.dtype(kind).itemsize <= max_bytes:
         return np.zeros(shape, dtype=kind)
     folder = cache_dir()
     try:
@@ -90,7 +89,7 @@ def load_pixels(
     render_cache: RenderCache | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
-    memory: int | None = None,
+    memory: MemoryBudget = MemoryBudget(),
     on_each: Callable[[int], None] = lambda _: None,
 ) -> Pixels:
     """All images in their order, `(N, C, size, size)`, 8 bits, not normalised.
@@ -99,7 +98,7 @@ def load_pixels(
         DataError: naming the images that are gone or no longer what was read before.
     """
     size, channels = preprocess.size, preprocess.channels
-    result: Pixels = room_for((len(records), channels, size, size), np.uint8, memory)
+    result: Pixels = allocate((len(records), channels, size, size), np.uint8, memory.array)
     gone: list[str] = []
     rest: list[int] = []
     for file, members in _by_file(records).items():

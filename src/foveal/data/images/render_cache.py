@@ -25,11 +25,11 @@ class RenderCache:
         self._lock = threading.Lock()
 
     @classmethod
-    def within(cls, preprocess: Preprocess, memory: int | None) -> RenderCache:
-        """One that takes a small share of a memory budget, bytes; none with `fit`, where images differ in size."""
+    def within(cls, preprocess: Preprocess, memory: MemoryBudget) -> RenderCache:
+        """One that takes a small share of a memory budget; none with `fit`, where images differ in size."""
         if preprocess.resize == "fit":
             return cls(preprocess, max_bytes=0)
-        return cls(preprocess, max_bytes=MemoryBudget(memory).render_cache)
+        return cls(preprocess, max_bytes=memory.render_cache)
 
     def put(self, sha256: str, rgb: Image.Image) -> None:
         """Keep a decoded image, if there is room."""

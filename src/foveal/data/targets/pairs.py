@@ -11,11 +11,12 @@ from PIL import Image
 
 from foveal.config import MAX_PIXELS
 from foveal.data.images.decode import decode, quiet, read_file
-from foveal.data.images.pixels import Pixels, refuse_changed, room_for
+from foveal.data.images.pixels import Pixels, allocate, refuse_changed
 from foveal.data.images.render import fitted, resized_to
 from foveal.data.targets.mask_files import Mask, load_mask
 from foveal.errors import UnreadableImage
 from foveal.machine import cores
+from foveal.memory_budget import MemoryBudget
 from foveal.metrics.segmentation import VOID
 from foveal.values import ImageRecord, LabelMap, Preprocess
 
@@ -26,7 +27,7 @@ def load_pairs(
     label_map: LabelMap,
     *,
     max_pixels: int = MAX_PIXELS,
-    memory: int | None = None,
+    memory: MemoryBudget = MemoryBudget(),
     on_each: Callable[[int], None] = lambda _: None,
 ) -> tuple[Pixels, Mask]:
     """All of these in their order, each in the upper left corner of the box.
@@ -36,7 +37,7 @@ def load_pairs(
         preprocess: with `fit`; the rest of the box is filled with its background, and with `VOID`.
         label_map: of the masks.
         max_pixels: of an image.
-        memory: the budget of the process, bytes; large arrays are then kept in a file.
+        memory: the budget of the process; large arrays are then kept in a file.
         on_each: called after each pair.
 
     Returns:
@@ -47,8 +48,8 @@ def load_pairs(
         DataError: naming the files that are gone or no longer what was read before.
     """
     height, width = preprocess.box
-    pixels: Pixels = room_for((len(records), 3, height, width), np.uint8, memory)
-    masks: Mask = room_for((len(records), height, width), np.uint8, memory)
+    pixels: Pixels = allocate((len(records), 3, height, width), np.uint8, memory.array)
+    masks: Mask = allocate((len(records), height, width), np.uint8, memory.array)
     gone: list[str] = []
 
     def one(i: int) -> None:

@@ -16,7 +16,6 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from foveal.decisions import FALLBACK, IMAGE_SIZE, LEARNING_RATE, STEPS, TRAINING_IMAGES
-from foveal.machine import memory_allowed
 from foveal.metrics.intervals import wilson
 from foveal.planner.process import least_process_bytes
 from foveal.planner.sheet import size_text
@@ -78,9 +77,10 @@ class FineTune:
             return f"the stages of {backbone.name} are not known: no part of it can be frozen alone"
         if best is None:
             return None
-        room, needed = memory_allowed(context.config.memory_bytes), least_process_bytes(torch=True, backbone=True)
-        if room is not None and room < needed:
-            return f"{size_text(room)} of memory is too little: it needs at least {size_text(needed)}"
+        needed = least_process_bytes(torch=True, backbone=True)
+        if not context.memory.covers(needed):
+            have, least = size_text(context.memory.total or 0), size_text(needed)
+            return f"{have} of memory is too little: it needs at least {least}"
         if best.score is None:
             return "no images can be held out, and so nothing would tell whether it is better"
         return below_noise_floor(USUAL_GAIN, best)
