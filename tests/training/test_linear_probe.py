@@ -22,13 +22,14 @@ from foveal.training.candidate import Candidate
 from foveal.training.context import RunContext
 from foveal.training.images import ImageArrays
 from foveal.training.strategies import linear_probe
-from foveal.training.strategies.linear_probe import FROZEN, FROZEN_STAGES, STRATEGIES
+from foveal.training.strategies.linear_probe import FROZEN, FROZEN_STAGES, FROZEN_VIEWS
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import TimeBudget
 from foveal.values import Backbone, Preprocess, Split, SplitRecord
 from pictures import make_folder, record
 
-VIEWS = next(s for s in STRATEGIES if s.name == "frozen-views")
+VIEWS = FROZEN_VIEWS
+STRATEGIES = (FROZEN, FROZEN_STAGES, FROZEN_VIEWS)
 
 
 class ColourEngine:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from foveal.training.strategies import finetune, from_scratch, linear_probe, segmentation
+from foveal.training.strategies import finetune, from_scratch, geometry, linear_probe, segmentation
 from foveal.training.strategy import Strategy
 
 #: Route → its strategies.
 STRATEGIES: dict[str, list[Strategy]] = {
-    "pretrained": [*linear_probe.STRATEGIES, *finetune.STRATEGIES],
+    "pretrained": [
+        linear_probe.FROZEN,
+        geometry.STRATEGY,
+        linear_probe.FROZEN_STAGES,
+        linear_probe.FROZEN_VIEWS,
+        *finetune.STRATEGIES,
+    ],
     "scratch": [*from_scratch.STRATEGIES],
     "segmentation": [*segmentation.STRATEGIES],
 }
