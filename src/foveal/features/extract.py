@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from foveal.config import MAX_PIXELS
 from foveal.data.images.decode import DECODING
 from foveal.data.images.pixels import read_views
 from foveal.data.images.render import without_geometry
-from foveal.data.images.render_cache import RenderCache
+from foveal.data.images.render_cache import RenderCache, noise
 from foveal.engines import Engine
 from foveal.engines.base import Features, Pixels, key_of
 from foveal.errors import UnreadableImage
@@ -129,6 +130,14 @@ class Extractor:
             for cache in caches:
                 cache.flush()
         return tables
+
+    def seconds(self, count: int) -> float:
+        """That the features of so many images take at the speed of one batch, without reading the images."""
+        batch = noise(self.preprocess, self.engine.batch_size)
+        self.engine(batch)  # compiles
+        began = time.perf_counter()
+        self.engine(batch)
+        return (time.perf_counter() - began) / len(batch) * count
 
     @property
     def dimension(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.data.dataset import Dataset
 from foveal.data.images.probe import ImageProbe, probe_images
-from foveal.data.images.render_cache import RenderCache
-from foveal.decisions import ROUTE, Decisions
+from foveal.data.images.render_cache import RenderCache, noise
+from foveal.decisions import FEATURE_SIZE, ROUTE, Decisions
 from foveal.engines import choose_engine
 from foveal.errors import BundleError, MemoryShort, UsageError, known_name
 from foveal.features import Extractor
@@ -29,7 +30,7 @@ from foveal.training.strategies import finetune
 from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.strategies.registry import STRATEGIES
 from foveal.training.strategy import Strategy
-from foveal.training.time_budget import MASK_SCORING_SECONDS, TimeBudget
+from foveal.training.time_budget import MASK_SCORING_SECONDS, SMALL_FEATURES_SHARE, TimeBudget
 from foveal.values import Backbone, Entry, Preprocess, Split
 
 #: Up to this long side, pixels, images are small: a frozen backbone, made for 224 pixels, sees little in them.
@@ -42,8 +43,8 @@ MOST_WITH_STAGES = 20_000
 LARGEST = 1024
 #: When this share of the images is of one size, a pixel means as much in all of them.
 ONE_SIZE = 0.9
-#: Bytes of memory from which on malloc may keep freed blocks: a process takes over a GiB of its own.
-_AMPLE_BYTES = 6 * 2**30
+#: Sides of the input of a frozen backbone that are considered for small images, from the best.
+SMALL_INPUTS = (128, 96, 64)
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ class Route:
         strategies: in order of cost.
         preprocess: how images become the input.
         backbone: the frozen one, if there is one.
+        enlarged: the input of the backbone is not `preprocess`, but the small images enlarged as time allows.
         scoring_seconds: per test image, in addition to its prediction.
     """
 
     strategies: Sequence[Strategy]
     preprocess: Preprocess
     backbone: Backbone | None = None
+    enlarged: bool = False
     scoring_seconds: float = 0.0
 
     def time_budget(self, split: Split, clock: Clock) -> TimeBudget:
@@ -86,24 +89,35 @@ class Route:
             progress,
             decisions,
             ImageArrays(budget.clock, progress, render_cache, config.max_pixels, config.memory_budget),
-            extractor=self._extractor(split, render_cache, config, decisions),
+            extractor=self._extractor(split, render_cache, budget, config, decisions),
             preprocess=self.preprocess,
             checkpoints=checkpoints,
             config=replace(config, strategy=only),
         )
 
     def _extractor(
-        self, split: Split, render_cache: RenderCache, config: TrainConfig, decisions: Decisions
+        self,
+        split: Split,
+        render_cache: RenderCache,
+        budget: TimeBudget,
+        config: TrainConfig,
+        decisions: Decisions,
     ) -> Extractor | None:
         if self.backbone is None:
             return None
         stages = self.backbone.stage_dimension > 0 and len(split.placed) <= MOST_WITH_STAGES
-        engine = choose_engine(
-            self.backbone, self.preprocess, lambda: render_cache.peek(32), decisions, stages=stages
+        preprocess, examples = self.preprocess, render_cache.peek
+        if self.enlarged:
+            preprocess = replace(self.backbone.preprocess, size=min(SMALL_INPUTS))
+            examples = partial(noise, preprocess)
+        engine = choose_engine(self.backbone, preprocess, lambda: examples(32), decisions, stages=stages)
+        extractor = Extractor(
+            self.backbone, preprocess, engine, render_cache, config.max_pixels, config.cache, stages
         )
-        return Extractor(
-            self.backbone, self.preprocess, engine, render_cache, config.max_pixels, config.cache, stages
-        )
+        if not self.enlarged:
+            return extractor
+        size = decisions.settle(FEATURE_SIZE, lambda: _affordable_size(extractor, len(split.placed), budget))
+        return replace(extractor, preprocess=replace(preprocess, size=size))
 
 
 def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
@@ -128,7 +142,7 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
             reason = f"--from-scratch {config.from_scratch}"
             return {"name": "zoo", "preprocess": _for_zoo(probe, config.from_scratch).to_dict()}, reason
         name, reason = _weighed(probe, config)
-        return {"name": name, "preprocess": _small(probe).to_dict() if name == "scratch" else None}, reason
+        return {"name": name, "preprocess": None if name == "pretrained" else _small(probe).to_dict()}, reason
 
     chosen = decisions.settle(ROUTE, choose)
     if chosen["name"] == "pretrained":
@@ -139,6 +153,9 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
         return Route(
             (FromScratch(recipe_for(zoo.card(str(config.from_scratch)).name, preprocess.size)),), preprocess
         )
+    if chosen["name"] == "small-colour":
+        backbone = find_backbone(config.backbone)
+        return Route(tuple(STRATEGIES["small-colour"]), preprocess, backbone, enlarged=True)
     if chosen["name"] not in STRATEGIES:
         raise BundleError(
             f"config.json: decisions: route: unknown name {chosen['name']!r}", hint="start a new run"
@@ -236,13 +253,27 @@ def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
     if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL and cramped:
         return "pretrained", "memory is too little to train a network from scratch"
     if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL:
-        return "scratch", f"{probe.count} images of about {probe.side} pixels: enough to train from scratch"
+        words = f"{probe.count} images of about {probe.side} pixels: enough to train from scratch"
+        if probe.grey:
+            return "scratch", words
+        return "small-colour", f"{words}, and in colour, so that pretrained features may help"
     if 0 < probe.side <= SMALL:
         return (
             "pretrained",
             f"small images, {probe.side} pixels, but {probe.count} are too few to train from scratch",
         )
     return "pretrained", f"images of about {probe.side} pixels: features learned on ImageNet carry over"
+
+
+def _affordable_size(extractor: Extractor, images: int, budget: TimeBudget) -> tuple[int, str]:
+    """The largest input at which the features of all images take only a share of the time left."""
+    left, words = budget.deadline.left(), []
+    for size in SMALL_INPUTS:
+        seconds = replace(extractor, preprocess=replace(extractor.preprocess, size=size)).seconds(images)
+        words.append(f"{size} px: {seconds:.0f} s")
+        if seconds <= SMALL_FEATURES_SHARE * left:
+            break
+    return size, f"features of {images} images take at {', '.join(words)}; {left:.0f} s are left"
 
 
 def _for_zoo(probe: ImageProbe, architecture: str) -> Preprocess:

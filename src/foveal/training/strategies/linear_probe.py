@@ -94,6 +94,8 @@ class LinearProbeStrategy:
         """As long as the first strategy, for each view that is new."""
         if state.first is None:
             return 0.0
+        if not state.first.trained.pretrained:
+            return context.features.seconds(len(context.split.placed))
         if self.stages:
             return state.first.training_seconds * STAGES_FACTOR
         return state.first.seconds * len(self.views)

@@ -14,6 +14,12 @@ STRATEGIES: dict[str, list[Strategy]] = {
         linear_probe.FROZEN_VIEWS,
         *finetune.STRATEGIES,
     ],
+    "small-colour": [
+        from_scratch.STRATEGIES[0],
+        linear_probe.FROZEN,
+        *finetune.FULL_STRATEGIES,
+        *from_scratch.STRATEGIES[1:],
+    ],
     "scratch": [*from_scratch.STRATEGIES],
     "segmentation": [*segmentation.STRATEGIES],
 }
