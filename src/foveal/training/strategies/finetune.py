@@ -82,7 +82,7 @@ class FineTune:
         if room is not None and room < needed:
             return f"{size_text(room)} of memory is too little: it needs at least {size_text(needed)}"
         if best.score is None:
-            return "no images can be held out, and so nothing would tell whether it is better"
+            return "too few images to hold some out and validate this step"
         return below_noise_floor(USUAL_GAIN, best)
 
     def estimate(self, context: RunContext, state: LadderState) -> float:
