@@ -190,6 +190,13 @@ class TrainSettings:
         metavar="STRENGTH",
         choices=("auto", "none", "light", "strong"),
     )
+    device: str = setting(
+        AUTO,
+        help="Where networks are trained and run: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps. "
+        "Tested on CPUs only.",
+        metavar="DEVICE",
+        check=check_device,
+    )
     group_by: str | None = setting(
         None,
         help="Regular expression on paths relative to DATA. Images for which it captures the same text stay in "
@@ -248,14 +255,6 @@ class TrainConfig(SegmentSettings):
         metavar="SIZE",
         check=bytes_of,
         after="augment",
-    )
-    device: str = setting(
-        AUTO,
-        help="Where networks are trained and run: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps. "
-        "Tested on CPUs only.",
-        metavar="DEVICE",
-        check=check_device,
-        after="memory",
     )
     split_from: str | None = setting(
         None, help="Keep the split of an earlier run for the images it contains.", metavar="RUN", after="group_by"

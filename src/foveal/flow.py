@@ -28,7 +28,6 @@ from foveal.devices import require_device, using_device
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
-from foveal.files import write_bytes
 from foveal.inference.bundle import load_bundle, make_bundle, save_bundle
 from foveal.prefetch import prefetch
 from foveal.progress import Logged, Progress
@@ -121,7 +120,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     clock.check(hint="nothing was trained yet: start again")
     if not run.has("split.csv"):
         run.write("split.csv", split_to_csv(dataset.split, dataset.target))
-        write_bytes(run.path / FINGERPRINTS, fingerprints_to_bytes(dataset.split))
+        run.write(FINGERPRINTS, fingerprints_to_bytes(dataset.split))
     budget = route.time_budget(dataset.split, clock)
     start.budgets = {"time_budget": budget.to_dict(), "memory_budget": config.memory_budget.to_dict()}
     start.keep_in(run, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +20,9 @@ from foveal.machine import cores
 from foveal.memory_budget import MemoryBudget
 from foveal.metrics.segmentation import VOID
 from foveal.values import ImageRecord, LabelMap, Preprocess
+
+#: No limit: what a record names was under the limit of its run, and its hash is compared.
+_PASSED = sys.maxsize
 
 
 def load_pairs(
@@ -82,7 +86,8 @@ def load_masks(records: Sequence[ImageRecord], preprocess: Preprocess, label_map
     for i, record in enumerate(records):
         assert record.mask is not None
         try:
-            masks[i] = _in_box(load_mask(record.mask.path, label_map, record.mask.sha256), preprocess)
+            mask = load_mask(record.mask.path, label_map, record.mask.sha256, max_pixels=_PASSED)
+            masks[i] = _in_box(mask, preprocess)
         except UnreadableImage as refusal:
             gone.append(refusal.path)
     refuse_changed(gone)
@@ -110,4 +115,4 @@ def open_pair(
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise UnreadableImage(record.path, "changed", "the file is no longer what was read before")
     image = decode(content, record.path, max_pixels=max_pixels)
-    return image, load_mask(record.mask.path, label_map, record.mask.sha256)
+    return image, load_mask(record.mask.path, label_map, record.mask.sha256, max_pixels=max_pixels)

@@ -85,7 +85,7 @@ class FineTune:
             have, least = size_text(context.memory.total or 0), size_text(needed)
             return f"{have} of memory is too little: it needs at least {least}"
         if best.score is None:
-            return "no images can be held out, and so nothing would tell whether it is better"
+            return "too few images to hold some out and validate this step"
         return below_noise_floor(USUAL_GAIN, best)
 
     def estimate(self, context: RunContext, state: LadderState) -> float:
