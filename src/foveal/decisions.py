@@ -101,6 +101,7 @@ GEOMETRY: Decision[tuple[View, ...]] = Decision(
     "geometry", Annotated[tuple[View, ...], Meta(min_length=1, max_length=2)]
 )  # views of an image, the first of which is the input of strategies that have one view
 HFLIP: Decision[bool] = Decision("hflip", bool)  # whether mirrored images keep their target
+FIT_IMAGES: Decision[int] = Decision("fit_images", Positive)  # that a linear model on pixels is fitted on
 FEATURE_SIZE: Decision[int] = Decision("feature_size", Side)  # input of the backbone for small images, pixels
 FEATURE_SECONDS: Decision[float] = Decision("feature_seconds", Seconds)  # per image
 STRATEGY: Decision[str] = Decision("strategy", Name)  # the strategy of the final model

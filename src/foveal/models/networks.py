@@ -50,6 +50,16 @@ class _Small:
 
 
 @dataclass(frozen=True)
+class _Linear:
+    """What `small.LinearNet` takes."""
+
+    channels: Side
+    size: Side
+    pool: Annotated[int, Meta(ge=1, le=64)]
+    classes: _Outputs
+
+
+@dataclass(frozen=True)
 class _Ensemble:
     member: dict[str, Any]
     count: Annotated[int, Meta(ge=1, le=100)]
@@ -96,6 +106,7 @@ class _Segmenter:
 #: Types and ranges of the arguments: only what passes them is built.
 _ARGUMENTS: dict[str, type] = {
     "small": _Small,
+    "linear": _Linear,
     "ensemble": _Ensemble,
     "shifted": _Shifted,
     "zoo": _Zoo,
@@ -137,7 +148,7 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
 def _maker(name: str) -> Callable[..., torch.nn.Module]:
     """What makes a network of this architecture."""
     from foveal.models import zoo
-    from foveal.models.small import Ensemble, Shifted, SmallNet
+    from foveal.models.small import Ensemble, LinearNet, Shifted, SmallNet
 
     if name == "tuned":
         from foveal.models.finetuned import bare
@@ -149,6 +160,7 @@ def _maker(name: str) -> Callable[..., torch.nn.Module]:
         return segmenter
     makers: dict[str, Callable[..., torch.nn.Module]] = {
         "small": SmallNet,
+        "linear": LinearNet,
         "ensemble": lambda member, count: Ensemble([build(member) for _ in range(count)]),
         "shifted": lambda inner, pixels: Shifted(build(inner), pixels),
         "zoo": zoo.create,

@@ -112,3 +112,24 @@ class Shifted(nn.Module):
         views = torch.cat([padded[:, :, y : y + height, c : c + width] for y, c in offsets])
         log_probabilities = torch.log_softmax(self.inner(views).float(), dim=1).view(len(offsets), len(x), -1)
         return torch.logsumexp(log_probabilities, dim=0) - torch.log(torch.tensor(float(len(offsets))))
+
+
+class LinearNet(nn.Module):
+    """Logits as a linear function of pixels, averaged over squares.
+
+    Args:
+        channels: of the input `(N, C, size, size)`.
+        size: side of the input, pixels.
+        pool: side of the squares, pixels; what is left over at the right and at the bottom is not seen.
+        classes: of the output `(N, K)`.
+    """
+
+    def __init__(self, channels: int, size: int, pool: int, classes: int) -> None:
+        super().__init__()
+        self.pool = nn.AvgPool2d(pool)
+        self.head = nn.Linear(channels * (size // pool) ** 2, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, size, size)` to `(N, K)`."""
+        logits: Tensor = self.head(self.pool(x).flatten(1))
+        return logits

@@ -73,8 +73,9 @@ class FromScratch:
         from foveal.training.trainers.scratch import ScratchTrainer
 
         recipe = self.recipe
-        if state.first is not None and isinstance(state.first.recipe, ScratchRecipe):
-            rough = _rough_seconds(recipe, state.first, state.first.recipe) * recipe.min_epoch_share
+        first = _first_network(state)
+        if first is not None and isinstance(first.recipe, ScratchRecipe):
+            rough = _rough_seconds(recipe, first, first.recipe) * recipe.min_epoch_share
             if rough > ROUGH_ESTIMATE_FACTOR * context.deadline.left():
                 return rough  # so far off that measuring is a waste
         return (
@@ -161,7 +162,7 @@ class FromScratch:
         augment = augment_for(context.config.augment, self.recipe.augment, context.preprocess.size)
         if not (augment.warps or augment.translate):
             return False
-        first = state.first
+        first = _first_network(state)
 
         def mirrored_accuracy() -> float:
             from foveal.training.trainers.scratch import predict_pixels
@@ -174,6 +175,11 @@ class FromScratch:
 
         chance = _OVER_CHANCE / len(context.split.classes)
         return hflip_by_first_model(context, first, mirrored_accuracy, tolerance=_FLIP_TOLERANCE, least=chance)
+
+
+def _first_network(state: LadderState) -> Candidate | None:
+    """The first model that was trained from scratch, which saw no mirrored images."""
+    return next((c for c in state.candidates if isinstance(c.recipe, ScratchRecipe)), None)
 
 
 def _rough_seconds(recipe: ScratchRecipe, first: Candidate, done: ScratchRecipe) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from foveal.clock import Deadline
 from foveal.data.images.render import GEOMETRIES, without_geometry
-from foveal.decisions import GEOMETRY
+from foveal.decisions import FEATURE_SECONDS, GEOMETRY
 from foveal.training.candidate import Candidate
 from foveal.training.compare import LabelEvidence
 from foveal.training.context import Array, RunContext
@@ -62,12 +62,15 @@ class GeometryStrategy:
         return below_noise_floor(USUAL_GAIN, best)
 
     def estimate(self, context: RunContext, state: LadderState) -> float:
-        """As long as the first strategy for each geometry that some images are tried with, and for all images."""
+        """Features in each geometry of some images, and in two of all images; and a head for each trial."""
         if state.first is None:
             return 0.0
-        train = max(1, len(context.split.subset("train")))
-        tried = len(candidates(context.split.subset("train"))) * min(1.0, MOST_IMAGES / train)
-        return state.first.seconds * (tried + 1)
+        train = context.split.subset("train")
+        tried = len(candidates(train))
+        images = tried * min(len(train), MOST_IMAGES) + 2 * len(context.split.placed)
+        features = (context.decisions.get(FEATURE_SECONDS) or 0.0) * images
+        share = min(1.0, MOST_IMAGES / max(1, len(train)))
+        return features + state.first.training_seconds * (1 + share * (tried + _PAIRED))
 
     def fit(self, context: RunContext, state: LadderState) -> Candidate:
         """Choose the geometry, then fit a head on its features."""

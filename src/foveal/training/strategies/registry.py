@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foveal.training.strategies import finetune, from_scratch, geometry, linear_probe, segmentation
+from foveal.training.strategies import finetune, from_scratch, geometry, linear_pixels, linear_probe, segmentation
 from foveal.training.strategy import Strategy
 
 #: Route → its strategies.
@@ -15,12 +15,13 @@ STRATEGIES: dict[str, list[Strategy]] = {
         *finetune.STRATEGIES,
     ],
     "small-colour": [
+        linear_pixels.STRATEGY,
         from_scratch.STRATEGIES[0],
         linear_probe.FROZEN,
         *finetune.FULL_STRATEGIES,
         *from_scratch.STRATEGIES[1:],
     ],
-    "scratch": [*from_scratch.STRATEGIES],
+    "scratch": [linear_pixels.STRATEGY, *from_scratch.STRATEGIES],
     "segmentation": [*segmentation.STRATEGIES],
 }
 
