@@ -123,7 +123,6 @@ def chosen(entries, model, **config):
         ("timm/resnet10t", 128, False, (3, 128)),
         ("torchvision:resnet18", 28, True, (3, 64)),
         ("torchvision:googlenet", 64, False, (3, 64)),  # without its auxiliary classifiers
-        ("timm:vit_tiny_patch16_224", 64, False, (3, 64)),
         ("lite0", 96, False, (3, 96)),
         ("model:mnist", 28, True, (1, 28)),
     ],
