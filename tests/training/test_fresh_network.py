@@ -27,6 +27,8 @@ from foveal.training.strategy import LadderState
 from foveal.training.trainers.scratch import ScratchTrainer, predict_pixels
 from foveal.values import Entry
 from scratch_context import context_with
+from toy_backbone import NAME as TOY
+from toy_backbone import toy_backbone
 
 #: The network that a notebook trains on MNIST.
 NOTEBOOK = "conv32k3valid-relu-pool2-conv64k3valid-relu-pool2-flatten-dense64-relu-dense10"
@@ -143,6 +145,12 @@ def test_the_input_follows_from_the_network_and_the_images(entries, model, side,
 )
 def test_the_input_of_a_function_is_found_by_trying(entries, functions, function, side, grey, expected):
     assert chosen(entries(side, grey), f"{functions}:{function}")[0] == expected
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_backbone_from_outside_is_trained_in_colour(entries, grey):
+    with toy_backbone():
+        assert chosen(entries(32, grey), TOY)[0] == (3, 32)
 
 
 @pytest.mark.parametrize(
