@@ -17,7 +17,7 @@ import numpy as np
 from common import Results, spread
 from foveal.clock import Clock, Deadline
 from foveal.data.audit import audit
-from foveal.data.images.pixels import render_file
+from foveal.data.images.pixels import read_views
 from foveal.decisions import Decisions
 from foveal.engines import choose_engine
 from foveal.features import Extractor
@@ -35,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     records = audit(arguments.data).records[::2][:IMAGES]
     backbone = find_backbone()
-    ready = [render_file(Path(r.path).read_bytes(), r.path, backbone.preprocess) for r in records[:PROBED]]
+    ready = [read_views(r, backbone.preprocess, ("plain",))[0] for r in records[:PROBED]]
     pixels = np.stack(ready)
     engine = choose_engine(backbone, backbone.preprocess, lambda: pixels, Decisions())
     at_once = engine.batch_size
@@ -50,7 +50,7 @@ def main() -> None:
         engine_s = (time.perf_counter() - began) / (at_once * len(waiting))
         began = time.process_time()
         for r in records[:96]:
-            render_file(Path(r.path).read_bytes(), r.path, backbone.preprocess)
+            read_views(r, backbone.preprocess, ("plain",))
         decode_s = (time.process_time() - began) / 96
         began = time.perf_counter()
         extractor.run(records, deadline=Deadline(Clock()))

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from foveal import ImageClassifier, load
 from foveal.config import TrainConfig
 from foveal.decisions import DEVICE, ENGINE, Decisions
 from foveal.devices import check_device, kind_of, require_device, using_device, wanted_device
@@ -51,6 +52,29 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(no_gpu, photo
     with pytest.raises(UsageError, match=device) as caught:
         train(photos, TrainConfig(device=device), out=str(tmp_path / "run"))
     assert "cpu" in caught.value.hint and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "gpu"])
+def test_an_estimator_refuses_it_with_the_same_error_before_it_looks_at_images(no_gpu, device):
+    def images():
+        pytest.fail("it was read before the device was checked")
+        yield
+
+    with pytest.raises(UsageError) as expected:
+        require_device(TrainConfig(device=device).device)
+    with pytest.raises(UsageError) as caught:
+        ImageClassifier(device=device).fit(images(), ["a", "b"])
+    assert (caught.value.message, caught.value.hint) == (expected.value.message, expected.value.hint)
+
+
+def test_an_estimator_predicts_on_its_device(trained, photos, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "foveal.estimator.using_device", lambda device: asked.append(device) or using_device(device)
+    )
+    model = load(trained[0], ImageClassifier).set_params(device="cpu")
+    model.predict(sorted(photos.rglob("*.png"))[:2])
+    assert asked == ["cpu"]
 
 
 def test_the_second_of_one_gpu_is_refused(no_gpu, monkeypatch):

@@ -11,6 +11,7 @@ import by_colour
 import foveal
 import masked
 from foveal.cli.main import app
+from foveal.config import TrainConfig
 from foveal.errors import BundleError, DataError, UnknownName, UsageError
 from foveal.evaluation.evaluate_segmenter import evaluate_masks
 from foveal.files import read_json
@@ -105,6 +106,14 @@ def test_evaluate_leaves_training_images_out(run, data):
     assert other["images"] == other["test"]["n"] + len(other["left_out"])
     everything = evaluate_masks(path, data, include_seen=True)
     assert everything["test"]["n"] == sum(split.values()) and everything["seen"] == split["train"] + split["val"]
+
+
+def test_evaluate_keeps_to_the_runs_limit_on_pixels(data, tmp_path):
+    path, _ = train(data, TrainConfig(max_pixels=64 * 48), out=str(tmp_path / "run"))
+    other = masked.write_pairs(tmp_path / "other", 3, seed=8)
+    masked.write_pairs(other, 2, size=(80, 60), seed=9, names="large{:c}x{}")
+    found = evaluate_masks(path, other)
+    assert (found["test"]["n"], found["left_out_counts"]) == (3, {"too_many_pixels": 2})
 
 
 def test_evaluate_names_what_is_gone(run, tmp_path, data):

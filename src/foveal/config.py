@@ -22,6 +22,7 @@ from foveal.clock import parse_duration
 from foveal.devices import AUTO, check_device
 from foveal.errors import UsageError, known_name
 from foveal.machine import bytes_of
+from foveal.memory_budget import MemoryBudget
 
 #: Images with more pixels are refused before they are decoded: decompression bombs, or maps that should be tiled.
 MAX_PIXELS = 100_000_000
@@ -190,6 +191,13 @@ class TrainSettings:
         metavar="STRENGTH",
         choices=("auto", "none", "light", "strong"),
     )
+    device: str = setting(
+        AUTO,
+        help="Where networks are trained and run: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps. "
+        "Tested on CPUs only.",
+        metavar="DEVICE",
+        check=check_device,
+    )
     group_by: str | None = setting(
         None,
         help="Regular expression on paths relative to DATA. Images for which it captures the same text stay in "
@@ -256,14 +264,6 @@ class TrainConfig(SegmentSettings, ClassifySettings):
         check=bytes_of,
         after="augment",
     )
-    device: str = setting(
-        AUTO,
-        help="Where networks are trained and run: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps. "
-        "Tested on CPUs only.",
-        metavar="DEVICE",
-        check=check_device,
-        after="memory",
-    )
     split_from: str | None = setting(
         None, help="Keep the split of an earlier run for the images it contains.", metavar="RUN", after="group_by"
     )
@@ -289,9 +289,9 @@ class TrainConfig(SegmentSettings, ClassifySettings):
         return parse_duration(self.time)
 
     @property
-    def memory_bytes(self) -> int | None:
-        """The memory limit in bytes, if one was given."""
-        return bytes_of(self.memory) if self.memory is not None else None
+    def memory_budget(self) -> MemoryBudget:
+        """What `memory` and the cgroup of this process allow."""
+        return MemoryBudget.of_process(bytes_of(self.memory) if self.memory is not None else None)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from foveal.errors import BundleError
 from foveal.schema import Count, Deviation, Level, Name, Positive, Seconds, Side, checked
-from foveal.values import Preprocess
+from foveal.values import Preprocess, View
 
 #: Of `decisions` in config.json.
 SCHEMA = 2
@@ -100,7 +100,11 @@ DEVICE: Decision[dict[str, Any]] = Decision(
 NORMALIZATION: Decision[dict[str, Any]] = Decision(
     "normalization", _Normalization
 )  # mean and standard deviation per channel
+GEOMETRY: Decision[tuple[View, ...]] = Decision(
+    "geometry", Annotated[tuple[View, ...], Meta(min_length=1, max_length=2)]
+)  # views of an image, the first of which is the input of strategies that have one view
 HFLIP: Decision[bool] = Decision("hflip", bool)  # whether mirrored images keep their target
+FEATURE_SIZE: Decision[int] = Decision("feature_size", Side)  # input of the backbone for small images, pixels
 FEATURE_SECONDS: Decision[float] = Decision("feature_seconds", Seconds)  # per image
 STRATEGY: Decision[str] = Decision("strategy", Name)  # the strategy of the final model
 SETTINGS: Decision[dict[str, Any]] = Decision("settings", dict[str, Any])  # its settings

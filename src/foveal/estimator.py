@@ -30,6 +30,7 @@ from foveal.config import (
 from foveal.data.images.array_batches import SupportsArray, is_array
 from foveal.data.sources.datasets import materialise
 from foveal.data.sources.in_memory import keep_images, keep_masks, write_table
+from foveal.devices import require_device, using_device
 from foveal.errors import BundleError, DataError, FovealError, UnknownName, UsageError
 from foveal.figures import Evaluation, Summary
 from foveal.inference.bundle import Bundle, load_bundle, save_bundle
@@ -99,8 +100,9 @@ class _Estimator(BaseEstimator, TrainSettings):
                     "the test subset was in memory, and is gone",
                     hint="its figures are in summary_['test']; or give others: evaluate(images, labels)",
                 )
-            return cast(Evaluation, evaluate(self.run_, None))
-        with _temporary_folder() as folder:
+            with using_device(self.device):
+                return cast(Evaluation, evaluate(self.run_, None))
+        with using_device(self.device), _temporary_folder() as folder:
             run = self.run_
             if not run.is_dir():  # a model of the package, or an estimator that came from elsewhere
                 run = folder / "bundle"
@@ -137,6 +139,7 @@ class _Estimator(BaseEstimator, TrainSettings):
         """Train in a new run folder. The estimator is changed only if that succeeds."""
         settings = {name: getattr(self, name) for name in settings_of(type(self)) if name not in _OWN}
         config = TrainConfig(**{**settings, "time": str(self.time)}, task=self._TASK)
+        require_device(config.device)  # before images in memory are written to files
         clock = Clock(config.budget)
         with _temporary_folder() as folder:
             run, summary = self._run(self._source(X, y, folder), config, clock)
@@ -324,7 +327,8 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
 
     def predict_proba(self, X: Images) -> NDArray[np.float32]:
         """Calibrated probabilities, `(N, K)`, columns as in `classes_`. See `predict`."""
-        probabilities = self._fitted().probabilities(each_image(X, grey=self._grey))
+        with using_device(self.device):
+            probabilities = self._fitted().probabilities(each_image(X, grey=self._grey))
         return probabilities[:, self._labels.order]
 
     def score(
@@ -422,10 +426,11 @@ class Segmenter(_Estimator, SegmentSettings):
             UsageError: for what is not an image.
         """
         masks = []
-        for prediction in self._fitted().stream(each_image(X, grey=self._grey)):
-            if prediction.mask is None:
-                raise DataError(f"{prediction.path}: {prediction.error}", hint="leave it out")
-            masks.append(prediction.mask)
+        with using_device(self.device):
+            for prediction in self._fitted().stream(each_image(X, grey=self._grey)):
+                if prediction.mask is None:
+                    raise DataError(f"{prediction.path}: {prediction.error}", hint="leave it out")
+                masks.append(prediction.mask)
         return masks
 
     def score(self, X: TrainingData, y: Targets | None = None) -> float:

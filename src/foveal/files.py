@@ -175,7 +175,7 @@ class CsvWriter:
 
     def writerow(self, row: Sequence[object]) -> None:
         """Write one row."""
-        cells = [f"'{v}" if isinstance(v, str) and is_formula(v) else v for v in row]
+        cells = [escaped(v) if isinstance(v, str) else v for v in row]
         needs_quotes = any(isinstance(v, str) and "\r" in v for v in cells)
         (self._quoted if needs_quotes else self._plain).writerow(cells)
 
@@ -186,7 +186,8 @@ def read_csv(lines: Iterable[str]) -> list[dict[str, str]]:
     Args:
         lines: the open file, or its lines with their ends.
     """
-    return [{name: _as_written(cell) for name, cell in row.items()} for row in csv.DictReader(lines)]
+    rows = csv.DictReader(lines)  # a short row has None, a long one a list
+    return [{k: unescaped(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
 
 
 def is_formula(text: str) -> bool:
@@ -194,9 +195,14 @@ def is_formula(text: str) -> bool:
     return _FORMULA.match(text) is not None and not _NUMBER.fullmatch(text)
 
 
-def _as_written(cell: Any) -> Any:  # noqa: ANN401  (a short row has None, a long one a list)
-    escaped = isinstance(cell, str) and cell.startswith("'") and is_formula(cell)
-    return cell[1:] if escaped else cell
+def escaped(text: str) -> str:
+    """A cell that no spreadsheet runs as a formula: the text, with an apostrophe before it where needed."""
+    return f"'{text}" if is_formula(text) else text
+
+
+def unescaped(cell: str) -> str:
+    """The text that `escaped` was given."""
+    return cell[1:] if cell.startswith("'") and is_formula(cell) else cell
 
 
 def sha256_of(path: Path) -> str:

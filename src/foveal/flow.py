@@ -28,9 +28,7 @@ from foveal.devices import require_device, using_device
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
-from foveal.files import write_bytes
 from foveal.inference.bundle import load_bundle, make_bundle, save_bundle
-from foveal.memory_budget import MemoryBudget
 from foveal.prefetch import prefetch
 from foveal.progress import Logged, Progress
 from foveal.run_folder import Run, RunFolder, Start, continued, repeated, stopped
@@ -109,7 +107,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     listing = list_data(start.data, DataOptions.of(config, progress.say)) if start.dataset is None else None
     task, dataset = find_task(listing.task if listing else start.task), start.dataset
     route = task.route(listing.entries if listing else [], config, decisions)
-    render_cache = RenderCache.within(route.preprocess, config.memory_bytes)
+    render_cache = RenderCache.within(route.preprocess, config.memory_budget)
     if listing is not None:
         with clock.lap("audit"), progress.stage("read and audit") as bar:
             options = ScanOptions(
@@ -122,9 +120,9 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     clock.check(hint="nothing was trained yet: start again")
     if not run.has("split.csv"):
         run.write("split.csv", split_to_csv(dataset.split, dataset.target))
-        write_bytes(run.path / FINGERPRINTS, fingerprints_to_bytes(dataset.split))
-    budget, memory = route.time_budget(dataset.split, clock), MemoryBudget(config.memory_bytes)
-    start.budgets = {"time_budget": budget.to_dict(), "memory_budget": memory.to_dict()}
+        run.write(FINGERPRINTS, fingerprints_to_bytes(dataset.split))
+    budget = route.time_budget(dataset.split, clock)
+    start.budgets = {"time_budget": budget.to_dict(), "memory_budget": config.memory_budget.to_dict()}
     start.keep_in(run, clock)
 
     # 2 and 3, features and training: from the first strategy on there is a usable bundle.
@@ -146,7 +144,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     # `summary.json` comes last: it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report"):
         start.write_listed(run, "split.csv", split_to_csv(split, dataset.target))
-        summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_bytes)
+        summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_budget)
         summary |= {"test": measured.figures, "test_looks": evaluations}
         run.write("report.html", render_report(summary, measured, dataset.findings, decisions.made))
     summary["time"] = times(clock)

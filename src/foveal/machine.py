@@ -61,11 +61,6 @@ def memory_limit() -> int | None:
     return min((n for n in known if n is not None), default=None)
 
 
-def memory_allowed(asked: int | None) -> int | None:
-    """Resident bytes that this process must not exceed: what it was told, or its cgroup's limit; None: no limit."""
-    return min((n for n in (asked, cgroup_limit()) if n is not None), default=None)
-
-
 def bytes_of(text: str | int) -> int:
     """Bytes in `8GiB`, `500MB`, `2G` (binary) or a number without a unit.
 

@@ -18,6 +18,7 @@ from foveal.clock import Clock
 from foveal.config import TrainConfig, settings_of
 from foveal.data.dataset import Dataset, read_audit, reopen_dataset
 from foveal.data.sources.list_data import is_named
+from foveal.data.split.fingerprints import FILE_NAME as FINGERPRINTS
 from foveal.decisions import Decisions
 from foveal.errors import BundleError, UsageError
 from foveal.files import dumps, encoded, read_json, sha256_of, write_bytes
@@ -150,7 +151,7 @@ def _start(path: Path) -> Start:
 
 
 #: What a run may have written before `config.json`; beside them halves of files.
-_FIRST_FILES = {"log.jsonl", "audit.json", "split.csv", ".lock"}
+_FIRST_FILES = {"log.jsonl", "audit.json", "split.csv", FINGERPRINTS, ".lock"}
 
 
 def _is_unbegun(path: Path) -> bool:
@@ -230,13 +231,14 @@ class RunFolder:
         if self.has("summary.json"):
             raise UsageError(f"{self.path} is a finished run", hint=f"repeat it with --replay {self.path}")
 
-    def write(self, name: str, value: Mapping[str, Any] | str) -> None:
-        """A JSON or text file, whole or not at all.
+    def write(self, name: str, value: Mapping[str, Any] | str | bytes) -> None:
+        """A file of JSON, text or bytes, whole or not at all.
 
         Raises:
             UsageError: see `writing`.
         """
-        content = encoded(value if isinstance(value, str) else dumps(value, indent=1) + "\n")
+        text = value if isinstance(value, str | bytes) else dumps(value, indent=1) + "\n"
+        content = encoded(text) if isinstance(text, str) else text
         with self.writing(len(content)):
             write_bytes(self.path / name, content)
 

@@ -20,7 +20,6 @@ from foveal.evaluation.test_subset import labels_on_test_subset, masks_on_test_s
 from foveal.inference.bundle import Bundle
 from foveal.inference.segmenter import SegmentationPredictor
 from foveal.machine import rss
-from foveal.memory_budget import MemoryBudget
 from foveal.values import Entry
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def _measure_labels(bundle: Bundle, candidate: Candidate, context: RunContext) -
 
 
 def _measure_masks(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
-    memory = MemoryBudget(context.config.memory_bytes).forward_pass(rss() or 0)
+    memory = context.memory.forward_pass(rss() or 0)
     predictor = SegmentationPredictor(
         bundle,
         memory=memory,

@@ -33,7 +33,7 @@ Subset = Literal["train", "val", "test"]
 Severity = Literal["error", "warning", "note"]
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
 #: What a prediction may be averaged over; `data.images.render` makes them.
-View = Literal["plain", "mirror"]
+View = Literal["plain", "mirror", "squash", "pad", "centre", "crop"]
 Colour = tuple[Byte, Byte, Byte]
 
 

@@ -107,6 +107,28 @@ def test_the_model_comes_first_wherever_it_is_typed():
     assert (got["data"], list(got["more"]), got["topk"]) == ("runs/one", ["a.jpg"], 3)
 
 
+@pytest.mark.parametrize(
+    ("typed", "use"),
+    [
+        ("train data --time 10 min", "--time 10min"),
+        ("train --time 1.5 h data", "--time 1.5h"),
+        ("train --time=10 Minutes data", "--time 10Minutes"),
+        ("train --time 1 h 30 min data", "--time 1h30min"),
+        ("train data --max-time 90 s", "--time 90s"),
+        ("train data --memory 4 GiB", "--memory 4GiB"),
+        ("study --time 10 min", "--time 10min"),
+    ],
+)
+def test_a_unit_apart_from_its_number_is_answered_with_one_word(typed, use):
+    assert use in answer(*typed.split())[1]
+
+
+def test_data_may_be_named_like_a_unit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    assert "--epochs" in answer("train", "--time", "10", "m", "--epochs", "3")[0]
+
+
 def test_an_existing_file_with_an_equals_sign_is_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "epochs=3").mkdir()

@@ -48,3 +48,19 @@ def test_bad_input():
     command = [sys.executable, "-m", "foveal", "zoo", "resnet5O"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "did you mean 'resnet50'?" in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("mobilenet_v3_small", "mobilenet_v3_small"),
+        ("efficientnet_b0", "efficientnet_b0"),
+        ("vit_b_16", "vit_b_16"),
+        ("torchvision:resnet18", "torchvision:resnet18"),
+        ("convnext_tinny", "convnext_tiny"),
+    ],
+)
+def test_a_network_outside_the_zoo_is_shown_by_plan(name, meant):
+    with pytest.raises(UsageError) as caught:
+        CliRunner().invoke(app, ["zoo", name], catch_exceptions=False)
+    assert caught.value.hint.endswith(f"foveal plan {meant}")

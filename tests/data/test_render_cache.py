@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from foveal.data.audit.scan import ScanOptions, read_record
-from foveal.data.images.pixels import render_file
-from foveal.data.images.render import AUDIT_SIDE, apply_view, render, shrink_limit
+from foveal.data.images.pixels import read_views
+from foveal.data.images.render import AUDIT_SIDE, render, render_views, shrink_limit
 from foveal.data.images.render_cache import RenderCache
 from foveal.values import Entry, Preprocess
 from pictures import draw, encoded
@@ -57,19 +57,32 @@ def test_squashing_is_pillows_resize():
     assert np.abs(found.astype(int) - expected).max() <= 3
 
 
-def test_views():
-    pixels = np.arange(2 * 3 * 4 * 3).reshape(2, 3, 4, 3)
-    assert apply_view(pixels, "plain") is pixels
-    mirrored = apply_view(pixels, "mirror")
-    assert (mirrored == np.stack([np.fliplr(p) for p in pixels])).all()
-    assert mirrored.flags.c_contiguous
-    with pytest.raises(ValueError, match="upside"):
-        apply_view(pixels, "upside")
+def test_a_mirrored_view_is_the_plain_one_turned():
+    picture = draw(2, (90, 60))
+    plain, mirrored = render_views(picture, Preprocess(size=32), ("plain", "mirror"))
+    assert np.array_equal(plain, render(picture, Preprocess(size=32)))
+    assert np.array_equal(mirrored, np.fliplr(plain))
+
+
+@pytest.mark.parametrize("view", ["squash", "pad", "centre", "crop"])
+def test_a_view_with_a_geometry_is_that_of_a_preprocessing_with_it(view):
+    picture, share = draw(2, (90, 60)), {"centre": 1.0, "crop": 0.875}.get(view)
+    expected = Preprocess(size=32, resize="crop", crop_share=share) if share else Preprocess(size=32, resize=view)
+    for preprocess in (Preprocess(size=32), Preprocess(size=32, resize="squash")):
+        rendered = render_views(picture, preprocess, ("plain", view))
+        assert np.array_equal(rendered[1], render(picture, expected))
+        assert np.array_equal(rendered[0], render(picture, preprocess))
+
+
+def test_a_view_is_decoded_alike_whichever_others_are_rendered_with_it():
+    limits = {shrink_limit(Preprocess(size=224, resize=resize)) for resize in ("squash", "pad", "crop")}
+    limits.add(shrink_limit(Preprocess(size=224, resize="crop", crop_share=1.0)))
+    assert len(limits) == 1
 
 
 def test_no_image_is_shrunk_below_what_audit_and_network_want():
     assert shrink_limit(Preprocess(size=64)) == AUDIT_SIDE
-    assert shrink_limit(Preprocess(size=384)) == 384
+    assert shrink_limit(Preprocess(size=384)) == round(384 / 0.875)
     assert shrink_limit(Preprocess(size=350, resize="crop", crop_share=0.875)) == 400
 
 
@@ -103,7 +116,7 @@ def test_spooled_and_read_again_are_the_same_to_the_bit(tmp_path, kind, preproce
     render_cache = RenderCache(preprocess)
     found = read_record(Entry(str(path), "x"), ScanOptions(render_cache=render_cache))
     kept = render_cache.pop(found.sha256)
-    assert kept.tobytes() == render_file(KINDS[kind], str(path), preprocess).tobytes()
+    assert kept.tobytes() == read_views(found, preprocess, ("plain",))[0].tobytes()
 
 
 def test_a_render_cache_gives_each_image_once_and_forgets_it():

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from foveal.data.audit.scan import scan
 from foveal.data.sources.list_data import list_data
+from foveal.data.split.split_csv import split_to_csv
+from foveal.data.targets.labels import Labels
 from foveal.errors import DataError
+from foveal.inference.classifier import Prediction
+from foveal.inference.outputs.output_format import OutputOptions
+from foveal.inference.outputs.table_csv import CSV
+from foveal.values import Split, SplitRecord
+from pictures import record
 
 
 def entries(path):
@@ -217,3 +224,38 @@ def test_metadata_without_labels_leaves_the_folders(tmp_path):
         (tmp_path / name).parent.mkdir()
         write(tmp_path, name, b"x")
     assert [label for _, label, _, _ in entries(tmp_path)] == ["cat", "dog"]
+
+
+#: Names that a spreadsheet would run, or that a table could change, and the apostrophes that mark them.
+ODD = st.text(alphabet="'=+-@\t\r\n＝, ;\"a1.|é\udcff", min_size=1, max_size=6).filter(lambda text: text.strip())
+
+
+@given(st.lists(st.tuples(ODD, ODD), min_size=1, max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_a_split_is_a_table_with_the_names_that_were_written(tmp_path_factory, names):
+    placed = [
+        SplitRecord(record(i, label, path=f"/p/{i}{name}"), "train", f"g{label}", "")
+        for i, (name, label) in enumerate(names)
+    ]
+    text = split_to_csv(Split(tuple(placed), (), ()), Labels())
+    table = write(tmp_path_factory.mktemp("t"), "split.csv", text.encode("utf-8", "surrogateescape"))
+    found = [(e.path, e.label, e.split, e.group) for e in list_data(table).entries]
+    assert found == [(p.record.path, p.record.label, p.subset, p.group) for p in placed]
+
+
+@given(st.lists(st.tuples(ODD, ODD), min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_predictions_are_a_table_with_the_names_that_were_written(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("t")
+    predictions = [
+        Prediction(f"{name}{i}.jpg", label, 0.5, ((label, 0.5),)) for i, (name, label) in enumerate(names)
+    ]
+    CSV.write(predictions, folder / "p.csv", OutputOptions(topk=1))
+    found = entries(folder / "p.csv")
+    assert [(os.path.basename(path), label) for path, label, *_ in found] == [
+        (f"{name}{i}.jpg", label) for i, (name, label) in enumerate(names)
+    ]
+
+
+def test_an_apostrophe_in_a_table_of_the_users_stays(tmp_path):
+    assert entries(write(tmp_path, "d.csv", "path,label\n'=a.jpg,'-cat\n"))[0][:2] == ("'=a.jpg", "'-cat")

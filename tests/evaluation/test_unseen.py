@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from foveal.config import TrainConfig
 from foveal.data.sources.listing import Listing
 from foveal.data.split.fingerprints import FILE_NAME, Fingerprint
 from foveal.data.targets.labels import Labels
@@ -17,6 +18,7 @@ from foveal.errors import DataError
 from foveal.evaluation.evaluate_classifier import evaluate_labels
 from foveal.evaluation.run_images import RunImages, images_of
 from foveal.evaluation.unseen import in_test_subset, select
+from foveal.flow import train
 from foveal.values import Entry, Excluded
 from pictures import make_folder, record
 
@@ -180,3 +182,22 @@ def test_a_damaged_split_is_a_data_error(trained, photos, tmp_path, content):
             images_of(copy)
     with pytest.raises(DataError):
         evaluate_labels(copy)
+
+
+def test_other_data_are_read_as_the_run_read_its_own(photos, tmp_path):
+    """Its limit on pixels holds, and its labels in file names; class folders are known without them."""
+    names = tmp_path / "names"
+    names.mkdir()
+    for file in photos.rglob("*.*"):
+        shutil.copy(file, names / f"{file.parent.name}-{file.name}")
+    settings = TrainConfig(strategy="frozen", label_from=r"([a-z]+)-[^/]*$", max_pixels=74 * 57)
+    run, _ = train(names, settings, out=str(tmp_path / "run"))
+    other = tmp_path / "other"
+    make_folder(other / "folders", {"ant": 3, "bee": 3}, seed=79)
+    make_folder(other / "folders", {"cat": 2}, seed=80, size=(90, 70))
+    (other / "flat").mkdir()
+    for file in (other / "folders").rglob("*.*"):
+        shutil.copy(file, other / "flat" / f"{file.parent.name}-{file.name}")
+    for folder in ("folders", "flat"):
+        found = evaluate_labels(run, other / folder)
+        assert found["test"]["n"] == 6 and reasons(found) == {"too_many_pixels": 2}, folder

@@ -1,5 +1,10 @@
 """What cannot be planned is refused by name, with exit code 2: never an internal error, never silence."""
 
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 from typer.testing import CliRunner
 
@@ -45,6 +50,19 @@ def test_user_code_that_ends_the_program(tmp_path, monkeypatch, body):
     for model in (f"{name}:network", f"{name}_module:network"):
         with pytest.raises(UsageError, match=name):
             plan(model)
+
+
+def test_user_code_that_never_returns_is_stopped_by_ctrl_c(tmp_path):
+    begun = tmp_path / "begun"
+    body = f"import pathlib\ndef network():\n    pathlib.Path({str(begun)!r}).touch()\n    while True:\n        pass\n"
+    (tmp_path / "endless.py").write_text(body)
+    command = [sys.executable, "-m", "foveal", "plan", "endless:network"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not begun.exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out, "Traceback" in said) == (130, "", False)
 
 
 def test_what_user_code_prints_stays_out_of_the_result(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from foveal.data.targets.labels import Labels
 from foveal.decisions import MEMORY, Decisions
 from foveal.errors import MemoryShort
 from foveal.machine import rss
-from foveal.memory_budget import ALARM
+from foveal.memory_budget import ALARM, MemoryBudget
 from foveal.planner.process import measured
 from foveal.planner.scenario import Scenario
 from foveal.progress import Progress
@@ -138,7 +138,8 @@ def test_what_torch_really_says():
 
 def test_batches_are_cut_before_the_limit():
     said = []
-    tight, ample = GradientAccumulator(budget=rss(), say=said.append), GradientAccumulator(budget=rss() * 100)
+    tight = GradientAccumulator(budget=MemoryBudget(rss()), say=said.append)
+    ample = GradientAccumulator(budget=MemoryBudget(rss() * 100))
     trained(network(), steps=1, accumulator=tight)
     trained(network(), steps=1, accumulator=ample)
     assert (tight.at(0), ample.at(0)) == (2, 1)
@@ -261,9 +262,10 @@ def test_the_choice_keeps_to_the_budget(norm):
         layers = [part for part in layers if not isinstance(part, nn.BatchNorm2d)]
     module = nn.Sequential(nn.Conv2d(3, 16, 3), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
     scenario = Scenario(input=(3, 64, 64), batch=32)
-    whole = choose(module, scenario, 1 << 40, other_bytes=0)
+    whole = choose(module, scenario, MemoryBudget(1 << 40), other_bytes=0)
     assert (whole.micro_batches, whole.checkpoint, whole.fits) == (1, False, True)
-    half = choose(module, scenario, budget_for_tensors(whole.planned_bytes * 0.75, 2**26), other_bytes=2**26)
+    budget = MemoryBudget(budget_for_tensors(whole.planned_bytes * 0.75, 2**26))
+    half = choose(module, scenario, budget, other_bytes=2**26)
     assert half.fits
     assert half.checkpoint is norm
     assert (half.micro_batches > 1) is not norm

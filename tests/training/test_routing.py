@@ -48,7 +48,8 @@ def test_the_route_is_chosen_by_size_and_number_unless_the_user_chose(
     decisions = Decisions()
     route = choose_route(entries(count, side, grey), TrainConfig(**config), decisions)
     assert route.strategies[0].name == strategy and decisions.reason(ROUTE)
-    assert (route.backbone is None) is strategy.startswith(("scratch", "from-scratch"))
+    has_backbone = not strategy.startswith(("scratch", "from-scratch")) or (not grey and side <= SMALL)
+    assert (route.backbone is not None) is has_backbone
     again = choose_route([], TrainConfig(**config), Decisions.from_dict(decisions.to_dict()))
     assert again == route
     if strategy.startswith("scratch"):

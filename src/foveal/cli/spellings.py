@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from typer.core import TyperCommand
 
+from foveal.clock import parse_duration
 from foveal.errors import UsageError
+from foveal.machine import bytes_of
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,8 @@ LINES: dict[str, tuple[Same | Instead, ...]] = {
     "audit": (_TRAINING[0],),
     "plan": _PLANNING,
 }
+#: Options whose value has a unit, and what reads it.
+_WITH_UNIT: dict[str, Callable[[str], object]] = {"--time": parse_duration, "--memory": bytes_of}
 #: Commands of other programs → what to type.
 COMMANDS = {
     "fit": "foveal train DATA",
@@ -237,8 +241,10 @@ class CommandWithAnswers(TyperCommand):
             name, equals, value = _as_option(word, own, lines)
             if name in own:
                 values = _values(own[name], equals)
-                found += [f"{name}={value}" if equals else name, *taken[:values]]
+                given = [value] if equals else taken[:values]
                 del taken[:values]
+                _refuse_apart(name, given, taken)
+                found += [f"{name}={value}"] if equals else [name, *given]
                 continue
             line = lines.get(_plain(name)) if name else None
             if isinstance(line, Instead):
@@ -246,6 +252,7 @@ class CommandWithAnswers(TyperCommand):
             elif isinstance(line, Same):
                 given = [value] if equals else taken[:1]
                 del taken[: 0 if equals else 1]
+                _refuse_apart(line.option, given, taken)
                 found = [*given, *found] if line.first else [*found, *filter(None, [line.option]), *given]
             else:
                 found.append(word)
@@ -277,6 +284,26 @@ def _plain(name: str) -> str:
 def _values(parameter: Any, equals: str) -> int:  # noqa: ANN401
     """How many words after an option belong to it."""
     return 0 if equals or parameter.is_flag or parameter.count else int(parameter.nargs)
+
+
+def _refuse_apart(option: str, given: Sequence[str], rest: Sequence[str]) -> None:
+    """Refuse a number whose unit is a word of its own, as in `--time 10 min` without quotes.
+
+    Raises:
+        UsageError: with how to write it.
+    """
+    number, unit = "".join(given), rest[0] if rest else ""
+    if option not in _WITH_UNIT or not re.fullmatch(r"[\d.]+", number) or not re.fullmatch(r"[A-Za-z]+", unit):
+        return
+    for count in (3, 1):  # `1 h 30 min`, `10 min`
+        together = number + "".join(rest[:count])
+        try:
+            _WITH_UNIT[option](together)
+        except UsageError:
+            continue
+        if not os.path.exists(unit):  # the data may be named like a unit
+            apart = " ".join([number, *rest[:count]])
+            raise UsageError(f"{option} {apart}: a value is one word", hint=f"write {option} {together}")
 
 
 def _checked(found: list[str], refused: dict[str, Instead]) -> list[str]:

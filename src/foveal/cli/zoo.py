@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from foveal.cli.console import put, put_json, say
 from foveal.cli.layout import columns
 from foveal.cli.svg_file import check_svg, write_svg
+from foveal.errors import FovealError, UnknownName, UsageError
 
 
 def zoo(
@@ -21,7 +23,6 @@ def zoo(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the architectures that made the field: what each brought, what it costs, how it is built."""
-    from foveal.errors import UsageError
     from foveal.models import zoo as animals
 
     if name is None:
@@ -29,7 +30,36 @@ def zoo(
             raise UsageError("which of them should be drawn?", hint="foveal zoo alexnet --svg alexnet.svg")
         _all([animals.card(n) for n in animals.names()], json)
     else:
-        _one(animals.card(name), svg, json)
+        _one(_card(name), svg, json)
+
+
+def _card(name: str) -> Any:  # noqa: ANN401
+    """The card of an architecture.
+
+    Raises:
+        UsageError: for another name; for one that `foveal plan` takes it names that command.
+    """
+    from foveal.models import zoo as animals
+
+    try:
+        return animals.card(name)
+    except UnknownName as unknown:
+        if meant := _model_meant(name, animals.names()):
+            raise UsageError(unknown.message, hint=f"it is not in the zoo: foveal plan {meant}") from None
+        raise
+
+
+def _model_meant(name: str, known: Collection[str]) -> str | None:
+    """The MODEL of `foveal plan` that a name stands for, or is nearest to; None if that is in the zoo, or nothing."""
+    from foveal.models.resolve import resolve
+
+    try:
+        resolve(name)
+    except UnknownName as error:
+        return error.near if error.near not in known else None
+    except FovealError:
+        return None
+    return name
 
 
 def _all(cards: list[Any], json: bool) -> None:

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from foveal.data.audit.scan import ScanOptions, scan
 from foveal.data.images.decode import read_file
-from foveal.data.sources.list_data import list_data
-from foveal.data.sources.listing import DataOptions
+from foveal.data.sources.listing import Listing
 from foveal.data.split.split_csv import record_from_row
 from foveal.data.targets.labels import Labels
 from foveal.errors import UnknownName, UnreadableImage
 from foveal.evaluation.classification import measure
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
-from foveal.evaluation.run_images import images_of, test_rows
+from foveal.evaluation.run_images import images_of, listed_as_by_run, settings_of_run, test_rows
 from foveal.evaluation.unseen import Selection, in_test_subset, select
+from foveal.inference.bundle import load_bundle
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.progress import Progress
 from foveal.values import SCHEMA, Excluded, ImageRecord
@@ -41,6 +41,7 @@ def evaluate_labels(
             recognised then.
         data: labelled images in any form that `train` takes; by default the run's own test subset. Of data with a
             test subset this alone is evaluated. What the run was trained on is left out, with its near-duplicates.
+            The run's `max_pixels` holds, and its `label_from` where names have such labels.
         include_seen: count these as well.
         progress: is told of each image.
 
@@ -49,16 +50,17 @@ def evaluate_labels(
         DataError: when there is nothing to evaluate on.
         UnknownName: when none of the labels is a class of the model.
     """
-    predictor = ClassificationPredictor.load(run)
+    settings = settings_of_run(run)
+    predictor = ClassificationPredictor(load_bundle(os.fspath(run)), max_pixels=settings.max_pixels)
     progress = progress or Progress()
     classes = predictor.bundle.manifest.classes
     index = {c: i for i, c in enumerate(classes)}
     if data is None:
         given = _test_subset(Path(run))
     else:
-        given = _other_data(
-            run, data, predictor.bundle.manifest.task, classes, progress, include_seen=include_seen
-        )
+        listing = listed_as_by_run(data, predictor.bundle.manifest.task, settings)
+        options = ScanOptions(cache=True, max_pixels=settings.max_pixels)
+        given = _other_data(run, listing, classes, options, progress, include_seen=include_seen)
     rows, read, excluded = _probabilities(predictor, given.records, progress)
     given = replace(given, records=read, excluded=[*given.excluded, *excluded])
     if not rows:
@@ -86,21 +88,20 @@ def _test_subset(run: Path) -> Selection:
 
 def _other_data(
     run: str | os.PathLike[str],
-    data: str | os.PathLike[str],
-    task: str,
+    listing: Listing,
     classes: tuple[str, ...],
+    options: ScanOptions,
     progress: Progress,
     *,
     include_seen: bool,
 ) -> Selection:
     """What is new to the model in other data, of classes that it knows."""
-    listing = list_data(data, DataOptions(task=task))
     unknown = sorted({str(e.label) for e in listing.entries} - set(classes))
     if unknown and len(unknown) == len({e.label for e in listing.entries}):
         raise UnknownName("class", unknown[0], classes)
     entries, excluded, findings = in_test_subset(listing)
     with progress.stage("read", len(entries)) as bar:
-        records, refused = scan(entries, listing.target, ScanOptions(cache=True, on_each=bar))
+        records, refused = scan(entries, listing.target, replace(options, on_each=bar))
     given = select(
         listing, records, [*excluded, *refused], images_of(run), listing.target, include_seen=include_seen
     )

@@ -22,9 +22,10 @@ from foveal.data.targets.pairs import open_pair
 from foveal.data.wording import count_of, first_few
 from foveal.errors import UnknownName, UnreadableImage
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
-from foveal.evaluation.run_images import images_of, test_rows
+from foveal.evaluation.run_images import images_of, settings_of_run, test_rows
 from foveal.evaluation.segmentation import MaskPair, measure_masks
 from foveal.evaluation.unseen import Selection, in_test_subset, select
+from foveal.inference.bundle import load_bundle
 from foveal.inference.segmenter import SegmentationPredictor
 from foveal.metrics.segmentation import VOID
 from foveal.progress import Bar, Progress
@@ -72,18 +73,19 @@ def evaluate_masks(
         DataError: when there is nothing to evaluate on.
         UnknownName: when none of the classes is one of the model's.
     """
-    predictor = SegmentationPredictor.load(run)
+    max_pixels = settings_of_run(run).max_pixels
+    predictor = SegmentationPredictor(load_bundle(os.fspath(run)), max_pixels=max_pixels)
     label_map = predictor.label_map
     progress = progress or Progress()
     if data is None:
         chosen = _test_subset(Path(run), label_map)
     else:
-        chosen = _other_data(run, data, label_map, progress, include_seen=include_seen)
+        chosen = _other_data(run, data, label_map, max_pixels, progress, include_seen=include_seen)
     given = chosen.given
     table = _class_table(chosen.label_map, label_map)
     left_out = len(given.excluded)
     with progress.stage("masks", len(given.records)) as bar:
-        measured = measure_masks(_predicted(predictor, chosen, table, bar), label_map)
+        measured = measure_masks(_predicted(predictor, chosen, table, max_pixels, bar), label_map)
     if not measured.figures["n"]:
         raise given.refuse()
     gone = {x.path for x in given.excluded[left_out:]}
@@ -108,6 +110,7 @@ def _other_data(
     run: str | os.PathLike[str],
     data: str | os.PathLike[str],
     label_map: LabelMap,
+    max_pixels: int,
     progress: Progress,
     *,
     include_seen: bool,
@@ -119,7 +122,7 @@ def _other_data(
     target = Masks(label_map=own)
     entries, excluded, about_subset = in_test_subset(listing)
     with progress.stage("read", len(entries)) as bar:
-        read, refused = scan(entries, listing.target, ScanOptions(on_each=bar))
+        read, refused = scan(entries, listing.target, ScanOptions(max_pixels=max_pixels, on_each=bar))
     usable, unfit, about_masks = target.resolve(read)
     given = select(
         listing, usable, [*excluded, *refused, *unfit], images_of(run), target, include_seen=include_seen
@@ -160,12 +163,14 @@ def _class_table(data: LabelMap, model: LabelMap) -> ClassTable:
     return table
 
 
-def _predicted(predictor: SegmentationPredictor, data: _Data, table: ClassTable, bar: Bar) -> Iterator[MaskPair]:
+def _predicted(
+    predictor: SegmentationPredictor, data: _Data, table: ClassTable, max_pixels: int, bar: Bar
+) -> Iterator[MaskPair]:
     """Images with prediction and target; those that can't be read any more are added to `excluded`."""
     for record, block in zip(data.given.records, data.blocks, strict=True):
         bar(1)
         try:
-            image, target = open_pair(record, data.label_map)
+            image, target = open_pair(record, data.label_map, max_pixels=max_pixels)
         except UnreadableImage as refusal:
             data.given.excluded.append(Excluded(record.path, refusal.code, f"{refusal.path}: {refusal.detail}"))
             continue

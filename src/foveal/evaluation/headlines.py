@@ -17,7 +17,7 @@ def headline_of_labels(test: Mapping[str, Any], evaluations: int) -> tuple[str, 
     """How well, and how certain; `evaluations` on this test set so far."""
     if not test["n"]:
         return _NOT_EVALUATED
-    well = f"{percent(test['accuracy'])} right on {test['n']} test images not used in training"
+    well = f"{percent(test['accuracy'])} accuracy on {test['n']} held-out test images"
     return well, f"95 % interval {interval(test['accuracy_ci95'])}, evaluation {evaluations} on this test set"
 
 
@@ -27,7 +27,7 @@ def headline_of_masks(test: Mapping[str, Any], evaluations: int) -> tuple[str, s
         return _NOT_EVALUATED
     well = (
         f"mean IoU {percent(test['miou'])}, boundary F1 {percent(test['boundary_f1'])}, "
-        f"{percent(test['pixel_accuracy'])} of the pixels right on {test['n']} test images not used in training"
+        f"{percent(test['pixel_accuracy'])} pixel accuracy on {test['n']} held-out test images"
     )
     bounds = test["miou_ci95"]
     certain = f"95 % interval {interval(bounds)}" if bounds else "no interval: only one block of neighbours"

@@ -1,16 +1,21 @@
-"""What a run did with its images: which it was trained on, which it held out, which it excluded."""
+"""What a run did with its images: which it was trained on, held out and excluded, and how it read them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from foveal.config import TrainConfig
+from foveal.data.sources.list_data import list_data
+from foveal.data.sources.listing import DataOptions, Listing
 from foveal.data.split.assign import as_subset
 from foveal.data.split.fingerprints import SEEN, Fingerprint, read_fingerprints
 from foveal.data.split.split_csv import read_rows
 from foveal.errors import DataError
+from foveal.files import read_json
+from foveal.schema import check_listed
 from foveal.values import SUBSETS, Subset
 
 
@@ -35,9 +40,7 @@ def images_of(run: str | os.PathLike[str]) -> RunImages | None:
     Raises:
         DataError: when a file of the run is damaged.
     """
-    folder = Path(run)
-    if folder.name == "model" and not (folder / "split.csv").exists():
-        folder = folder.parent
+    folder = _folder(run)
     if not (folder / "split.csv").exists():
         return None
     rows = read_rows(folder / "split.csv")
@@ -46,6 +49,41 @@ def images_of(run: str | os.PathLike[str]) -> RunImages | None:
     fingerprints = read_fingerprints(folder)
     seen = None if fingerprints is None else [f for f in fingerprints if subsets.get(f.sha256) in SEEN]
     return RunImages(subsets, excluded, seen)
+
+
+def settings_of_run(run: str | os.PathLike[str]) -> TrainConfig:
+    """The settings of a run; the defaults for a bundle without its run folder.
+
+    Raises:
+        DataError: when its `config.json` is damaged.
+    """
+    file = _folder(run) / "config.json"
+    if not file.exists():
+        return TrainConfig()
+    check_listed(file)
+    return TrainConfig.from_dict(read_json(file))
+
+
+def listed_as_by_run(data: str | os.PathLike[str], task: str, settings: TrainConfig) -> Listing:
+    """Name the images of other data, with labels in file names where the run found them there.
+
+    Raises:
+        DataError, UnknownName: see `list_data`.
+    """
+    options = DataOptions(task=task, label_from=settings.label_from)
+    try:
+        return list_data(data, options)
+    except DataError:
+        if options.label_from is None:
+            raise
+        return list_data(data, replace(options, label_from=None))  # class folders, say
+
+
+def _folder(run: str | os.PathLike[str]) -> Path:
+    """The run folder of a run or of the bundle in it."""
+    folder = Path(run)
+    is_bundle = folder.name == "model" and not (folder / "split.csv").exists()
+    return folder.parent if is_bundle else folder
 
 
 def test_rows(run: Path) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from foveal.clock import Clock
 from foveal.data.dataset import Dataset
 from foveal.decisions import DEVICE, ENGINE, EVALUATION_ENGINE, MEMORY, Decisions
 from foveal.machine import memory_limit, peak_rss
+from foveal.memory_budget import MemoryBudget
 from foveal.models.trained import TrainedModel
 from foveal.values import SCHEMA, SUBSETS, Split
 from foveal.version import __version__
@@ -70,7 +71,7 @@ def summarise(
     clock: Clock,
     search: Search,
     decisions: Decisions,
-    asked_memory: int | None = None,
+    memory: MemoryBudget,
 ) -> dict[str, Any]:
     """Everything but the figures themselves and the time of the last stage."""
     return {
@@ -99,7 +100,7 @@ def summarise(
             ],
         },
         "memory": {
-            "budget_bytes": asked_memory or memory_limit(),
+            "budget_bytes": memory.total or memory_limit(),
             "planned_bytes": _planned(decisions),
             "allocator_peak_bytes": _gpu_peak(),
             "peak_rss_bytes": peak_rss(),

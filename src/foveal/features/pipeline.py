@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.images.decode import quiet
-from foveal.data.images.render import apply_view
 from foveal.engines import Engine
 from foveal.engines.base import Pixels
 from foveal.errors import UnreadableImage
@@ -37,15 +36,14 @@ class _Batch(Generic[T]):
 
 
 def batches(
-    items: Iterable[T], read: Callable[[T], Pixels], engine: Engine, views: Sequence[str]
+    items: Iterable[T], read: Callable[[T], Pixels], engine: Engine
 ) -> Generator[list[tuple[T, NDArray[np.float32] | UnreadableImage]]]:
-    """Feature vectors of all items, one per view, batch by batch, in order.
+    """Feature vectors of all items, one for each view, batch by batch, in order.
 
     Args:
         items: of any type; consumed as they are needed.
-        read: item → rendered image `(size, size, 3)`; called in threads.
+        read: item → views of an image `(V, size, size, channels)`; called in threads.
         engine: computes the features.
-        views: names of the views that are made of each image; see `render.VIEWS`.
 
     Yields:
         Lists of (item, features `(V, dimension)`); where `read` raised `UnreadableImage`, the error instead.
@@ -55,8 +53,8 @@ def batches(
     with closing(_read_ahead(items, read)) as source:
         while chunk := list(islice(source, engine.batch_size)):
             readable = [p for _, p in chunk if not isinstance(p, UnreadableImage)]
-            pixels = np.stack(readable) if readable else None
-            futures = [engine.submit(apply_view(pixels, v)) for v in views] if pixels is not None else []
+            views = zip(*readable, strict=True)
+            futures = [engine.submit(np.stack(images)) for images in views]
             errors = [(item, p if isinstance(p, UnreadableImage) else None) for item, p in chunk]
             in_flight.append(_Batch(errors, futures))
             if len(in_flight) > _IN_FLIGHT:

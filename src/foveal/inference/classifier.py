@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.config import MAX_PIXELS
-from foveal.data.images.render import render, shrink_limit
+from foveal.data.images.render import render_views, shrink_limit
 from foveal.decisions import Decisions
 from foveal.engines import Engine, choose_engine
 from foveal.engines.base import Pixels
@@ -115,7 +115,7 @@ class ClassificationPredictor:
         self, images: Iterable[ImageInput]
     ) -> Iterator[tuple[str, tuple[Probabilities, np.float32] | UnreadableImage]]:
         """Name, and the probabilities `(K,)` of the classes and of none of them."""
-        for batch in batches(enumerate(images), self._read, self._ready(), self.bundle.manifest.views):
+        for batch in batches(enumerate(images), self._read, self._ready()):
             for (number, image), computed in batch:
                 name = name_of(image, number)
                 if isinstance(computed, UnreadableImage):
@@ -136,7 +136,7 @@ class ClassificationPredictor:
 
     def _read(self, numbered: tuple[int, ImageInput]) -> Pixels:
         number, image = numbered
-        preprocess = self.bundle.manifest.preprocess
+        preprocess, views = self.bundle.manifest.preprocess, self.bundle.manifest.views
         rgb = decode_input(
             image,
             name_of(image, number),
@@ -144,7 +144,7 @@ class ClassificationPredictor:
             max_pixels=self._max_pixels,
             background=preprocess.background,
         )
-        return render(rgb, preprocess)
+        return render_views(rgb, preprocess, views)
 
     def _ready(self) -> Engine:
         """The engine, compiled once."""

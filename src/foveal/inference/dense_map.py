@@ -17,7 +17,8 @@ from foveal.data.images.render import resampling_of
 from foveal.errors import UsageError
 from foveal.inference.bundle import Bundle, backbone_of, load_bundle, network_of
 from foveal.inference.inputs import ImageInput, decode_input, name_of
-from foveal.inference.pass_memory import largest_that_fits, pass_budget
+from foveal.inference.pass_memory import largest_that_fits
+from foveal.memory_budget import forward_pass_bytes
 from foveal.models.backbones import load_network
 from foveal.values import Preprocess
 
@@ -121,7 +122,7 @@ class DenseMapPredictor:
         self.window = window or self._preprocess.size
         self._classifier = classifier_of(bundle)
         self.network = convert(self._classifier, size=self._preprocess.size, channels=self._preprocess.channels)
-        self._budget = pass_budget(memory)
+        self._budget = forward_pass_bytes() if memory is None else memory
         self._computing = threading.Lock()
 
     @classmethod

@@ -4,17 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from foveal.machine import memory_limit
-from foveal.memory_budget import PASS_SHARE
-
-
-def pass_budget(memory: int | None) -> int | None:
-    """Bytes that a pass may take: what was given, or a share of what is left; None where that is not known."""
-    if memory is not None:
-        return memory
-    limit = memory_limit()
-    return int(PASS_SHARE * limit) if limit else None
-
 
 def largest_that_fits(fits: Callable[[int], bool], low: int, high: int, *, within: int = 1) -> int:
     """By bisection a size that fits, less than `within` below one that does not.

@@ -18,8 +18,9 @@ from foveal.engines.base import Pixels
 from foveal.errors import BundleError, UnreadableImage, UsageError
 from foveal.inference.bundle import Bundle, load_bundle
 from foveal.inference.inputs import ImageInput, decode_input, name_of
-from foveal.inference.pass_memory import largest_that_fits, pass_budget
+from foveal.inference.pass_memory import largest_that_fits
 from foveal.inference.sized_engines import COMPILE_AFTER, SizedEngines
+from foveal.memory_budget import forward_pass_bytes
 
 Mask = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -201,7 +202,7 @@ class _TilePlan:
             return whole
         from foveal.planner.prediction import prediction_bytes
 
-        budget = pass_budget(self._memory)
+        budget = forward_pass_bytes() if self._memory is None else self._memory
         if budget is None:
             return whole
         stride = self.stride()

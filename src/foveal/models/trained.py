@@ -42,6 +42,11 @@ class TrainedModel:
         return cls(tensors, preprocess, backbone, None, views)
 
     @property
+    def pretrained(self) -> bool:
+        """Whether it began from pretrained weights."""
+        return self.backbone is not None or (self.network or {}).get("backbone") is not None
+
+    @property
     def parameters(self) -> int:
         """How many parameters were trained; running means, counters and positions are not among them."""
         return sum(

@@ -14,7 +14,7 @@ from foveal.metrics.calibration import Calibration
 from foveal.models.trained import TrainedModel
 from foveal.training.compare import Evidence
 from foveal.training.context import RunContext
-from foveal.values import Split, SplitRecord, Subset
+from foveal.values import Preprocess, Split, SplitRecord, Subset
 
 Array = NDArray[np.float32]
 
@@ -40,6 +40,7 @@ class Candidate:
         pending_test_seconds: that `predict` will take for the test subset.
         handicap: sum of z-values by which it may be worse and is kept, since its training continues.
         complete: whether its training came to the end of its schedule.
+        preprocess: the input that later strategies take, too, if it is kept; None: the one they have.
         recipe: that it was trained by, of a network.
         image_size: side of its input, pixels; 0: the run's.
         steps, training_seconds, loss: of its training; the loss is that at the end.
@@ -59,6 +60,7 @@ class Candidate:
     pending_test_seconds: float = 0.0
     handicap: float = 0.0
     complete: bool = True
+    preprocess: Preprocess | None = None
     recipe: object = None
     image_size: int = 0
     steps: int = 0

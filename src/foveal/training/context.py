@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from foveal.data.targets.target import Target
 from foveal.decisions import Decisions
 from foveal.errors import UsageError
 from foveal.features import Extractor
+from foveal.memory_budget import MemoryBudget
 from foveal.progress import Progress
 from foveal.training.images import ImageArrays
 from foveal.training.time_budget import TimeBudget
@@ -85,6 +86,11 @@ class RunContext:
         return self.budget.deadline
 
     @property
+    def memory(self) -> MemoryBudget:
+        """Of the process."""
+        return self.config.memory_budget
+
+    @property
     def features(self) -> Extractor:
         """The extractor, for strategies that need one.
 
@@ -94,6 +100,12 @@ class RunContext:
         if self.extractor is None:
             raise UsageError("this run has no frozen backbone", hint="omit --strategy")
         return self.extractor
+
+    def with_preprocess(self, preprocess: Preprocess | None) -> RunContext:
+        """The same with another input of the frozen backbone; None: as it is."""
+        if preprocess is None or self.extractor is None:
+            return self
+        return replace(self, extractor=replace(self.extractor, preprocess=preprocess))
 
     def free_memory(self) -> None:
         """Free what can be recomputed: rendered images, and compiled backbones."""

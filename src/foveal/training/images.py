@@ -14,7 +14,7 @@ from foveal.data.images.pixels import Pixels, load_pixels
 from foveal.data.images.render_cache import RenderCache
 from foveal.data.targets.mask_files import Mask
 from foveal.data.targets.pairs import load_pairs
-from foveal.memory_budget import KEPT_IMAGES_BYTES
+from foveal.memory_budget import MemoryBudget
 from foveal.progress import Bar, Progress
 from foveal.values import LabelMap, Preprocess, SplitRecord
 
@@ -27,14 +27,14 @@ class ImageArrays:
         clock, progress: of the run.
         render_cache: images that the audit rendered already.
         max_pixels: of an image; larger ones were refused when they were first read.
-        memory: bytes that the process was told to stay within; None: what the machine has.
+        memory: of the run.
     """
 
     clock: Clock
     progress: Progress
     render_cache: RenderCache | None = None
     max_pixels: int = MAX_PIXELS
-    memory: int | None = None
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
     _subsets: dict[tuple[str, Preprocess], Pixels] = field(default_factory=dict, repr=False)
     _rendered: dict[Preprocess, dict[str, Pixels]] = field(default_factory=dict, repr=False)
     _pairs: dict[tuple[Preprocess, tuple[str, ...]], tuple[Pixels, Mask]] = field(default_factory=dict, repr=False)
@@ -58,12 +58,10 @@ class ImageArrays:
             DataError: when images changed since they were first read.
         """
         name = f"images ({preprocess.size} px)"
-        if self.memory is not None:
-            return self._read(name, records, preprocess)
         kept = self._rendered.setdefault(preprocess, {})
         new = [p for p in records if p.record.sha256 not in kept]
         held = sum(row.nbytes for rows in self._rendered.values() for row in rows.values())
-        if not records or held + len(new) * 3 * preprocess.size**2 > KEPT_IMAGES_BYTES:
+        if not records or held + len(new) * 3 * preprocess.size**2 > self.memory.kept_images:
             return self._read(name, records, preprocess)
         if new:
             kept.update(zip((p.record.sha256 for p in new), self._read(name, new, preprocess), strict=True))

@@ -78,6 +78,7 @@ def search(
             state.best = candidate
             if ahead is None:
                 on_better(candidate)
+            context = context.with_preprocess(candidate.preprocess)
         else:
             state.rejected.add(strategy.name)
         context.clock.check()

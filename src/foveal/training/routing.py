@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.data.dataset import Dataset
 from foveal.data.images.probe import ImageProbe, probe_images
-from foveal.data.images.render_cache import RenderCache
-from foveal.decisions import NETWORK, ROUTE, Decisions
+from foveal.data.images.render_cache import RenderCache, noise
+from foveal.decisions import FEATURE_SIZE, NETWORK, ROUTE, Decisions
 from foveal.engines import choose_engine
 from foveal.errors import BundleError, MemoryShort, UsageError, known_name
 from foveal.features import Extractor
-from foveal.machine import cgroup_limit, memory_allowed, return_large_blocks
+from foveal.machine import return_large_blocks
 from foveal.models.backbones import DEFAULT, find_backbone
 from foveal.models.resolve import resolve
 from foveal.planner.process import least_process_bytes
@@ -30,7 +31,7 @@ from foveal.training.strategies import finetune
 from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.strategies.registry import STRATEGIES
 from foveal.training.strategy import Strategy
-from foveal.training.time_budget import MASK_SCORING_SECONDS, TimeBudget
+from foveal.training.time_budget import MASK_SCORING_SECONDS, SMALL_FEATURES_SHARE, TimeBudget
 from foveal.values import Backbone, Entry, Preprocess, Split
 
 #: Up to this long side, pixels, images are small: a frozen backbone, made for 224 pixels, sees little in them.
@@ -43,8 +44,8 @@ MOST_WITH_STAGES = 20_000
 LARGEST = 1024
 #: When this share of the images is of one size, a pixel means as much in all of them.
 ONE_SIZE = 0.9
-#: Bytes of memory from which on malloc may keep freed blocks: a process takes over a GiB of its own.
-_AMPLE_BYTES = 6 * 2**30
+#: Sides of the input of a frozen backbone that are considered for small images, from the best.
+SMALL_INPUTS = (128, 96, 64)
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class Route:
         strategies: in order of cost.
         preprocess: how images become the input.
         backbone: the frozen one, if there is one.
+        enlarged: the input of the backbone is not `preprocess`, but the small images enlarged as time allows.
         scoring_seconds: per test image, in addition to its prediction.
     """
 
     strategies: Sequence[Strategy]
     preprocess: Preprocess
     backbone: Backbone | None = None
+    enlarged: bool = False
     scoring_seconds: float = 0.0
 
     def time_budget(self, split: Split, clock: Clock) -> TimeBudget:
@@ -88,25 +91,36 @@ class Route:
             budget,
             progress,
             decisions,
-            ImageArrays(budget.clock, progress, render_cache, config.max_pixels, config.memory_bytes),
-            extractor=self._extractor(split, render_cache, config, decisions),
+            ImageArrays(budget.clock, progress, render_cache, config.max_pixels, config.memory_budget),
+            extractor=self._extractor(split, render_cache, budget, config, decisions),
             preprocess=self.preprocess,
             checkpoints=checkpoints,
             config=replace(config, strategy=only),
         )
 
     def _extractor(
-        self, split: Split, render_cache: RenderCache, config: TrainConfig, decisions: Decisions
+        self,
+        split: Split,
+        render_cache: RenderCache,
+        budget: TimeBudget,
+        config: TrainConfig,
+        decisions: Decisions,
     ) -> Extractor | None:
         if self.backbone is None:
             return None
         stages = self.backbone.stage_dimension > 0 and len(split.placed) <= MOST_WITH_STAGES
-        engine = choose_engine(
-            self.backbone, self.preprocess, lambda: render_cache.peek(32), decisions, stages=stages
+        preprocess, examples = self.preprocess, render_cache.peek
+        if self.enlarged:
+            preprocess = replace(self.backbone.preprocess, size=min(SMALL_INPUTS))
+            examples = partial(noise, preprocess)
+        engine = choose_engine(self.backbone, preprocess, lambda: examples(32), decisions, stages=stages)
+        extractor = Extractor(
+            self.backbone, preprocess, engine, render_cache, config.max_pixels, config.cache, stages
         )
-        return Extractor(
-            self.backbone, self.preprocess, engine, render_cache, config.max_pixels, config.cache, stages
-        )
+        if not self.enlarged:
+            return extractor
+        size = decisions.settle(FEATURE_SIZE, lambda: _affordable_size(extractor, len(split.placed), budget))
+        return replace(extractor, preprocess=replace(preprocess, size=size))
 
 
 def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
@@ -132,13 +146,16 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
     def choose() -> tuple[dict[str, Any], str]:
         probe = probe_images(entries)
         name, reason = _weighed(probe, config)
-        return {"name": name, "preprocess": _small(probe).to_dict() if name == "scratch" else None}, reason
+        return {"name": name, "preprocess": None if name == "pretrained" else _small(probe).to_dict()}, reason
 
     chosen = decisions.settle(ROUTE, choose)
     if chosen["name"] == "pretrained":
         backbone = find_backbone(config.backbone)
         return Route(tuple(STRATEGIES["pretrained"]), backbone.preprocess, backbone)
     preprocess = Preprocess.from_dict(chosen["preprocess"] or {}, "config.json")
+    if chosen["name"] == "small-colour":
+        backbone = find_backbone(config.backbone)
+        return Route(tuple(STRATEGIES["small-colour"]), preprocess, backbone, enlarged=True)
     if chosen["name"] not in STRATEGIES:
         raise BundleError(
             f"config.json: decisions: route: unknown name {chosen['name']!r}", hint="start a new run"
@@ -151,7 +168,9 @@ def _fresh_route(entries: Sequence[Entry], model: str, config: TrainConfig, deci
 
     def choose() -> tuple[dict[str, Any], str]:
         classes = len({e.label for e in entries if e.label is not None})
-        preprocess, reason = choose_input(model, definition, probe_images(entries), classes, config.memory_bytes)
+        preprocess, reason = choose_input(
+            model, definition, probe_images(entries), classes, config.memory_budget.total
+        )
         return {"name": "from-scratch", "preprocess": preprocess.to_dict()}, reason
 
     definition = decisions.settle(NETWORK, lambda: (dict(resolve(model).define()), f"--from-scratch {model}"))
@@ -212,7 +231,7 @@ def choose_segmentation_route(entries: Sequence[Entry], config: TrainConfig, dec
 
 def _limit_malloc(config: TrainConfig) -> None:
     """Where memory is limited malloc gives back what it can, from the first tensors on."""
-    if min(config.memory_bytes or _AMPLE_BYTES, cgroup_limit() or _AMPLE_BYTES) < _AMPLE_BYTES:
+    if not config.memory_budget.ample:
         return_large_blocks()
 
 
@@ -229,11 +248,10 @@ def _refuse_too_little_memory(config: TrainConfig, torch: bool, backbone: bool) 
     Raises:
         MemoryShort: with the least that might do.
     """
-    allowed = memory_allowed(config.memory_bytes)
-    needed = least_process_bytes(torch=torch, backbone=backbone)
-    if allowed is not None and allowed < needed:
+    budget, needed = config.memory_budget, least_process_bytes(torch=torch, backbone=backbone)
+    if not budget.covers(needed):
         raise MemoryShort(
-            f"{size_text(allowed)} of memory is too little: this training needs at least {size_text(needed)}",
+            f"{size_text(budget.total or 0)} of memory is too little: this training needs at least {size_text(needed)}",
             hint="allow more with --memory" if not torch else "allow more, or take --strategy frozen for labels",
         )
 
@@ -247,18 +265,31 @@ def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
         return routes[only], f"--strategy {only}"
     if config.backbone != DEFAULT:
         return "pretrained", f"--backbone {config.backbone}"
-    room = memory_allowed(config.memory_bytes)
-    cramped = room is not None and room < least_process_bytes(torch=True, backbone=False)
+    cramped = not config.memory_budget.covers(least_process_bytes(torch=True, backbone=False))
     if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL and cramped:
         return "pretrained", "memory is too little to train a network from scratch"
     if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL:
-        return "scratch", f"{probe.count} images of about {probe.side} pixels: enough to train from scratch"
+        words = f"{probe.count} images of about {probe.side} pixels: enough to train from scratch"
+        if probe.grey:
+            return "scratch", words
+        return "small-colour", f"{words}, and in colour, so that pretrained features may help"
     if 0 < probe.side <= SMALL:
         return (
             "pretrained",
             f"small images, {probe.side} pixels, but {probe.count} are too few to train from scratch",
         )
     return "pretrained", f"images of about {probe.side} pixels: features learned on ImageNet carry over"
+
+
+def _affordable_size(extractor: Extractor, images: int, budget: TimeBudget) -> tuple[int, str]:
+    """The largest input at which the features of all images take only a share of the time left."""
+    left, words = budget.deadline.left(), []
+    for size in SMALL_INPUTS:
+        seconds = replace(extractor, preprocess=replace(extractor.preprocess, size=size)).seconds(images)
+        words.append(f"{size} px: {seconds:.0f} s")
+        if seconds <= SMALL_FEATURES_SHARE * left:
+            break
+    return size, f"features of {images} images take at {', '.join(words)}; {left:.0f} s are left"
 
 
 def _small(probe: ImageProbe) -> Preprocess:

@@ -78,5 +78,5 @@ def below_noise_floor(share: float, before: Candidate) -> str | None:
     error, std_error = before.error_and_std_error
     if share * error >= std_error:
         return None
-    usual, noise = f"{100 * share * error:.2f} points", f"{100 * std_error:.2f}"
-    return f"its usual gain here, {usual}, is below the standard error of the score, {noise}"
+    usual, noise = f"{100 * share * error:.2f}", f"{100 * std_error:.2f}"
+    return f"its typical gain ({usual} points) is below the standard error of the score ({noise})"

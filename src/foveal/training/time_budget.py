@@ -54,6 +54,9 @@ BUNDLE_BYTES_PER_SECOND = 100e6
 
 # ── Linear probes ──
 
+#: Share of the time left that features of many small images may take: networks are trained afterwards.
+SMALL_FEATURES_SHARE = 0.25
+
 #: Seconds that fitting a head takes per image, and per image and class: 20,000 images, two cores without AVX-512.
 HEAD_SECONDS, HEAD_SECONDS_PER_CLASS = 250e-6, 4.5e-6
 #: Before the first feature is computed, a head is kept at most this share of the time left.
@@ -76,6 +79,8 @@ FLIP_TEST_SHARE = 0.25
 
 #: Seconds under which no training is worth considering: imports and measuring speed take a third of them.
 FINETUNE_LEAST_SECONDS = 20.0
+#: So many images make a fine-tuning worth starting, however many epochs they are.
+FINETUNE_LEAST_IMAGES = 40_000
 #: Share of the time left for trials of image sizes, and for the least training at the size chosen.
 TRIALS_SHARE, AFFORDABLE_SHARE = 0.25, 0.5
 #: Share of the steps made before it is known whether a training is worth it; held-out images join for the rest.

@@ -28,7 +28,7 @@ from foveal.errors import DataError, UnreadableImage
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
 
 #: Version of what `decode` returns for a file: results that were cached under another are not used.
-DECODING = 2
+DECODING = 3
 
 #: Modes that can be averaged before they are made RGB.
 _EIGHT_BITS = ("L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")

@@ -16,21 +16,20 @@ from numpy.typing import NDArray
 from foveal.config import MAX_PIXELS
 from foveal.data.images.decode import decode, quiet, read_file
 from foveal.data.images.idx import header_of, is_idx, read_idx, split_name
-from foveal.data.images.render import render, shrink_limit
+from foveal.data.images.render import GEOMETRIES, render_views, shrink_limit, turned
 from foveal.data.images.render_cache import RenderCache
 from foveal.errors import DataError, UnreadableImage
 from foveal.files import cache_dir, cannot_write
 from foveal.machine import cores
 from foveal.memory_budget import MemoryBudget
-from foveal.values import ImageRecord, Preprocess
+from foveal.values import ImageRecord, Preprocess, View
 
 Pixels = NDArray[np.uint8]
 
 
-def room_for(shape: tuple[int, ...], kind: type[np.generic], memory: int | None = None) -> NDArray[Any]:
-    """An array of zeros, in memory or, when it is large for a budget of `memory` bytes, on disk."""
-    most = MemoryBudget(memory).array
-    if math.prod(shape) * np.dtype(kind).itemsize <= most:
+def allocate(shape: tuple[int, ...], kind: type[np.generic], max_bytes: int) -> NDArray[Any]:
+    """An array of zeros, in memory or, when it takes more than `max_bytes`, on disk."""
+    if math.prod(shape) * np.dtype(kind).itemsize <= max_bytes:
         return np.zeros(shape, dtype=kind)
     folder = cache_dir()
     try:
@@ -47,41 +46,37 @@ def _on_disk(shape: tuple[int, ...], kind: type[np.generic], folder: Path | None
         return np.memmap(file, dtype=kind, mode="w+", shape=shape)
 
 
-def render_file(content: bytes, path: str, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """A file's content as a network's input, `(size, size, channels)`, 8 bits.
-
-    Raises:
-        UnreadableImage: with its reason code.
-    """
-    image = decode(
-        content,
-        path,
-        shrink_to=shrink_limit(preprocess),
-        max_pixels=max_pixels,
-        background=preprocess.background,
-    )
-    return render(image, preprocess)
-
-
-def read_rendered(
+def read_views(
     record: ImageRecord,
     preprocess: Preprocess,
+    views: Sequence[View],
     render_cache: RenderCache | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
 ) -> Pixels:
-    """One rendered image, from the cache or from its file, which must not have changed since it was first read.
+    """Views of one image, `(V, size, size, channels)`, 8 bits, from a single decode.
+
+    It comes from the cache where that is possible, or from its file, which must not have changed since it was first
+    read.
 
     Raises:
-        UnreadableImage: also with the code `changed`.
+        UnreadableImage: with its reason code, which may be `changed`.
     """
-    kept = render_cache.pop(record.sha256) if render_cache is not None else None
-    if kept is not None:
-        return kept
+    if render_cache is not None and render_cache.preprocess == preprocess and not set(views) & set(GEOMETRIES):
+        kept = render_cache.pop(record.sha256)
+        if kept is not None:
+            return np.stack([turned(kept, view) for view in views])
     content = read_file(record.path)
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise UnreadableImage(record.path, "changed", "the file is no longer what was read before")
-    return render_file(content, record.path, preprocess, max_pixels=max_pixels)
+    image = decode(
+        content,
+        record.path,
+        shrink_to=shrink_limit(preprocess),
+        max_pixels=max_pixels,
+        background=preprocess.background,
+    )
+    return render_views(image, preprocess, views)
 
 
 def load_pixels(
@@ -90,7 +85,7 @@ def load_pixels(
     render_cache: RenderCache | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
-    memory: int | None = None,
+    memory: MemoryBudget = MemoryBudget(),
     on_each: Callable[[int], None] = lambda _: None,
 ) -> Pixels:
     """All images in their order, `(N, C, size, size)`, 8 bits, not normalised.
@@ -99,7 +94,7 @@ def load_pixels(
         DataError: naming the images that are gone or no longer what was read before.
     """
     size, channels = preprocess.size, preprocess.channels
-    result: Pixels = room_for((len(records), channels, size, size), np.uint8, memory)
+    result: Pixels = allocate((len(records), channels, size, size), np.uint8, memory.array)
     gone: list[str] = []
     rest: list[int] = []
     for file, members in _by_file(records).items():
@@ -112,9 +107,8 @@ def load_pixels(
 
     def one(i: int) -> None:
         try:
-            result[i] = read_rendered(records[i], preprocess, render_cache, max_pixels=max_pixels).transpose(
-                2, 0, 1
-            )
+            plain = read_views(records[i], preprocess, ("plain",), render_cache, max_pixels=max_pixels)
+            result[i] = plain[0].transpose(2, 0, 1)
         except UnreadableImage as refusal:
             gone.append(refusal.path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from foveal.data.images.digit import DIGIT_SIDE, find_digit
-from foveal.values import Preprocess
+from foveal.values import Preprocess, View
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -19,9 +21,13 @@ def resampling_of(preprocess: Preprocess) -> Image.Resampling:
     return _FILTERS[preprocess.interpolation]
 
 
-#: Looks at one picture: name → what is done after the geometry.
-VIEWS = ("plain", "mirror")
-
+#: Views of an image that have a geometry of their own, whatever the preprocessing says: name → how it differs.
+GEOMETRIES: dict[View, dict[str, Any]] = {
+    "squash": {"resize": "squash"},
+    "pad": {"resize": "pad"},
+    "centre": {"resize": "crop", "crop_share": 1.0},
+    "crop": {"resize": "crop", "crop_share": 0.875},
+}
 
 #: The audit measures images at this short side, pixels: none is shrunk further while it is decoded.
 AUDIT_SIDE = 224
@@ -30,12 +36,16 @@ EVERY_PIXEL = 1 << 30
 
 
 def shrink_limit(preprocess: Preprocess) -> int:
-    """How far an image may be shrunk while it is decoded: its short side, pixels (see `decode`)."""
+    """How far an image may be shrunk while it is decoded: its short side, pixels (see `decode`).
+
+    The same for all geometries: a view is the same to the bit whichever others are rendered with it.
+    """
     if preprocess.resize == "digit":
         return DIGIT_SIDE
     if preprocess.scale:
         return EVERY_PIXEL
-    side = round(preprocess.size / preprocess.crop_share) if preprocess.resize == "crop" else max(preprocess.box)
+    share = min(preprocess.crop_share, *(g.get("crop_share", 1.0) for g in GEOMETRIES.values()))
+    side = max(preprocess.box) if preprocess.resize == "fit" else round(preprocess.size / share)
     return max(AUDIT_SIDE, side)
 
 
@@ -96,10 +106,19 @@ def resized_to(size: tuple[int, int], image: Image.Image, preprocess: Preprocess
     return image.resize(size, _FILTERS[preprocess.interpolation], reducing_gap=3.0)
 
 
-def apply_view(pixels: NDArray[Any], view: str) -> NDArray[Any]:
-    """A batch `(N, H, W, C)` as one of `VIEWS`."""
-    if view == "plain":
-        return pixels
-    if view == "mirror":
-        return np.ascontiguousarray(pixels[:, :, ::-1])
-    raise ValueError(f"view {view!r} is not one of {VIEWS}")
+def without_geometry(preprocess: Preprocess, view: View) -> tuple[Preprocess, View]:
+    """The same view as `plain` or `mirror`, under a preprocessing with its geometry."""
+    if view in GEOMETRIES:
+        return replace(preprocess, **GEOMETRIES[view]), "plain"
+    return preprocess, view
+
+
+def render_views(image: Image.Image, preprocess: Preprocess, views: Sequence[View]) -> NDArray[np.uint8]:
+    """Views of an RGB image as a network's input, `(V, size, size, channels)`; see `render`."""
+    plain = {p: render(image, p) for p in {without_geometry(preprocess, v)[0] for v in views}}
+    return np.stack([turned(plain[p], v) for p, v in (without_geometry(preprocess, v) for v in views)])
+
+
+def turned(pixels: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+    """A rendered image `(H, W, C)`, mirrored where the view is."""
+    return pixels[:, ::-1] if view == "mirror" else pixels

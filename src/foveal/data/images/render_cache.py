@@ -25,11 +25,11 @@ class RenderCache:
         self._lock = threading.Lock()
 
     @classmethod
-    def within(cls, preprocess: Preprocess, memory: int | None) -> RenderCache:
-        """One that takes a small share of a memory budget, bytes; none with `fit`, where images differ in size."""
+    def within(cls, preprocess: Preprocess, memory: MemoryBudget) -> RenderCache:
+        """One that takes a small share of a memory budget; none with `fit`, where images differ in size."""
         if preprocess.resize == "fit":
             return cls(preprocess, max_bytes=0)
-        return cls(preprocess, max_bytes=MemoryBudget(memory).render_cache)
+        return cls(preprocess, max_bytes=memory.render_cache)
 
     def put(self, sha256: str, rgb: Image.Image) -> None:
         """Keep a decoded image, if there is room."""
@@ -49,9 +49,7 @@ class RenderCache:
     def peek(self, most: int) -> NDArray[np.uint8]:
         """Some of the images, `(N, size, size, channels)`, which stay; noise when the cache is empty."""
         some = [p for _, p in zip(range(most), self._kept.values(), strict=False)]
-        size, channels = self.preprocess.size, self.preprocess.channels
-        noise = np.random.default_rng(0)
-        return np.stack(some) if some else noise.integers(0, 256, (most, size, size, channels), dtype=np.uint8)
+        return np.stack(some) if some else noise(self.preprocess, most)
 
     def pop(self, sha256: str) -> NDArray[np.uint8] | None:
         """Remove and return a rendered image; None when it is not in the cache."""
@@ -61,3 +59,9 @@ class RenderCache:
                 self._promised.discard(sha256)
                 self._room += pixels.nbytes
         return pixels
+
+
+def noise(preprocess: Preprocess, count: int) -> NDArray[np.uint8]:
+    """Inputs of random pixels, `(N, size, size, channels)`, always the same."""
+    shape = (count, preprocess.size, preprocess.size, preprocess.channels)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

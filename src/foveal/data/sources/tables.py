@@ -18,6 +18,7 @@ from foveal.data.sources.listing import DataOptions, Listing, short_name, subset
 from foveal.data.targets.registry import AUTO
 from foveal.data.targets.target import Target
 from foveal.errors import DataError, UnreadableImage
+from foveal.files import unescaped
 
 #: Line number, and cells by column.
 _Row = tuple[int, dict[str, Any]]
@@ -28,6 +29,8 @@ _PATHS = {"path", "filename", "file_name", "file", "image", "filepath", "file_pa
 _LABELS = {"label", "class", "category", "target", "class_name", "label_name"}
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _PARQUET = b"PAR1"
+#: Columns by which `split.csv` and the tables of `foveal predict` are known: their cells are read as they were written.
+_OURS = ({"path", "sha256", "label", "split", "note"}, {"path", "label", "probability", "set", "unknown", "error"})
 
 
 def list_metadata(path: str, options: DataOptions) -> Listing | None:
@@ -182,14 +185,20 @@ def _csv_rows(path: Path, text: str) -> tuple[list[str], list[_Row]]:
     except csv.Error as error:
         raise DataError(f"{path}:1: {error}", hint="is this a CSV file?") from None
     reader.fieldnames = names
+    ours = any(columns <= set(names) for columns in _OURS)
     rows = []
     try:
         for row in reader:
-            cells = {k: (v or "").strip() for k, v in row.items() if isinstance(v, str) or v is None}
+            cells = {k: _cell_of(v or "", ours=ours) for k, v in row.items() if isinstance(v, str) or v is None}
             rows.append((reader.line_num, cells))
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: {error}", hint="is this a CSV file?") from None
     return names, rows
+
+
+def _cell_of(text: str, *, ours: bool) -> str:
+    """A cell of a CSV file: without spaces around it, or, of a table of foveal's own, exactly what was written."""
+    return unescaped(text) if ours else text.strip()
 
 
 def _json_rows(path: Path, text: str) -> list[_Row]:

@@ -96,7 +96,7 @@ def _palette(opened: Image.Image) -> dict[int, int]:
     return {i: int(r << 16 | g << 8 | b) for i, (r, g, b) in enumerate(rows.tolist())}
 
 
-def load_mask(path: str, label_map: LabelMap, sha256: str | None = None) -> Mask:
+def load_mask(path: str, label_map: LabelMap, sha256: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Mask:
     """A mask as positions in the classes, `(H, W)`, 255 (`VOID`) where pixels are ignored.
 
     Raises:
@@ -105,7 +105,7 @@ def load_mask(path: str, label_map: LabelMap, sha256: str | None = None) -> Mask
     content = read_mask_file(path)
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise UnreadableImage(path, "mask_changed", "the file is no longer what was read before")
-    raw, by_colour, palette = decode_mask(content, path)
+    raw, by_colour, palette = decode_mask(content, path, max_pixels=max_pixels)
     values, inverse = np.unique(raw, return_inverse=True)
     known = lookup(label_map, values.tolist(), by_colour, palette)
     table = np.array([known.get(v, VOID) for v in values.tolist()], dtype=np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,13 +12,17 @@ from PIL import Image
 
 from foveal.config import MAX_PIXELS
 from foveal.data.images.decode import decode, quiet, read_file
-from foveal.data.images.pixels import Pixels, refuse_changed, room_for
+from foveal.data.images.pixels import Pixels, allocate, refuse_changed
 from foveal.data.images.render import fitted, resized_to
 from foveal.data.targets.mask_files import Mask, load_mask
 from foveal.errors import UnreadableImage
 from foveal.machine import cores
+from foveal.memory_budget import MemoryBudget
 from foveal.metrics.segmentation import VOID
 from foveal.values import ImageRecord, LabelMap, Preprocess
+
+#: No limit: what a record names was under the limit of its run, and its hash is compared.
+_PASSED = sys.maxsize
 
 
 def load_pairs(
@@ -26,7 +31,7 @@ def load_pairs(
     label_map: LabelMap,
     *,
     max_pixels: int = MAX_PIXELS,
-    memory: int | None = None,
+    memory: MemoryBudget = MemoryBudget(),
     on_each: Callable[[int], None] = lambda _: None,
 ) -> tuple[Pixels, Mask]:
     """All of these in their order, each in the upper left corner of the box.
@@ -36,7 +41,7 @@ def load_pairs(
         preprocess: with `fit`; the rest of the box is filled with its background, and with `VOID`.
         label_map: of the masks.
         max_pixels: of an image.
-        memory: the budget of the process, bytes; large arrays are then kept in a file.
+        memory: the budget of the process; large arrays are then kept in a file.
         on_each: called after each pair.
 
     Returns:
@@ -47,8 +52,8 @@ def load_pairs(
         DataError: naming the files that are gone or no longer what was read before.
     """
     height, width = preprocess.box
-    pixels: Pixels = room_for((len(records), 3, height, width), np.uint8, memory)
-    masks: Mask = room_for((len(records), height, width), np.uint8, memory)
+    pixels: Pixels = allocate((len(records), 3, height, width), np.uint8, memory.array)
+    masks: Mask = allocate((len(records), height, width), np.uint8, memory.array)
     gone: list[str] = []
 
     def one(i: int) -> None:
@@ -81,7 +86,8 @@ def load_masks(records: Sequence[ImageRecord], preprocess: Preprocess, label_map
     for i, record in enumerate(records):
         assert record.mask is not None
         try:
-            masks[i] = _in_box(load_mask(record.mask.path, label_map, record.mask.sha256), preprocess)
+            mask = load_mask(record.mask.path, label_map, record.mask.sha256, max_pixels=_PASSED)
+            masks[i] = _in_box(mask, preprocess)
         except UnreadableImage as refusal:
             gone.append(refusal.path)
     refuse_changed(gone)
@@ -109,4 +115,4 @@ def open_pair(
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise UnreadableImage(record.path, "changed", "the file is no longer what was read before")
     image = decode(content, record.path, max_pixels=max_pixels)
-    return image, load_mask(record.mask.path, label_map, record.mask.sha256)
+    return image, load_mask(record.mask.path, label_map, record.mask.sha256, max_pixels=max_pixels)

@@ -47,7 +47,7 @@ PACKAGED: dict[str, PackagedWeights] = {
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         architecture="tf_efficientnet_lite0",
         dimension=1280,
-        preprocess=Preprocess(size=224),
+        preprocess=Preprocess(size=224, resize="squash"),
         segments=(
             Segment(32, 2, 884736),
             Segment(16, 2, 819200),

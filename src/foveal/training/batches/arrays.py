@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal.data.images.pixels import Pixels
+from foveal.memory_budget import GPU_IMAGES_BYTES
 from foveal.training.batches.augment import augmented
 from foveal.training.recipes.augmentation import Augment
 from foveal.values import Preprocess
 
 #: Up to this many bytes of images are kept on the GPU; of more each batch is copied there.
-_ON_GPU = 1 << 30
 
 
 class Batches:
@@ -47,7 +47,7 @@ class Batches:
         self.size = min(size, len(pixels))
         self.per_epoch = max(1, len(pixels) // self.size)
         self._pixels = torch.from_numpy(np.require(pixels, requirements="W"))
-        if pixels.nbytes <= _ON_GPU:
+        if pixels.nbytes <= GPU_IMAGES_BYTES:
             self._pixels = self._pixels.to(device)
         self._labels, self._device = torch.from_numpy(labels).to(device), device
         self._mean, self._std = statistics_of(preprocess, device)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from foveal.machine import release_file_pages, rss
-from foveal.memory_budget import ALARM
+from foveal.memory_budget import MemoryBudget
 
 #: Inputs, targets and weight of a micro-batch → its mean loss; gradients of `weight * loss` are added up.
 Compute = Callable[[Tensor, Tensor, float], Tensor]
@@ -74,14 +74,14 @@ class GradientAccumulator:
 
     Attributes:
         count: micro-batches of a batch, as planned.
-        budget: resident bytes that the process must stay under; None: only allocation failures count.
+        budget: of the process; without one only allocation failures count.
         say: told in words when their number rises.
         increases: from which steps on there are more.
         on_increase: called with all increases before a new one takes effect.
     """
 
     count: int = 1
-    budget: int | None = None
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
     say: Callable[[str], None] = lambda _: None
     increases: list[Increase] = field(default_factory=list)
     on_increase: Callable[[Sequence[Increase]], None] = lambda _: None
@@ -134,10 +134,10 @@ class GradientAccumulator:
 
     def _watch(self, step: int, batch: int) -> None:
         """Use less before the limit: on Linux a process that needs too much is killed, and gets no exception."""
-        if self.budget is None or (rss() or 0) < ALARM * self.budget:
+        if (rss() or 0) < self.budget.alarm:
             return
         free_memory()
-        if (rss() or 0) >= ALARM * self.budget and self.at(step) < batch:
+        if (rss() or 0) >= self.budget.alarm and self.at(step) < batch:
             self._increase(step, batch, "memory runs short")
 
     def _increase(self, step: int, batch: int, why: str) -> None:

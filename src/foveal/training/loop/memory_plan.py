@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from foveal.decisions import ACCUMULATION, MEMORY, PREDICTION_BATCH
 from foveal.errors import MemoryShort, UsageError
-from foveal.machine import available, memory_allowed, return_large_blocks, rss
-from foveal.memory_budget import ALARM
+from foveal.machine import available, return_large_blocks, rss
+from foveal.memory_budget import ALARM, MemoryBudget
 from foveal.planner.backends import backend_for
 from foveal.planner.convolution import Backend
 from foveal.planner.passes import replay_training
@@ -58,7 +58,7 @@ class Choice:
 def choose(
     module: nn.Module,
     scenario: Scenario,
-    budget: int,
+    budget: MemoryBudget,
     *,
     other_bytes: int | None = None,
     recorded: _Recorded | None = None,
@@ -72,13 +72,13 @@ def choose(
     Args:
         module: the network; not touched.
         scenario: input, batch, optimizer and precision.
-        budget: resident bytes of the whole process.
+        budget: of the whole process, or of a GPU.
         other_bytes: resident bytes besides the tensors of training; by default what the process has now.
         recorded: recordings made earlier, to which new ones are added.
     """
     used = (rss() or 0) if other_bytes is None else other_bytes
     beyond = measured()
-    room = max(0, int((ALARM * budget - used - beyond["first_step_bytes"]) / beyond["malloc_frugal"]))
+    room = max(0, int((budget.alarm - used - beyond["first_step_bytes"]) / beyond["malloc_frugal"]))
     record = _Recorder(module, {} if recorded is None else recorded)
     whole = record(scenario.but(accumulate=1)).play(scenario.batch).most
     if whole <= room:
@@ -122,10 +122,9 @@ def accumulator_for(
         return asdict(choice), choice.reason
 
     choice = Choice(**context.decisions.settle(MEMORY.of(name), chosen))
-    allowed = _allowed(context)
-    if not choice.fits and allowed is not None:
+    if not choice.fits and context.memory.total is not None:
         raise MemoryShort(
-            f"{size_text(allowed)} of memory is too little: {name} needs at least "
+            f"{size_text(context.memory.total)} of memory is too little: {name} needs at least "
             f"{size_text(_needed(choice, _copies(module, settings)))}",
             hint="allow more, or take a strategy that needs less: --strategy frozen",
         )
@@ -146,9 +145,8 @@ def trial_accumulator(
 
 
 def has_room(context: RunContext) -> bool:
-    """Whether memory is not limited, or less than half of it is used; otherwise caches are dropped."""
-    allowed = _allowed(context)
-    if allowed is None or (rss() or 0) <= allowed / 2:
+    """Whether caches may be kept; otherwise they are dropped."""
+    if (rss() or 0) <= context.memory.caches:
         return True
     context.free_memory()
     free_memory()
@@ -160,8 +158,7 @@ def prediction_batch(module: nn.Module, shape: tuple[int, int, int], most: int, 
 
     Decided once for a size, since sums depend on it bit for bit.
     """
-    allowed = _allowed(context)
-    if allowed is None:
+    if context.memory.total is None:
         return most
 
     def chosen() -> tuple[int, str]:
@@ -172,7 +169,7 @@ def prediction_batch(module: nn.Module, shape: tuple[int, int, int], most: int, 
             each = max(1, prediction_bytes(module, shape) - weights)
         except UsageError as refusal:
             return most, f"not planned: {refusal.message}"
-        room = (ALARM * allowed - (rss() or 0)) / measured()["malloc_frugal"]
+        room = (context.memory.alarm - (rss() or 0)) / measured()["malloc_frugal"]
         return max(
             1, min(most, int(room / each))
         ), f"an image takes {size_text(each)}, {size_text(max(0, int(room)))} are free"
@@ -183,7 +180,7 @@ def prediction_batch(module: nn.Module, shape: tuple[int, int, int], most: int, 
 def _chosen(
     module: nn.Module, inputs: Tensor, optimizer: str, precision: str, context: RunContext, copies: int
 ) -> Choice:
-    if context.config.memory_bytes is not None:
+    if not context.memory.ample:
         context.free_memory()
         free_memory()
     channels, height, width = inputs.shape[1:]
@@ -195,22 +192,17 @@ def _chosen(
         channels_last=True,
     )
     if inputs.device.type == "cuda":
-        budget, other = int(torch.cuda.mem_get_info(inputs.device)[0]), copies
+        budget, other = MemoryBudget(int(torch.cuda.mem_get_info(inputs.device)[0])), copies
     else:
         resident = rss() or 0
-        budget, other = _budget(context, resident), resident + copies
+        budget, other = context.memory.within_machine(available(), resident), resident + copies
     try:
         choice = choose(module, scenario, budget, other_bytes=other, recorded=context.plans)
     except UsageError as refusal:  # a network that can't be traced is trained all the same, and watched
         return Choice(1, False, 0, 0, True, f"not planned: {refusal.message}")
-    if choice.micro_batches > 1 or choice.checkpoint or _allowed(context) is not None:
+    if choice.micro_batches > 1 or choice.checkpoint or context.memory.total is not None:
         return_large_blocks()  # as the plan takes it
     return choice
-
-
-def _allowed(context: RunContext) -> int | None:
-    """Resident bytes that this process must not exceed; None where there is no limit."""
-    return memory_allowed(context.config.memory_bytes)
 
 
 def _needed(choice: Choice, copies: int) -> int:
@@ -218,13 +210,6 @@ def _needed(choice: Choice, copies: int) -> int:
     beyond = measured()
     tensors = beyond["first_step_bytes"] + beyond["malloc_frugal"] * choice.planned_bytes
     return int(((rss() or 0) + copies + tensors) / ALARM)
-
-
-def _budget(context: RunContext, resident: int) -> int:
-    """Resident bytes that this process may have; where that is unknown, more than any machine has."""
-    free = available()
-    most = (1 << 60) if free is None else free + resident
-    return min(most, _allowed(context) or most)
 
 
 def _copies(module: nn.Module, settings: LoopSettings) -> int:
@@ -247,7 +232,7 @@ def _applied(
     if choice.checkpoint:
         checkpoint_blocks(module)
     return GradientAccumulator(
-        choice.micro_batches, _allowed(context), context.progress.say, increases or [], on_increase
+        choice.micro_batches, context.memory, context.progress.say, increases or [], on_increase
     )
 
 

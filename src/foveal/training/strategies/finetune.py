@@ -16,7 +16,6 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from foveal.decisions import FALLBACK, IMAGE_SIZE, LEARNING_RATE, STEPS, TRAINING_IMAGES
-from foveal.machine import memory_allowed
 from foveal.metrics.intervals import wilson
 from foveal.planner.process import least_process_bytes
 from foveal.planner.sheet import size_text
@@ -32,6 +31,7 @@ from foveal.training.strategies.linear_probe import FROZEN_STAGES
 from foveal.training.strategy import LadderState, below_noise_floor
 from foveal.training.time_budget import (
     AFFORDABLE_SHARE,
+    FINETUNE_LEAST_IMAGES,
     FINETUNE_LEAST_SECONDS,
     MARGIN,
     SECOND_PER_FIRST,
@@ -78,11 +78,14 @@ class FineTune:
             return f"the stages of {backbone.name} are not known: no part of it can be frozen alone"
         if best is None:
             return None
-        room, needed = memory_allowed(context.config.memory_bytes), least_process_bytes(torch=True, backbone=True)
-        if room is not None and room < needed:
-            return f"{size_text(room)} of memory is too little: it needs at least {size_text(needed)}"
+        if not best.trained.pretrained:
+            return f"{best.strategy}, trained from scratch, is better than pretrained features"
+        needed = least_process_bytes(torch=True, backbone=True)
+        if not context.memory.covers(needed):
+            have, least = size_text(context.memory.total or 0), size_text(needed)
+            return f"{have} of memory is too little: it needs at least {least}"
         if best.score is None:
-            return "no images can be held out, and so nothing would tell whether it is better"
+            return "too few images to hold some out and validate this step"
         return below_noise_floor(USUAL_GAIN, best)
 
     def estimate(self, context: RunContext, state: LadderState) -> float:
@@ -328,7 +331,9 @@ def _training_images(outside: Sequence[SplitRecord], state: LadderState) -> tupl
 def _least_seconds(context: RunContext, recipe: FineTuneRecipe, size: int) -> float:
     """Of the least training worth starting."""
     trainer = trainer_for(recipe, context, size)
-    return trainer.epoch_seconds(context.split.subset("train")) * recipe.epochs * recipe.min_epoch_share
+    train = context.split.subset("train")
+    epochs = min(recipe.epochs * recipe.min_epoch_share, FINETUNE_LEAST_IMAGES / len(train))
+    return trainer.epoch_seconds(train) * epochs
 
 
 def _keep_better_weights(name: str, trainer: FineTuneTrainer, training: Training, whole: int) -> Array | None:
@@ -405,4 +410,5 @@ def _candidate(
 
 
 #: The cached trunk comes first: it costs a third, and did best on photographs.
-STRATEGIES = (FineTune(CACHED), ContinueFineTune(CACHED), FineTune(FULL), ContinueFineTune(FULL))
+FULL_STRATEGIES = (FineTune(FULL), ContinueFineTune(FULL))
+STRATEGIES = (FineTune(CACHED), ContinueFineTune(CACHED), *FULL_STRATEGIES)

@@ -60,7 +60,9 @@ class FromScratch:
         return self.recipe.name
 
     def refuse(self, context: RunContext, state: LadderState) -> str | None:
-        """Not worth it when a longer recipe fits the time as well."""
+        """Not worth it when a longer recipe fits the time as well, or when pretrained features are better."""
+        if state.best is not None and state.best.trained.pretrained:
+            return f"{state.best.strategy}, with pretrained weights, is better than a network from scratch"
         for strategy in reversed(self.longer):
             if strategy.estimate(context, state) * SKIP_MARGIN <= context.deadline.left():
                 return f"there is time for {strategy.name}"

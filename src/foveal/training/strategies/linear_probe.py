@@ -94,8 +94,10 @@ class LinearProbeStrategy:
         """As long as the first strategy, for each view that is new."""
         if state.first is None:
             return 0.0
+        if not state.first.trained.pretrained:
+            return context.features.seconds(len(context.split.placed))
         if self.stages:
-            return context.clock.laps.get("fit", 0.0) * STAGES_FACTOR
+            return state.first.training_seconds * STAGES_FACTOR
         return state.first.seconds * len(self.views)
 
     def fit(self, context: RunContext, state: LadderState) -> Candidate:
@@ -117,6 +119,7 @@ class LinearProbeStrategy:
             self._give_up(context, len(train))
         deadline = context.deadline.keeping(features.pending_test_seconds)
         import_solvers()
+        fitting = context.clock.spent()
         with context.clock.lap("fit"), context.progress.stage("fit", 1) as bar:
             chosen = cross_validate(
                 features.by_subset["train"],
@@ -127,7 +130,8 @@ class LinearProbeStrategy:
             strength = context.decisions.settle(HEAD_STRENGTH.of(self.name), lambda: _strength(chosen))
             head = fit_head(features.by_subset["train"], labels, strength)
             bar(1)
-        evidence = _evidence(train, chosen, labels)
+        fitting = context.clock.spent() - fitting
+        evidence = out_of_fold(train, chosen, labels) if chosen else None
         n = len(evidence.logits) if evidence else 0
         extractor = context.features
         return Candidate(
@@ -142,6 +146,7 @@ class LinearProbeStrategy:
             pending_test_seconds=features.pending_test_seconds,
             seen=features.seen,
             evidence=evidence,
+            training_seconds=fitting,
             settings={"strength": strength, "tried": chosen.tried if chosen else [], "views": self.views},
         )
 
@@ -184,15 +189,12 @@ class LinearProbeStrategy:
         self, context: RunContext, records: Sequence[SplitRecord], deadline: Deadline
     ) -> list[dict[str, Array]]:
         """Features of each view, by content hash, as far as the time goes."""
-        tables = []
-        for view in self.views:
-            name = "features" if view == "plain" else f"features ({view})"
-            with context.clock.lap("features"), context.progress.stage(name, len(records)) as bar:
-                table = context.features.run(
-                    [p.record for p in records], view=view, deadline=deadline, on_each=bar
-                )
-                tables.append(table.rows)
-        return tables
+        name = "features" if self.views == ("plain",) else f"features ({', '.join(self.views)})"
+        with context.clock.lap("features"), context.progress.stage(name, len(records)) as bar:
+            tables = context.features.run_views(
+                [p.record for p in records], self.views, deadline=deadline, on_each=bar
+            )
+        return [table.rows for table in tables]
 
     def _all_features(self, context: RunContext, records: Sequence[SplitRecord]) -> Array:
         """Of images that have to be predicted whatever the time, `(views, N, D)`.
@@ -230,12 +232,10 @@ def _no_mirroring(context: RunContext) -> str | None:
     return context.decisions.reason(HFLIP) if context.decisions.get(HFLIP) is False else None
 
 
-def _evidence(
-    records: Sequence[SplitRecord], chosen: CrossValidation | None, labels: NDArray[np.int64]
-) -> LabelEvidence | None:
-    """Out-of-fold predictions."""
-    if chosen is None:
-        return None
+def out_of_fold(
+    records: Sequence[SplitRecord], chosen: CrossValidation, labels: NDArray[np.int64]
+) -> LabelEvidence:
+    """Predictions of a cross-validation as evidence."""
     return LabelEvidence.of(records, np.log(np.maximum(chosen.probabilities, 1e-7)), labels)
 
 
@@ -248,4 +248,4 @@ def _strength(chosen: CrossValidation | None) -> tuple[float, str]:
 
 FROZEN = LinearProbeStrategy()
 FROZEN_STAGES = LinearProbeStrategy("frozen-stages", stages=True)
-STRATEGIES = (FROZEN, FROZEN_STAGES, LinearProbeStrategy("frozen-views", ("plain", "mirror")))
+FROZEN_VIEWS = LinearProbeStrategy("frozen-views", ("plain", "mirror"))

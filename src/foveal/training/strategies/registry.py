@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from foveal.training.strategies import finetune, from_scratch, linear_probe, segmentation
+from foveal.training.strategies import finetune, from_scratch, geometry, linear_probe, segmentation
 from foveal.training.strategy import Strategy
 
 #: Route → its strategies.
 STRATEGIES: dict[str, list[Strategy]] = {
-    "pretrained": [*linear_probe.STRATEGIES, *finetune.STRATEGIES],
+    "pretrained": [
+        linear_probe.FROZEN,
+        geometry.STRATEGY,
+        linear_probe.FROZEN_STAGES,
+        linear_probe.FROZEN_VIEWS,
+        *finetune.STRATEGIES,
+    ],
+    "small-colour": [
+        from_scratch.STRATEGIES[0],
+        linear_probe.FROZEN,
+        *finetune.FULL_STRATEGIES,
+        *from_scratch.STRATEGIES[1:],
+    ],
     "scratch": [*from_scratch.STRATEGIES],
     "segmentation": [*segmentation.STRATEGIES],
 }

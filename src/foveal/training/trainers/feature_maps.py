@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foveal.data.images.pixels import Pixels, room_for
-from foveal.memory_budget import MemoryBudget
+from foveal.data.images.pixels import Pixels, allocate
 from foveal.models.finetuned import Tuned
 from foveal.training.batches.arrays import statistics_of
 from foveal.training.batches.augment import augmented
@@ -95,8 +94,8 @@ class FrozenTrunk:
             )
             maps = run(augmented(batch, self.augment, generator))
             if view is None:
-                memory = MemoryBudget(self.context.config.memory_bytes).cached_view
-                view = room_for((len(pixels), *maps.shape[1:]), np.float16, memory)
+                shape = (len(pixels), *maps.shape[1:])
+                view = allocate(shape, np.float16, self.context.memory.cached_view)
             view[start : start + self.batch_size] = maps
             on_each(len(batch))
         assert view is not None

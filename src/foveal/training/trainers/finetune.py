@@ -73,7 +73,7 @@ class FineTuneTrainer(Trainer):
     def __init__(self, recipe: FineTuneRecipe, context: RunContext, size: int, augment: Augment) -> None:
         backbone = context.features.backbone
         self.recipe, self.context, self.size, self.augment = recipe, context, size, augment
-        self.preprocess = replace(backbone.preprocess, size=size)
+        self.preprocess = replace(context.features.preprocess, size=size)
         self.network = {
             "architecture": "tuned",
             "backbone": backbone.name,
