@@ -60,6 +60,7 @@ TRAINING = [
         "linear_head",
         "candidate",
         "flip_test",
+        "fresh_network",
     ),
     *("batches", "loop", "strategy", "starting_point", "trainers", "strategies", "routing", "ladder"),
 ]

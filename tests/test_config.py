@@ -15,6 +15,7 @@ from foveal.cli.audit import audit
 from foveal.cli.options import option, takes_settings
 from foveal.cli.train import train
 from foveal.config import (
+    ClassifySettings,
     SegmentSettings,
     TrainConfig,
     TrainSettings,
@@ -94,7 +95,7 @@ def test_the_real_command_estimators_and_page_come_from_the_definitions():
     options = inspect.signature(train).parameters
     assert [n for n in options if n in NAMES] == list(settings_of(TrainConfig)) and set(NAMES) <= set(options)
     assert all(options[f.name].default == f.default for f in fields(TrainConfig))
-    for estimator, own in ((ImageClassifier, TrainSettings), (Segmenter, SegmentSettings)):
+    for estimator, own in ((ImageClassifier, ClassifySettings), (Segmenter, SegmentSettings)):
         parameters = inspect.signature(estimator).parameters
         assert set(parameters) == {f.name for f in fields(own)} | {"out", "verbose"}
         assert all(parameters[f.name].default == f.default for f in fields(own))

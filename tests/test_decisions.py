@@ -14,6 +14,7 @@ from foveal.errors import BundleError
 #: A value of every id, as a strategy or the run decides it.
 VALUES = {
     ids.ROUTE: {"name": "pretrained", "preprocess": None},
+    ids.NETWORK: {"architecture": "sketch", "text": "conv8-gap-dense2"},
     ids.ENGINE: "openvino-bf16",
     ids.EVALUATION_ENGINE: "torch-fp32",
     ids.DEVICE: {"name": "cpu", "precision": "fp32", "threads": 2},

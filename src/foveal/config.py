@@ -5,8 +5,9 @@ The options of `foveal train` and `foveal audit`, the checks of `TrainConfig`, `
 To add a setting, add a field to the class whose users need it:
 
     TrainSettings               the command line and every estimator
-    └── SegmentSettings         the command line and `Segmenter`
-        └── TrainConfig         the command line only
+    ├── SegmentSettings         the command line and `Segmenter`
+    ├── ClassifySettings        the command line and `ImageClassifier`
+    └── TrainConfig             the command line only, besides all of these
 """
 
 from __future__ import annotations
@@ -229,8 +230,21 @@ class SegmentSettings(TrainSettings):
     void: str | None = setting(None, help="Class name or mask value to ignore (ignore_index).", metavar="CLASS")
 
 
+@dataclass(kw_only=True, eq=False)
+class ClassifySettings(TrainSettings):
+    """The settings that the command line and `ImageClassifier` take."""
+
+    from_scratch: str | None = setting(
+        None,
+        help="Train this network from fresh weights: a zoo, timm or torchvision name (torchvision:NAME), a sketch such "
+        "as conv32-relu-gap-dense10, package.module:function, or the architecture of a run.",
+        metavar="MODEL",
+        after="strategy",
+    )
+
+
 @dataclass(kw_only=True)
-class TrainConfig(SegmentSettings):
+class TrainConfig(SegmentSettings, ClassifySettings):
     """All settings of `foveal train`, checked when they are given. Not to be changed afterwards.
 
     Raises:
@@ -242,12 +256,6 @@ class TrainConfig(SegmentSettings):
         help="classify (one label per image), segment (one class per pixel), or auto: detected from the data.",
         metavar="TASK",
         after="",
-    )
-    from_scratch: str | None = setting(
-        None,
-        help="Train an architecture of `foveal zoo` from scratch.",
-        metavar="NAME",
-        after="strategy",
     )
     memory: str | None = setting(
         None,

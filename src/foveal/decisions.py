@@ -87,6 +87,9 @@ _Steps = Annotated[int, Meta(ge=0, le=10**9)]
 ROUTE: Decision[dict[str, Any]] = Decision(
     "route", _Route
 )  # how images become inputs, and which strategies there are
+NETWORK: Decision[dict[str, Any]] = Decision(
+    "network", dict[str, Any]
+)  # the definition of the one that is trained from scratch
 ENGINE: Decision[str] = Decision("engine", Name)  # what computes the frozen backbone, as NAME-PRECISION
 EVALUATION_ENGINE: Decision[str] = Decision(
     "evaluation_engine", Name

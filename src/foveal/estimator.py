@@ -19,6 +19,7 @@ from PIL import Image
 from foveal.clock import Clock
 from foveal.config import (
     OUT_HELP,
+    ClassifySettings,
     SegmentSettings,
     TrainConfig,
     TrainSettings,
@@ -256,7 +257,7 @@ class _Estimator(BaseEstimator, TrainSettings):
 
 @with_settings_documented
 @dataclass(kw_only=True, eq=False, repr=False)
-class ImageClassifier(ClassifierMixin, _Estimator):
+class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
     """An image classifier that is trained within a time budget: a classifier of scikit-learn.
 
     Args:

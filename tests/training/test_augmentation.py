@@ -93,7 +93,9 @@ def test_lengths_are_shares_of_the_side():
 # The trainers.
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES, recipe_for("lenet5", 28)], ids=lambda r: r.name)
+@pytest.mark.parametrize(
+    "recipe", [*RECIPES, recipe_for({"architecture": "zoo", "name": "lenet5"}, 28)], ids=lambda r: r.name
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_training_from_scratch(recipe, name):
     trainer = ScratchTrainer(recipe, context_with(name))

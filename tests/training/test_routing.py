@@ -89,3 +89,8 @@ def test_a_probe_sees_size_colour_and_background(make_folder, tmp_path):
     probe = probe_images([Entry(str(p), "a") for p in sorted(folder.rglob("*.*"))])
     assert (probe.count, probe.grey) == (6, False) and 40 <= probe.side <= 42
     assert probe_images(missing(3)).side == 0
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_probe_sees_whether_large_images_have_colour(entries, grey):
+    assert probe_images(entries(3, 500, grey)).grey is grey

@@ -1,7 +1,6 @@
 """Training from scratch: the recipe by the time, mirroring by evidence, ensembles of whole networks."""
 
 import math
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -11,86 +10,22 @@ import torch
 from digits import bars
 from fake_time import FakeTime, ManualClock
 from foveal.data.targets.labels import Labels
-from foveal.decisions import DEVICE, EPOCH_SECONDS, HFLIP, MEMBERS, STEPS, STOPPED_AT, Decisions
+from foveal.decisions import EPOCH_SECONDS, HFLIP, MEMBERS, STEPS, STOPPED_AT
 from foveal.models.networks import build
-from foveal.progress import Progress
 from foveal.training.batches.arrays import Batches
-from foveal.training.context import RunContext
-from foveal.training.images import ImageArrays
 from foveal.training.ladder import search
 from foveal.training.loop.device import Device
 from foveal.training.recipes.augmentation import Augment
 from foveal.training.recipes.scratch import RECIPES, recipe_for
 from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.strategy import LadderState
-from foveal.training.time_budget import TimeBudget
 from foveal.training.trainers.base import measure_step
 from foveal.training.trainers.scratch import ScratchTrainer
-from foveal.values import Preprocess, Split, SplitRecord
-from pictures import record
+from foveal.values import Preprocess
+from scratch_context import SWAPPED, SYMMETRIC, AtEachStep, context_with
 
-#: Bars at the left and the right, which a mirror swaps; bars at the top and the bottom, which it does not.
-SWAPPED, SYMMETRIC = (0, 1), (2, 3)
 SECONDS, MINUTE, QUARTER, HOUR = RECIPES
 TINY = {"stages": ((8,), (16,)), "batch_size": 16, "stride": 1, "kernel": 3}
-
-
-class Bars(ImageArrays):
-    """Images of bars whose position is the class, one data set for each subset."""
-
-    classes = SYMMETRIC
-
-    def of(self, name, count, side):
-        pixels, labels = bars(4 * count + 40, seed=("train", "val", "test").index(name), side=side)
-        chosen = np.isin(labels, self.classes)
-        return pixels[chosen][:count, None], labels[chosen][:count]
-
-    def subset(self, name, records, preprocess):
-        return self.of(name, len(records), preprocess.size)[0]
-
-
-def context_with(
-    *, clock=None, classes=SYMMETRIC, counts=(64, 32, 32), side=12, evaluation=0.0, progress=None, made=None
-):
-    clock, progress = clock or ManualClock(), progress or Progress()
-    images = Bars(clock, progress)
-    images.classes = classes
-    placed = []
-    for name, count in zip(("train", "val", "test"), counts, strict=True):
-        for i, label in enumerate(images.of(name, count, side)[1]):
-            placed.append(SplitRecord(record(f"{name}{i}", str(label)), name, f"{name}{i}"))
-    device = {"name": "cpu", "precision": "fp32", "threads": torch.get_num_threads()}
-    return RunContext(
-        Split(tuple(placed), (), tuple(map(str, classes))),
-        Labels(),
-        TimeBudget(clock, evaluation),
-        progress,
-        Decisions({DEVICE.id: {"value": device, "reason": ""}} | (made or {})),
-        images,
-        preprocess=Preprocess(size=side, channels=1),
-    )
-
-
-class AtEachStep(Progress):
-    """Calls back after each step of the trainings whose names end like this."""
-
-    def __init__(self, ending, act):
-        self._ending, self._act = ending, act
-
-    @contextmanager
-    def stage(self, name, total=0):
-        with super().stage(name, total) as bar:
-            yield _Bar(bar, self._act) if name.endswith(self._ending) else bar
-
-
-class _Bar:
-    def __init__(self, inner, act):
-        self.total, self.tell, self._inner, self._act = inner.total, inner.tell, inner, act
-
-    def __call__(self, done):
-        self._inner(done)
-        if done:
-            self._act()
 
 
 class Timed(FromScratch):
@@ -196,7 +131,9 @@ def test_a_large_network_takes_smaller_batches_rather_than_a_single_step(
     """VGG-16 made one step of 64 images in a minute. Time passes at each reading: nine of them are a step here."""
     FakeTime(monkeypatch, per_call=step_seconds / 9)
     context = context_with(clock=ManualClock(left + 5.0), evaluation=5.0, side=32)
-    assert ScratchTrainer(recipe_for("lenet5", 32), context).batch_size == expected
+    assert (
+        ScratchTrainer(recipe_for({"architecture": "zoo", "name": "lenet5"}, 32), context).batch_size == expected
+    )
 
 
 def test_a_small_network_keeps_the_batch_size_of_its_recipe(monkeypatch):

@@ -22,8 +22,8 @@ def plan(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo, timm or torchvision name (torchvision:NAME), model:NAME, a run folder, an .onnx file, "
-            "package.module:function, or a sketch such as conv100k3s2-relu-gap-dense10.",
+            help="A zoo, timm or torchvision name (timm:NAME, torchvision:NAME), model:NAME, a run folder, an "
+            ".onnx file, package.module:function, or a sketch such as conv100k3s2-relu-gap-dense10.",
         ),
     ],
     input: Annotated[

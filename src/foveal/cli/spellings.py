@@ -83,7 +83,7 @@ _TRAINING = (
     Instead(
         "pretrained no-pretrained weights checkpoint load ckpt",
         "foveal starts from the pretrained weights of --backbone",
-        "--from-scratch NAME to train an architecture of `foveal zoo` from fresh weights",
+        "--from-scratch MODEL to train a network from fresh weights",
     ),
     Instead(
         "optimizer optim opt weight-decay wd",

@@ -231,13 +231,13 @@ def _check_task(manifest: Manifest, file: Path) -> None:
 
 
 def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Raises `ValueError`, naming the tensor, where a value is not finite or no weight could have the type.
+    """Raises `ValueError`, naming the tensor, where a value is not finite or no network could have the type.
 
-    Batch normalisation counts its batches, an integer without dimensions, and keeps variances.
+    Batch normalisation counts its batches and keeps variances; some networks keep positions and masks.
     """
     for name, tensor in tensors.items():
         if not np.issubdtype(tensor.dtype, np.floating):
-            if tensor.ndim or not np.issubdtype(tensor.dtype, np.integer):
+            if tensor.dtype != np.bool_ and not np.issubdtype(tensor.dtype, np.integer):
                 raise ValueError(f"{name}: {tensor.dtype} instead of floating point")
         elif not np.isfinite(tensor).all():
             raise ValueError(f"{name}: not all values are finite")

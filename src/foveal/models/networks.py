@@ -6,7 +6,8 @@ A network from outside the package is registered with `register_architecture`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
@@ -33,6 +34,7 @@ def register_architecture(name: str, make: Callable[..., torch.nn.Module]) -> No
     _REGISTERED[name] = make
 
 
+_Shape = tuple[Side, Side, Side]
 _Outputs = Annotated[int, Meta(ge=1, le=100_001)]
 _Stage = Annotated[tuple[Side, ...], Meta(min_length=1, max_length=64)]
 
@@ -82,6 +84,39 @@ class _Zoo:
 
 
 @dataclass(frozen=True)
+class _Sketch:
+    """What `sketch.build` takes."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=100_000)]
+    shape: _Shape
+
+
+@dataclass(frozen=True)
+class _Foreign:
+    """What `foreign.timm_network` and `foreign.torchvision_network` take."""
+
+    name: Name
+    classes: _Outputs
+    shape: _Shape
+
+
+@dataclass(frozen=True)
+class _Function:
+    """What `foreign.function_network` takes."""
+
+    name: Name
+    shape: _Shape
+
+
+@dataclass(frozen=True)
+class _Backbone:
+    """What `backbones.untrained_network` takes."""
+
+    name: Name
+    classes: _Outputs
+
+
+@dataclass(frozen=True)
 class _Tuned:
     """What `finetuned.bare` takes."""
 
@@ -110,9 +145,37 @@ _ARGUMENTS: dict[str, type] = {
     "ensemble": _Ensemble,
     "shifted": _Shifted,
     "zoo": _Zoo,
+    "sketch": _Sketch,
+    "timm": _Foreign,
+    "torchvision": _Foreign,
+    "function": _Function,
+    "backbone": _Backbone,
     "tuned": _Tuned,
     "segmenter": _Segmenter,
 }
+
+
+def completed(definition: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
+    """What `build` takes: a definition, and what the data decide of it.
+
+    Args:
+        definition: the architecture, and its own arguments.
+        shape: channels, height, width of the images.
+        classes: outputs. A sketch and a function have theirs already.
+    """
+    known = _ARGUMENTS.get(definition["architecture"])
+    names = {f.name for f in fields(known)} if known else set()
+    decided = {"channels": shape[0], "shape": list(shape), "classes": classes}
+    return {**definition, **{name: value for name, value in decided.items() if name in names}}
+
+
+def definition_of(network: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `completed` takes, of what it gave; of several networks that are averaged, one."""
+    if inner := network.get("member") or network.get("inner"):
+        return definition_of(inner)
+    if network["architecture"] in _REGISTERED:
+        return network
+    return {k: v for k, v in network.items() if k not in ("channels", "shape", "classes")}
 
 
 def build(network: Mapping[str, Any]) -> torch.nn.Module:
@@ -122,7 +185,9 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
         network: `{"architecture": "small", …}` with the arguments of `small.SmallNet`; or `"ensemble"` with
             `member` (such a mapping) and `count`; or `"shifted"` with `inner` and `pixels`; or `"tuned"` with
             `backbone`, `dimension` and `classes`; or `"segmenter"` with the arguments of
-            `segmentation.network.segmenter`; or a registered name with its own arguments.
+            `segmentation.network.segmenter`; or `"sketch"` with `text` and `shape`, `"timm"` or `"torchvision"`
+            with `name`, `classes` and `shape`, `"function"` with `name` and `shape`, `"backbone"` with `name` and
+            `classes`; or a registered name with its own arguments. A `shape` is `(C, H, W)` of the images.
 
     Raises:
         BundleError: when the architecture or an argument is unknown, or out of range.
@@ -147,13 +212,17 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
 
 def _maker(name: str) -> Callable[..., torch.nn.Module]:
     """What makes a network of this architecture."""
-    from foveal.models import zoo
+from foveal.models import foreign, sketch, zoo
     from foveal.models.small import Ensemble, LinearNet, Shifted, SmallNet
 
     if name == "tuned":
         from foveal.models.finetuned import bare
 
         return bare
+    if name == "backbone":
+        from foveal.models.backbones import untrained_network
+
+        return lambda name, classes: untrained_network(name, classes=classes).train()
     if name == "segmenter":
         from foveal.models.segmentation.network import segmenter
 
@@ -164,6 +233,10 @@ def _maker(name: str) -> Callable[..., torch.nn.Module]:
         "ensemble": lambda member, count: Ensemble([build(member) for _ in range(count)]),
         "shifted": lambda inner, pixels: Shifted(build(inner), pixels),
         "zoo": zoo.create,
+        "sketch": sketch.build,
+        "timm": foreign.timm_network,
+        "torchvision": partial(foreign.torchvision_network, auxiliary=False),
+        "function": foreign.function_network,
     }
     return makers[name]
 
@@ -176,7 +249,7 @@ def with_weights(network: Mapping[str, Any], tensors: Mapping[str, NDArray[np.fl
     """
     import torch
 
-    if _is_small(network):  # its widths are the bundle's own; other networks are of known sizes
+    if _is_of_own_sizes(network):
         with torch.device("meta"):
             _check_shapes(build(network).state_dict(), tensors)
     module = build(network)
@@ -185,10 +258,11 @@ def with_weights(network: Mapping[str, Any], tensors: Mapping[str, NDArray[np.fl
     return module.eval()
 
 
-def _is_small(network: Mapping[str, Any]) -> bool:
-    """Whether it is a `SmallNet`, or made of such."""
+def _is_of_own_sizes(network: Mapping[str, Any]) -> bool:
+    """Whether the bundle itself says how wide the layers are: other networks are of known sizes."""
     inner = network.get("member") or network.get("inner")
-    return network.get("architecture") == "small" or (isinstance(inner, Mapping) and _is_small(inner))
+    own = network.get("architecture") in ("small", "sketch")
+    return own or (isinstance(inner, Mapping) and _is_of_own_sizes(inner))
 
 
 def _check_shapes(expected: Mapping[str, torch.Tensor], tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -1,26 +1,28 @@
 """MODEL, as every verb takes it, and in one place what it may be.
 
 The forms are tried in the order of `FORMS`: `model:NAME` (ships in the package), a run folder or bundle, an
-`.onnx` file, `torchvision:NAME`, `package.module:function`, a zoo name, a sketch (see `sketch.py`), a backbone
-(`lite0`, or of a registered source), a timm name, a torchvision name.
+`.onnx` file, `timm:NAME`, `torchvision:NAME`, `package.module:function`, a zoo name, a sketch (see `sketch.py`), a
+backbone (`lite0`, or of a registered source), a timm name, a torchvision name.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import os
-import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from foveal.errors import BundleError, FovealError, UnknownName, UsageError
+from foveal.errors import BundleError, UnknownName, UsageError
 from foveal.files import read_json
 from foveal.models import sketch
+from foveal.models.foreign import (
+    call_function,
+    find_function,
+    timm_network,
+    torchvision_network,
+    torchvision_side,
+)
 from foveal.models.other_names import timm_name
 from foveal.models.shipped import PREFIX, bundle_folder, shipped_folder
 from foveal.models.sources import SOURCES
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Kind = Literal["bundle", "onnx", "function", "zoo", "backbone", "timm", "torchvision", "sketch"]
-_TORCHVISION = "torchvision:"
+_TIMM, _TORCHVISION = "timm:", "torchvision:"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Resolved:
         kind: which form it has.
         name: as it was given.
         build: makes the network with fresh weights, for images `(C, H, W)`.
+        define: what `networks.build` takes, except for what the data decide, see `networks.completed`; for a training
+            from fresh weights. Raises `UsageError` where that is impossible.
         input: `(C, H, W)` of the images that it takes, where that is known.
         path: of a bundle's folder or an `.onnx` file.
     """
@@ -50,6 +54,7 @@ class Resolved:
     kind: Kind
     name: str
     build: Callable[[tuple[int, int, int]], nn.Module]
+    define: Callable[[], Mapping[str, Any]]
     input: tuple[int, int, int] | None = None
     path: Path | None = None
 
@@ -108,7 +113,17 @@ def _bundle(text: str, folder: Path) -> Resolved:
 
         return untrained_network(str(manifest.backbone), classes=len(manifest.classes) + manifest.outside).train()
 
-    return Resolved("bundle", text, build, shape, folder)
+    def define() -> Mapping[str, Any]:
+        from foveal.models.networks import definition_of
+
+        if manifest.label_map is not None:
+            raise UsageError(f"{text} predicts masks, not labels", hint="give a model that predicts labels")
+        network = manifest.network or {"backbone": manifest.backbone}
+        if "backbone" in network:  # its head, or its fine-tuned form, has no batch normalisation to train with
+            return resolve(network["backbone"]).define()
+        return definition_of(network)
+
+    return Resolved("bundle", text, build, define, shape, folder)
 
 
 def _onnx(text: str, _: int) -> Resolved | None:
@@ -120,88 +135,26 @@ def _onnx(text: str, _: int) -> Resolved | None:
     from foveal.models.onnx_graph import OnnxNetwork, read
 
     graph, shape = read(path)
-    return Resolved("onnx", text, lambda _: OnnxNetwork(graph, path.parent), shape, path)
+
+    def define() -> Mapping[str, Any]:
+        raise UsageError(
+            f"{text} is a network with its weights, not a definition to train from fresh ones",
+            hint="give its name in timm or torchvision, or package.module:function",
+        )
+
+    return Resolved("onnx", text, lambda _: OnnxNetwork(graph, path.parent), define, shape, path)
 
 
 def _function(text: str, _: int) -> Resolved | None:
-    module_name, colon, function_name = text.partition(":")
-    if not colon or not all(part.isidentifier() for part in module_name.split(".")):
+    function = find_function(text)
+    if function is None:
         return None
-    if not function_name.isidentifier():
-        raise UsageError(f"{text}: no function is named after the colon", hint="as in torchvision.models:resnet18")
-    function = _import_function(text, module_name, function_name)
-    return Resolved("function", text, lambda _: _call(text, function))
-
-
-def _import_function(text: str, module_name: str, function_name: str) -> Callable[..., Any]:
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        with _contained(f"the module {module_name}"):
-            module = importlib.import_module(module_name)
-    except FovealError:
-        raise
-    except ImportError as error:
-        raise UsageError(
-            f"{text}: {error}", hint="is the package installed, or the file in this folder?"
-        ) from None
-    except Exception as error:
-        raise UsageError(f"{text}: {type(error).__name__}: {error}", hint="correct that module first") from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise UnknownName(f"function of {module_name}", function_name, known)
-    return function  # type: ignore[no-any-return]
-
-
-def _call(text: str, function: Callable[..., Any]) -> nn.Module:
-    from torch import nn
-
-    needed = [
-        p.name
-        for p in _parameters(function)
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    ]
-    if needed:
-        raise UsageError(
-            f"{text} needs arguments: {', '.join(needed)}", hint="give a function without required arguments"
-        )
-    try:
-        with _contained(f"the function {text}"):
-            module = function()
-    except FovealError:
-        raise
-    except Exception as error:
-        raise UsageError(f"{text}: {type(error).__name__}: {error}", hint="correct that function first") from error
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"{text} returns {type(module).__name__}", hint="it should return a torch.nn.Module")
-    return module
-
-
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Those of a function; none where Python can't tell, as for some that are written in C."""
-    try:
-        return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return []
-
-
-@contextmanager
-def _contained(what: str) -> Iterator[None]:
-    """The user's code: what it prints goes to stderr, and it does not end the program.
-
-    Raises:
-        UsageError: when it tries to; not for a signal, whose handler exits as well.
-    """
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    except SystemExit as request:
-        if request.code in (130, 143):
-            raise
-        raise UsageError(
-            f"{what} ends the program", hint="give a function that returns a torch.nn.Module"
-        ) from None
+    return Resolved(
+        "function",
+        text,
+        lambda _: call_function(text, function),
+        lambda: {"architecture": "function", "name": text},
+    )
 
 
 def _zoo(text: str, classes: int) -> Resolved | None:
@@ -213,6 +166,7 @@ def _zoo(text: str, classes: int) -> Resolved | None:
         "zoo",
         text,
         lambda shape: zoo.create(text, classes=classes, channels=shape[0]),
+        lambda: {"architecture": "zoo", "name": text},
         zoo.card(text).input_shape,
     )
 
@@ -221,7 +175,12 @@ def _sketch(text: str, _: int) -> Resolved | None:
     if not sketch.looks_like_sketch(text):
         return None
     sketch.parse(text)
-    return Resolved("sketch", text, lambda shape: sketch.build(text, shape))
+    return Resolved(
+        "sketch",
+        text,
+        lambda shape: sketch.build(text, shape),
+        lambda: {"architecture": "sketch", "text": text},
+    )
 
 
 def _backbone(text: str, classes: int) -> Resolved | None:
@@ -231,7 +190,23 @@ def _backbone(text: str, classes: int) -> Resolved | None:
     source = next((s for s in SOURCES if not isinstance(s, TimmCache) and s.has(text)), None)
     if source is None:
         return None
-    return Resolved("backbone", text, lambda _: source.architecture(text, classes=classes).train())
+    return Resolved(
+        "backbone",
+        text,
+        lambda _: source.architecture(text, classes=classes).train(),
+        lambda: {"architecture": "backbone", "name": text},
+    )
+
+
+def _timm_prefixed(text: str, classes: int) -> Resolved | None:
+    if not text.startswith(_TIMM):
+        return None
+    name = text.removeprefix(_TIMM)
+    if not is_timm_model(name):
+        import timm
+
+        raise UnknownName("timm model", name, timm.list_models())
+    return _timm_network(text, name, classes)
 
 
 def _timm(text: str, classes: int) -> Resolved | None:
@@ -243,17 +218,13 @@ def _timm_network(text: str, name: str, classes: int) -> Resolved:
 
     config = timm.models.get_pretrained_cfg(name.partition(".")[0])
     published = config.input_size if config is not None else None
-
-    def build(shape: tuple[int, int, int]) -> nn.Module:
-        arguments = {"num_classes": classes} | ({"in_chans": shape[0]} if shape[0] != 3 else {})
-        network: nn.Module
-        try:
-            network = timm.create_model(name, **arguments, img_size=shape[1:])
-        except TypeError:  # convolutional networks take any size
-            network = timm.create_model(name, **arguments)
-        return network
-
-    return Resolved("timm", text, build, tuple(published) if published else None)
+    return Resolved(
+        "timm",
+        text,
+        lambda shape: timm_network(name, classes, shape),
+        lambda: {"architecture": "timm", "name": name},
+        tuple(published) if published else None,
+    )
 
 
 def _torchvision_prefixed(text: str, classes: int) -> Resolved | None:
@@ -270,19 +241,14 @@ def _torchvision(text: str, classes: int) -> Resolved | None:
 
 
 def _torchvision_network(text: str, name: str, classes: int) -> Resolved:
-    from torchvision import models
-
-    side = models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
-
-    def build(shape: tuple[int, int, int]) -> nn.Module:
-        if shape[0] != 3:
-            raise UsageError(f"{text} takes 3 channels, not {shape[0]}", hint=f"--input 3x{side}x{side}")
-        with warnings.catch_warnings():  # two of them announce that their initial weights may change
-            warnings.simplefilter("ignore", FutureWarning)
-            network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
-        return network
-
-    return Resolved("torchvision", text, build, (3, side, side))
+    side = torchvision_side(name)
+    return Resolved(
+        "torchvision",
+        text,
+        lambda shape: torchvision_network(name, classes, shape),
+        lambda: {"architecture": "torchvision", "name": name},
+        (3, side, side),
+    )
 
 
 def _zoo_names() -> tuple[str, ...]:
@@ -308,6 +274,7 @@ FORMS: tuple[Callable[[str, int], Resolved | None], ...] = (
     _shipped,
     _folder,
     _onnx,
+    _timm_prefixed,
     _torchvision_prefixed,
     _function,
     _zoo,

@@ -48,9 +48,11 @@ class TrainedModel:
 
     @property
     def parameters(self) -> int:
-        """How many parameters were trained; running means and counters are not among them."""
+        """How many parameters were trained; running means, counters and positions are not among them."""
         return sum(
-            v.size for k, v in self.tensors.items() if not k.endswith(("running_mean", "running_var", "tracked"))
+            v.size
+            for k, v in self.tensors.items()
+            if np.issubdtype(v.dtype, np.floating) and not k.endswith(("running_mean", "running_var"))
         )
 
     def describe(self) -> dict[str, Any]:
@@ -69,5 +71,6 @@ class TrainedModel:
 
 
 def _name_of(network: Mapping[str, Any]) -> str:
-    """A tuned backbone's name, or the zoo's."""
-    return str(network.get("backbone") or network.get("name") or "network")
+    """A tuned backbone's name, or that of an architecture that was trained from scratch."""
+    name = network.get("backbone") or network.get("name")
+    return str(name or ("sketch" if network.get("architecture") == "sketch" else "network"))

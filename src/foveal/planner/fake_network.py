@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from foveal.errors import UsageError
+from foveal.models.foreign import with_sizes
 
 
 def built(build: Callable[[], nn.Module]) -> nn.Module:
@@ -83,23 +84,15 @@ def add_gradients(fake_network: nn.Module, fake: Fake) -> None:
 
 
 def materialised(module: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
-    """A network whose lazy layers have their sizes: one image of noise goes through those that do not yet.
+    """A network whose lazy layers have the sizes that images of this shape give them.
 
     Raises:
         UsageError: when the network can't take such an image.
     """
-    tensors = (*module.parameters(), *module.buffers())
-    if not any(isinstance(t, nn.UninitializedParameter | nn.UninitializedBuffer) for t in tensors):
-        return module
-    was = module.training
     try:
-        with torch.no_grad():
-            if any(t.is_meta for t in tensors):
-                module.to_empty(device="cpu")
-            module.eval()(torch.zeros(1, *shape))
+        return with_sizes(module, shape)
     except RuntimeError as error:
         raise refused(error, shape) from None
-    return module.train(was)
 
 
 def wants_content(refusal: UsageError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -59,6 +60,26 @@ def record_prediction(
             around.enter_context(_autocast(scenario))
             fake_network(inputs)
     return recorder
+
+
+def outputs_of(module: nn.Module, shape: tuple[int, int, int]) -> object:
+    """What the network gives for two images `(C, H, W)` in training: its form, as tensors without content.
+
+    Raises:
+        UsageError: when the network does not take such images.
+    """
+
+    def given(fake: Fake) -> object:
+        inputs, _ = _images(fake, Scenario(shape), 2)
+        with _telling(Scenario(shape)), torch.no_grad():
+            return to_fake_network(module, fake).train()(inputs)
+
+    try:
+        return given(new_fake())
+    except UsageError as refusal:
+        if not wants_content(refusal):
+            raise
+        return given(None)
 
 
 def record_training(
@@ -157,10 +178,14 @@ def _autocast(scenario: Scenario) -> torch.autocast:
 
 @contextmanager
 def _telling(scenario: Scenario) -> Iterator[None]:
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True  # it would print a traceback beside the message
     try:
         yield
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
         raise refused(error, scenario.input) from error
+    finally:
+        log.disabled = before
 
 
 @contextmanager

@@ -13,17 +13,18 @@ from foveal.config import TrainConfig
 from foveal.data.dataset import Dataset
 from foveal.data.images.probe import ImageProbe, probe_images
 from foveal.data.images.render_cache import RenderCache, noise
-from foveal.decisions import FEATURE_SIZE, ROUTE, Decisions
+from foveal.decisions import FEATURE_SIZE, NETWORK, ROUTE, Decisions
 from foveal.engines import choose_engine
 from foveal.errors import BundleError, MemoryShort, UsageError, known_name
 from foveal.features import Extractor
 from foveal.machine import return_large_blocks
-from foveal.models import zoo
 from foveal.models.backbones import DEFAULT, find_backbone
+from foveal.models.resolve import resolve
 from foveal.planner.process import least_process_bytes
 from foveal.planner.sheet import size_text
 from foveal.progress import Progress
 from foveal.training.context import RunContext
+from foveal.training.fresh_network import choose_input
 from foveal.training.images import ImageArrays
 from foveal.training.recipes.scratch import recipe_for
 from foveal.training.strategies import finetune
@@ -81,6 +82,8 @@ class Route:
     ) -> RunContext:
         """What strategies are given, with a backbone on the engine that a probe chooses where this route has one."""
         split = dataset.split
+        if config.from_scratch is not None:
+            progress.say(decisions.reason(ROUTE))
         only = config.strategy and known_name("strategy", config.strategy, [s.name for s in self.strategies])
         return RunContext(
             split,
@@ -129,18 +132,19 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
         decisions: obeyed, or written to.
 
     Raises:
-        UnknownName: when the strategy asked for is on no route.
+        UnknownName: when the strategy asked for is on no route, or MODEL is unknown.
+        UsageError: when MODEL can't be trained on these images.
         WeightsUnavailable: when the backbone's weights are not on this machine.
         MemoryShort: when not even the least training could stay within the memory.
     """
     _limit_malloc(config)
     _refuse_too_little_memory(config, *_parts_of(config))
 
+    if config.from_scratch is not None:
+        return _fresh_route(entries, config.from_scratch, config, decisions)
+
     def choose() -> tuple[dict[str, Any], str]:
         probe = probe_images(entries)
-        if config.from_scratch is not None:
-            reason = f"--from-scratch {config.from_scratch}"
-            return {"name": "zoo", "preprocess": _for_zoo(probe, config.from_scratch).to_dict()}, reason
         name, reason = _weighed(probe, config)
         return {"name": name, "preprocess": None if name == "pretrained" else _small(probe).to_dict()}, reason
 
@@ -149,10 +153,6 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
         backbone = find_backbone(config.backbone)
         return Route(tuple(STRATEGIES["pretrained"]), backbone.preprocess, backbone)
     preprocess = Preprocess.from_dict(chosen["preprocess"] or {}, "config.json")
-    if chosen["name"] == "zoo":
-        return Route(
-            (FromScratch(recipe_for(zoo.card(str(config.from_scratch)).name, preprocess.size)),), preprocess
-        )
     if chosen["name"] == "small-colour":
         backbone = find_backbone(config.backbone)
         return Route(tuple(STRATEGIES["small-colour"]), preprocess, backbone, enlarged=True)
@@ -161,6 +161,22 @@ def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
             f"config.json: decisions: route: unknown name {chosen['name']!r}", hint="start a new run"
         )
     return Route(tuple(STRATEGIES[chosen["name"]]), preprocess)
+
+
+def _fresh_route(entries: Sequence[Entry], model: str, config: TrainConfig, decisions: Decisions) -> Route:
+    """The route of `--from-scratch MODEL`: one network with fresh weights."""
+
+    def choose() -> tuple[dict[str, Any], str]:
+        classes = len({e.label for e in entries if e.label is not None})
+        preprocess, reason = choose_input(
+            model, definition, probe_images(entries), classes, config.memory_budget.total
+        )
+        return {"name": "from-scratch", "preprocess": preprocess.to_dict()}, reason
+
+    definition = decisions.settle(NETWORK, lambda: (dict(resolve(model).define()), f"--from-scratch {model}"))
+    chosen = decisions.settle(ROUTE, choose)
+    preprocess = Preprocess.from_dict(chosen["preprocess"] or {}, "config.json")
+    return Route((FromScratch(recipe_for(definition, preprocess.size)),), preprocess)
 
 
 def choose_segmentation_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
@@ -172,7 +188,7 @@ def choose_segmentation_route(entries: Sequence[Entry], config: TrainConfig, dec
         decisions: obeyed, or written to.
 
     Raises:
-        UsageError: when an architecture of the zoo is to be trained from scratch.
+        UsageError: when a classifier is to be trained from scratch.
         UnknownName: when the strategy asked for is none of these.
         WeightsUnavailable: when the backbone's weights are not on this machine.
     """
@@ -274,16 +290,6 @@ def _affordable_size(extractor: Extractor, images: int, budget: TimeBudget) -> t
         if seconds <= SMALL_FEATURES_SHARE * left:
             break
     return size, f"features of {images} images take at {', '.join(words)}; {left:.0f} s are left"
-
-
-def _for_zoo(probe: ImageProbe, architecture: str) -> Preprocess:
-    """The input that a network was written for, grey where the images are.
-
-    Raises:
-        UnknownName: with the nearest known architecture.
-    """
-    plain = Preprocess(size=zoo.card(architecture).input_size, resize="pad", interpolation="bilinear")
-    return replace(plain, channels=1 if probe.grey else 3, background=probe.background)
 
 
 def _small(probe: ImageProbe) -> Preprocess:

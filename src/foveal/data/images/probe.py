@@ -13,6 +13,8 @@ from foveal.errors import UnreadableImage
 from foveal.values import Entry
 
 _SAMPLED = 48
+#: Pillow's modes without colour.
+_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class ImageProbe:
     Attributes:
         count: how many there are.
         side: the most frequent length of the long side, pixels; 0 when no image of the sample can be read.
-        grey: whether all images of the sample are without colour.
+        grey: whether all images of the sample are without colour; large ones are judged by their mode.
         background: the median colour of their edges, RGB.
         usual: the most frequent width and height.
         share: of the sample that has this size.
@@ -46,7 +48,8 @@ def probe_images(entries: Sequence[Entry]) -> ImageProbe:
                 width, height = opened.size if orientation_of(opened) < 5 else opened.size[::-1]
                 sides.append(max(width, height))
                 sizes[width, height] += 1
-                if max(opened.size) > 256:
+                if max(opened.size) > 256:  # decoding all of them would take seconds
+                    grey = grey and opened.mode in _GREY_MODES
                     continue
                 pixels = np.asarray(finish(opened, entry.path)).astype(int)
             except UnreadableImage:

@@ -6,9 +6,12 @@ Cost and score of each, with n and sd, are in `strategies/from_scratch.py`, `ben
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from foveal.models.networks import completed
 from foveal.training.recipes.augmentation import Augment
 
 
@@ -27,7 +30,7 @@ class ScratchRecipe:
         augment: random changes, with lengths in pixels; images are mirrored as well where that keeps their label.
         members: networks whose probabilities are averaged.
         shifts: pixels of the small shifts that predictions are averaged over; 0: none.
-        architecture: name in the zoo; empty: a network made of `stages`.
+        definition: of the network, see `models.networks.completed`; empty: a network made of `stages`.
     """
 
     name: str
@@ -48,12 +51,12 @@ class ScratchRecipe:
     augment: Augment = field(default_factory=Augment)
     members: int = 1
     shifts: int = 0
-    architecture: str = ""
+    definition: Mapping[str, Any] = field(default_factory=dict)
 
-    def network(self, channels: int, classes: int) -> dict[str, Any]:
-        """Arguments of `models.networks.build` for one member."""
-        if self.architecture:
-            return {"architecture": "zoo", "name": self.architecture, "channels": channels, "classes": classes}
+    def network(self, channels: int, classes: int, side: int = 0) -> dict[str, Any]:
+        """Arguments of `models.networks.build` for one member; the `side` of the images matters to a definition."""
+        if self.definition:
+            return completed(self.definition, (channels, side, side), classes)
         return {
             "architecture": "small",
             "channels": channels,
@@ -110,10 +113,20 @@ RECIPES = (
 )
 
 
-def recipe_for(architecture: str, size: int) -> ScratchRecipe:
-    """A plain recipe that trains any network of the zoo, for images of this side."""
+#: Names of strategies are names of folders, too: longer ones are cut.
+_LONGEST = 60
+
+
+def recipe_for(definition: Mapping[str, Any], size: int) -> ScratchRecipe:
+    """A plain recipe that trains any network, for images of this side.
+
+    Args:
+        definition: see `models.networks.completed`. The recipe has the network's name, or that of its architecture.
+        size: of the images, pixels.
+    """
+    name = re.sub(r"[^\w.-]+", "-", str(definition.get("name") or definition.get("architecture")))
     return ScratchRecipe(
-        f"from-scratch-{architecture}",
+        f"from-scratch-{name[:_LONGEST]}",
         (),
         epochs=30,
         lr=1e-3,
@@ -123,5 +136,5 @@ def recipe_for(architecture: str, size: int) -> ScratchRecipe:
         label_smoothing=0.1,
         ema=0.99,
         augment=Augment(translate=0.06 * size, rotate=8, scale=0.1),
-        architecture=architecture,
+        definition=definition,
     )

@@ -1,4 +1,4 @@
-"""Trains small networks, and those of the zoo, from scratch."""
+"""Trains networks from scratch: the small ones of the recipes, and any that was asked for."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from foveal.decisions import BATCH_SIZE, EPOCH_SECONDS, NORMALIZATION
 from foveal.models.networks import build, with_weights
 from foveal.models.small import SHIFTS
 from foveal.models.trained import TrainedModel
+from foveal.planner.fake_network import built
 from foveal.training.batches.arrays import Batches, logits_of
 from foveal.training.context import RunContext
+from foveal.training.fresh_network import check_classes
 from foveal.training.loop.device import choose_device
 from foveal.training.loop.memory_plan import has_room
 from foveal.training.loop.task import LoopSettings
@@ -56,10 +58,11 @@ class ScratchTrainer(Trainer):
 
     def __init__(self, recipe: ScratchRecipe, context: RunContext, *, hflip: bool = False) -> None:
         self.recipe, self.context = recipe, context
-        self.network = recipe.network(context.preprocess.channels, len(context.split.classes))
+        size, classes = context.preprocess.size, len(context.split.classes)
+        shape = (context.preprocess.channels, size, size)
+        self.network = recipe.network(shape[0], classes, size)
+        check_classes(self.network, recipe.name, shape, classes)
         self.preprocess = normalized(context)
-        size = self.preprocess.size
-        shape = (self.preprocess.channels, size, size)
         self.device = choose_device(context.decisions, self.network, shape, room=has_room(context))
         self.augment = replace(augment_for(context.config.augment, recipe.augment, size), hflip=hflip)
         self._labels = context.targets(context.split.subset("train"))
@@ -68,7 +71,7 @@ class ScratchTrainer(Trainer):
     @cached_property
     def batch_size(self) -> int:
         """The recipe's, or less where the time has room for too few steps of that size."""
-        if not self.recipe.architecture:
+        if not self.recipe.definition:
             return self.recipe.batch_size
         return self.context.decisions.settle(BATCH_SIZE.of(self.recipe.name), self._fitting_batch_size)
 
@@ -110,8 +113,7 @@ class ScratchTrainer(Trainer):
         views = SHIFTS if self.recipe.shifts else 1
         per_image = self.epoch_seconds() / max(1, len(self._labels))
         forward = FORWARD_SHARE * (FP32_SLOWDOWN if self.device.precision == "bf16" else 1)
-        with torch.device("meta"):
-            weights: int = sum(t.nbytes for t in build(self.network).state_dict().values())
+        weights: int = sum(t.nbytes for t in built(lambda: build(self.network)).state_dict().values())
         return (per_image * forward * count * views + weights / BUNDLE_BYTES_PER_SECOND) * self.recipe.members
 
     def train(
