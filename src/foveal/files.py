@@ -11,6 +11,7 @@ import csv
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -141,11 +142,19 @@ def dumps(value: object, *, indent: int | None = None) -> str:
     return json.dumps(_plain(value), indent=indent, ensure_ascii=True, allow_nan=False)
 
 
+#: Types that JSON has; a subclass, such as an enum, may be something else.
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
 def _plain(value: Any) -> Any:  # noqa: ANN401
+    if type(value) in _PLAIN:  # first, for speed: most values are
+        return value
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(v) for v in value]
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if hasattr(value, "item") and hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if hasattr(value, "tolist"):
