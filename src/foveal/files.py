@@ -219,10 +219,14 @@ def digest_of(value: object) -> str:
     return sha256_of_json(value)[:16]
 
 
+def canonical(value: object) -> str:
+    """Strict ASCII JSON with sorted keys and without spaces: the same text for the same value."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
+
+
 def sha256_of_json(value: object) -> str:
-    """Hexadecimal SHA-256 of a JSON-able value: of its strict ASCII JSON with sorted keys and without spaces."""
-    text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    """Hexadecimal SHA-256 of a JSON-able value: of its `canonical` text."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

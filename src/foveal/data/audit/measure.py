@@ -21,7 +21,8 @@ _THUMB = 16
 _LAPLACIAN_SIDE = 128
 #: Of imagehash's `phash`: sides of the grey image and of the part of its cosine transform that is kept.
 _HASHED, _KEPT = 32, 8
-_REDUCED_FROM = 128
+#: Hash and thumb are made from images of this short side; twice as large ones are reduced.
+_SMALL_SIDE = 64
 #: Larger images are measured alone: stacking them saves nothing, and takes memory.
 _STACKED_PIXELS = 128 * 128
 
@@ -30,7 +31,7 @@ _Pixels = NDArray[np.uint8]
 
 def is_stacked(image: Image.Image) -> bool:
     """Whether images of this size can be given to `measure` together."""
-    return image.width * image.height <= _STACKED_PIXELS and min(image.size) < _REDUCED_FROM
+    return image.width * image.height <= _STACKED_PIXELS and min(image.size) < 2 * _SMALL_SIDE
 
 
 def measure(images: Sequence[Image.Image]) -> list[dict[str, Any]]:
@@ -40,14 +41,12 @@ def measure(images: Sequence[Image.Image]) -> list[dict[str, Any]]:
         images: RGB, all of one size; several only when `is_stacked`.
     """
     count, enough = len(images), min(images[0].size) >= NEAR_FROM
-    rgb = images[0] if count == 1 else _stacked(images)
-    grey = rgb.convert("L")
+    grey = _stacked(images).convert("L")
     mean, deviation, sharpness = measure_levels(_unstacked(_shrunk(grey, _LAPLACIAN_SIDE, count), count))
     hashes, thumbs = [0] * count, [b""] * count
     if enough:
-        hashes = _hashes(_resized(_shrunk(grey, 64, count), count, _HASHED, Image.Resampling.LANCZOS))
-        small = _resized(_shrunk(rgb, 64, count), count, _THUMB, Image.Resampling.BOX)
-        thumbs = [thumb.tobytes() for thumb in small]
+        hashes = _hashes(_to_hash(_shrunk(grey, _SMALL_SIDE, count), count))
+        thumbs = [_thumb(_shrunk(image, _SMALL_SIDE)) for image in images]
     return [
         {"phash": phash, "thumb": thumb, "brightness": bright, "contrast": contrast, "sharpness": sharp}
         for phash, thumb, bright, contrast, sharp in zip(
@@ -58,6 +57,8 @@ def measure(images: Sequence[Image.Image]) -> list[dict[str, Any]]:
 
 def _stacked(images: Sequence[Image.Image]) -> Image.Image:
     """One image with all of them below each other."""
+    if len(images) == 1:
+        return images[0]
     width, height = images[0].size
     stack = Image.new("RGB", (width, height * len(images)))
     for i, image in enumerate(images):
@@ -66,29 +67,32 @@ def _stacked(images: Sequence[Image.Image]) -> Image.Image:
 
 
 def _unstacked(stack: Image.Image, count: int) -> _Pixels:
-    """The images of a stack, `(count, height, width)`, of RGB `(count, height, width, 3)`."""
-    pixels = np.asarray(stack)
-    return pixels.reshape(count, -1, *pixels.shape[1:])
+    """The grey images of a stack, `(count, height, width)`."""
+    return np.asarray(stack).reshape(count, -1, stack.width)
 
 
-def _shrunk(stack: Image.Image, short_side: int, count: int) -> Image.Image:
-    """An image at most `short_side` on the short side, by averaging; never enlarged. Stacked ones stay as they are."""
-    factor = min(stack.size) // short_side if count == 1 else 1
-    return stack.reduce(factor) if factor > 1 else stack
+def _shrunk(image: Image.Image, short_side: int, count: int = 1) -> Image.Image:
+    """At most `short_side` on the short side, by averaging; never enlarged. Stacked images are small enough."""
+    factor = min(image.size) // short_side if count == 1 else 1
+    return image.reduce(factor) if factor > 1 else image
 
 
-def _resized(stack: Image.Image, count: int, side: int, resampling: Image.Resampling) -> _Pixels:
-    """The images of a stack as squares, `(count, side, side, …)`.
+def _thumb(rgb: Image.Image) -> bytes:
+    return rgb.resize((_THUMB, _THUMB), Image.Resampling.BOX).tobytes()
 
-    Each is resized alone: whether Pillow begins with the rows or with the columns, and rounds in between, depends on
-    the shape.
+
+def _to_hash(grey: Image.Image, count: int) -> _Pixels:
+    """The grey images of a stack as `phash` resizes them, `(count, 32, 32)`.
+
+    Each is resized alone: its edge must not see its neighbour, and whether Pillow begins with the rows or with the
+    columns, and rounds in between, depends on the shape.
     """
-    height = stack.height // count
-    if (stack.width, height) == (side, side):
-        return _unstacked(stack, count)
-    tops = range(0, stack.height, height)
-    images = [stack.crop((0, top, stack.width, top + height)) for top in tops] if count > 1 else [stack]
-    return np.stack([np.asarray(image.resize((side, side), resampling)) for image in images])
+    height = grey.height // count
+    if (grey.width, height) == (_HASHED, _HASHED):
+        return _unstacked(grey, count)
+    tops = range(0, grey.height, height)
+    images = [grey.crop((0, top, grey.width, top + height)) for top in tops] if count > 1 else [grey]
+    return np.stack([np.asarray(image.resize((_HASHED, _HASHED), Image.Resampling.LANCZOS)) for image in images])
 
 
 def _hashes(pixels: _Pixels) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
+import hashlib
 import shutil
 import sqlite3
 import threading
@@ -21,8 +22,8 @@ import PIL
 from msgspec import Meta
 
 from foveal.errors import FovealError
-from foveal.files import cache_dir, cannot_write, digest_of, dumps, loads
-from foveal.schema import Finite, Level, Positive, checked, is_signed, signed
+from foveal.files import cache_dir, cannot_write, canonical, digest_of, loads
+from foveal.schema import Finite, Level, Positive, checked, is_signed
 from foveal.values import ImageRecord
 
 #: Larger files are deleted and started again: about 300,000 images.
@@ -74,7 +75,7 @@ class RecordCache:
         values = {name: getattr(record, name) for name in FIELDS}
         values["thumb"] = base64.b64encode(record.thumb).decode()
         of = {"space": self._space, "of": record.sha256}
-        row = dumps(signed({**values, **of}))
+        row = _signed_text({**values, **of})
         with self._lock:
             self._new[record.sha256] = row
             if len(self._new) >= _WRITTEN_TOGETHER:
@@ -115,6 +116,12 @@ class RecordCache:
         if self._base is not None:
             self._base.close()
             self._base = None
+
+
+def _signed_text(values: dict[str, Any]) -> str:
+    """What `signed` gives, as JSON; encoded once, since there is one for each image."""
+    text = canonical(values)
+    return f'{text[:-1]},"sha256":"{hashlib.sha256(text.encode()).hexdigest()}"}}'
 
 
 @dataclass(frozen=True)
