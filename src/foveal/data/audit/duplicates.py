@@ -6,7 +6,7 @@ perceptual hash, in bands, so that only similar images are compared, and confirm
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -50,6 +50,7 @@ class Joined:
 
     def __init__(self, n: int) -> None:
         self._parent = list(range(n))
+        self._merged: set[int] = set()
 
     def root(self, i: int) -> int:
         """The representative of `i`'s set."""
@@ -60,23 +61,26 @@ class Joined:
 
     def join(self, i: int, j: int) -> None:
         """Merge two sets."""
+        self._merged |= {i, j}
         a, b = self.root(i), self.root(j)
         self._parent[max(a, b)] = min(a, b)
 
     def sets(self) -> list[list[int]]:
         """All sets of two or more, each in order."""
         members: dict[int, list[int]] = defaultdict(list)
-        for i in range(len(self._parent)):
+        for i in sorted(self._merged):
             members[self.root(i)].append(i)
         return [m for m in members.values() if len(m) > 1]
 
 
 def exact_copies(records: Sequence[Comparable]) -> list[list[int]]:
     """Sets of records with the same content, as indices."""
+    often = {sha256 for sha256, count in Counter(r.sha256 for r in records).items() if count > 1}
     by_content: dict[str, list[int]] = defaultdict(list)
     for i, record in enumerate(records):
-        by_content[record.sha256].append(i)
-    return [m for m in by_content.values() if len(m) > 1]
+        if record.sha256 in often:
+            by_content[record.sha256].append(i)
+    return list(by_content.values())
 
 
 def near_pairs(records: Sequence[Comparable]) -> list[tuple[int, int]]:
