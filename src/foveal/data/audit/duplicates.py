@@ -61,7 +61,7 @@ class Joined:
 
     def join(self, i: int, j: int) -> None:
         """Merge two sets."""
-        self._merged |= {i, j}
+        self._merged.update((i, j))
         a, b = self.root(i), self.root(j)
         self._parent[max(a, b)] = min(a, b)
 

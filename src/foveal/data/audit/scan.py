@@ -41,7 +41,7 @@ from foveal.values import Entry, Excluded, ImageRecord
 
 #: Reason code of images that were not read since the time was up.
 NO_TIME = "no_time"
-#: Images that a thread takes at a time. More save little, and are more to wait for when the time is up.
+#: Images that a thread takes at a time, at most. More save little, and are more to wait for when the time is up.
 _AT_ONCE = 32
 #: Larger files, bytes, are not kept while others are read.
 _SMALL_FILE = 1 << 16
@@ -125,11 +125,13 @@ def scan(
 def _in_turn(
     pool: ThreadPoolExecutor, read: Callable[[Sequence[int]], _Done], order: Sequence[int]
 ) -> Iterator[_Done]:
-    """What `read` returns for each `_AT_ONCE` of `order`; only a few are under way, or done and not yet taken."""
+    """What `read` returns for some of `order` at a time; only a few are under way, or done and not yet taken."""
     under_way: deque[Future[_Done]] = deque()
+    # Fewer at a time where there are few, so that all threads have work to the end.
+    at_once = max(1, min(_AT_ONCE, len(order) // (8 * cores())))
     try:
-        for start in range(0, len(order), _AT_ONCE):
-            under_way.append(pool.submit(read, order[start : start + _AT_ONCE]))
+        for start in range(0, len(order), at_once):
+            under_way.append(pool.submit(read, order[start : start + at_once]))
             if len(under_way) > 2 * cores():
                 yield under_way.popleft().result()
         while under_way:
