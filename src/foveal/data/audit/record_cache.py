@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -149,8 +149,9 @@ def _fields(text: Any, space: str, sha256: str) -> dict[str, Any] | None:  # noq
         if not is_signed(values) or (values.get("space"), values.get("of")) != (space, sha256):
             return None
         del values["sha256"]
-        known = asdict(checked(values, _Measured, "measured"))
-        return {name: known[name] for name in FIELDS} | {"thumb": base64.b64decode(known["thumb"], validate=True)}
+        known = checked(values, _Measured, "measured")
+        fields = {name: getattr(known, name) for name in FIELDS}
+        return fields | {"thumb": base64.b64decode(known.thumb, validate=True)}
     except (ValueError, TypeError, FovealError):
         return None
 
