@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from foveal.data.audit.scan import read_records
 from foveal.values import ImageRecord
 
 _TINTS = [(1.0, 0.5, 0.4), (0.4, 1.0, 0.5), (0.5, 0.5, 1.0), (1.0, 1.0, 0.4), (0.4, 1.0, 1.0), (1.0, 0.4, 1.0)]
@@ -45,6 +46,13 @@ def make_folder(root, classes, *, seed=0, size=(72, 56)):
             path.write_bytes(encoded(image, form, **options))
             os.utime(path, ns=(10**18 + i, 10**18 + i))
     return root
+
+
+def read_one(entry, options=None, known=None):
+    """The record of one image file."""
+    (found,) = read_records([entry], options, known)
+    assert isinstance(found, ImageRecord), found
+    return found
 
 
 def record(n, label="a", **given):

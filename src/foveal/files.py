@@ -11,6 +11,7 @@ import csv
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -141,11 +142,19 @@ def dumps(value: object, *, indent: int | None = None) -> str:
     return json.dumps(_plain(value), indent=indent, ensure_ascii=True, allow_nan=False)
 
 
+#: Types that JSON has; a subclass, such as an enum, may be something else.
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
 def _plain(value: Any) -> Any:  # noqa: ANN401
+    if type(value) in _PLAIN:  # first, for speed: most values are
+        return value
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(v) for v in value]
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if hasattr(value, "item") and hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if hasattr(value, "tolist"):
@@ -216,10 +225,14 @@ def digest_of(value: object) -> str:
     return sha256_of_json(value)[:16]
 
 
+def canonical(value: object) -> str:
+    """Strict ASCII JSON with sorted keys and without spaces: the same text for the same value."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
+
+
 def sha256_of_json(value: object) -> str:
-    """Hexadecimal SHA-256 of a JSON-able value: of its strict ASCII JSON with sorted keys and without spaces."""
-    text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    """Hexadecimal SHA-256 of a JSON-able value: of its `canonical` text."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

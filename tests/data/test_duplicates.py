@@ -92,6 +92,26 @@ def test_hashes_up_to_the_limit_that_share_a_band_are_a_pair(flipped, phash):
     assert near_pairs([one, two]) == ([(0, 1)] if len(flipped) <= MAX_BITS and share else [])
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.sets(st.integers(0, 63), max_size=6)), max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_all_pairs_of_a_small_set_are_compared(drawn):
+    hashes = []
+    for base, flipped in drawn:
+        value = (0, 2**64 - 1, 0x1234_5678_9ABC_DEF0)[base]
+        for bit in flipped:
+            value ^= 1 << bit
+        hashes.append(value)
+    thumb = record(0).thumb
+    expected = [
+        (i, j)
+        for j in range(len(hashes))
+        for i in range(j)
+        if (hashes[i] ^ hashes[j]).bit_count() <= MAX_BITS
+        and any((hashes[i] ^ hashes[j]) >> shift & 0xFFFF == 0 for shift in (0, 16, 32, 48))
+    ]
+    assert near_pairs([record(n, phash=h, thumb=thumb) for n, h in enumerate(hashes)]) == sorted(expected)
+
+
 def test_alike_hashes_are_confirmed_on_pixels():
     one, other = record(1, phash=7), record(2, phash=7)
     assert near_pairs([one, other]) == []

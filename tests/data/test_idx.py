@@ -8,13 +8,13 @@ from hypothesis.extra import numpy as hnp
 
 from digits import idx
 from foveal.data.audit import audit
-from foveal.data.audit.scan import read_record
 from foveal.data.audit.scan_idx import read_idx_records
 from foveal.data.images.decode import decode, read_file
 from foveal.data.images.idx import find_pairs, member, read_idx, read_pair
 from foveal.data.sources.list_data import list_data
 from foveal.errors import DataError, UnreadableImage
 from foveal.values import Entry
+from pictures import read_one
 
 
 def digits(n, shape=(28, 28), seed=0):
@@ -84,7 +84,7 @@ def test_any_array_comes_back(tmp_path, array):
 def test_measured_as_one_array_or_one_by_one(tmp_path, shape):
     folder = write_set(tmp_path, shape=shape)
     entries = [Entry(f"{folder}/t10k-images-idx3-ubyte#{i}", "a", "test") for i in (3, 0, 19)]
-    for quick, slow in zip(read_idx_records(entries), map(read_record, entries), strict=True):
+    for quick, slow in zip(read_idx_records(entries), map(read_one, entries), strict=True):
         for name in quick.__slots__:
             expected = getattr(slow, name)
             close = pytest.approx(expected, rel=1e-3, abs=1e-3) if isinstance(expected, float) else expected

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foveal.data.audit.record_cache import FIELDS, RecordCache
-from foveal.data.audit.scan import ScanOptions, read_record, scan
+from foveal.data.audit.scan import ScanOptions, scan
 from foveal.data.images.render_cache import RenderCache
 from foveal.data.sources.list_data import list_data
 from foveal.data.targets.labels import Labels
 from foveal.flow import train
 from foveal.schema import signed
 from foveal.values import Entry, Preprocess
-from pictures import draw, encoded, make_folder
+from pictures import draw, encoded, make_folder, read_one
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 
@@ -58,7 +58,7 @@ def test_the_same_content_elsewhere_keeps_its_own_name_label_and_time(entries, t
     os.utime(tmp_path / "copy.png", ns=(1, 2))
     copy = Entry(str(tmp_path / "copy.png"), "other", "test", "g")
     with RecordCache([1]) as known:
-        assert read_record(copy, known=known) == read_record(copy)
+        assert read_one(copy, known=known) == read_one(copy)
 
 
 def test_other_ways_of_measuring_are_kept_apart(entries):
@@ -132,7 +132,7 @@ def test_a_record_out_of_range_is_measured_again_even_when_signed(one_record, fr
         with base:
             base.execute("UPDATE measured SET record = ?", (wrong,))
         with RecordCache("k") as store:
-            assert store.get(one_record.sha256) is None
+            assert store.get([one_record.sha256]) == {}
     base.close()
 
 
@@ -149,14 +149,14 @@ def test_a_record_comes_back_as_it_was(one_record, phash, thumb, brightness, cam
     with RecordCache("a way") as measured:
         measured.add(record)
         measured.flush()
-        assert measured.get(record.sha256) == {name: getattr(record, name) for name in FIELDS}
-        assert measured.get("0" * 64) is None
+        known = {name: getattr(record, name) for name in FIELDS}
+        assert measured.get([record.sha256, "0" * 64]) == {record.sha256: known}
 
 
 @pytest.fixture
 def one_record(tmp_path):
     (tmp_path / "one.png").write_bytes(encoded(draw(1)))
-    return read_record(Entry(str(tmp_path / "one.png"), "cat"))
+    return read_one(Entry(str(tmp_path / "one.png"), "cat"))
 
 
 def test_a_run_where_all_was_measured_but_no_feature_is_known(photos, fresh_cache, tmp_path):

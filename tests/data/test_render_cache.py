@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from foveal.data.audit.scan import ScanOptions, read_record
+from foveal.data.audit.scan import ScanOptions
 from foveal.data.images.pixels import read_views
 from foveal.data.images.render import AUDIT_SIDE, render, render_views, shrink_limit
 from foveal.data.images.render_cache import RenderCache
 from foveal.values import Entry, Preprocess
-from pictures import draw, encoded
+from pictures import draw, encoded, read_one
 
 SIZES = st.tuples(st.integers(1, 300), st.integers(1, 300))
 
@@ -114,7 +114,7 @@ def test_spooled_and_read_again_are_the_same_to_the_bit(tmp_path, kind, preproce
     path = tmp_path / "a"
     path.write_bytes(KINDS[kind])
     render_cache = RenderCache(preprocess)
-    found = read_record(Entry(str(path), "x"), ScanOptions(render_cache=render_cache))
+    found = read_one(Entry(str(path), "x"), ScanOptions(render_cache=render_cache))
     kept = render_cache.pop(found.sha256)
     assert kept.tobytes() == read_views(found, preprocess, ("plain",))[0].tobytes()
 

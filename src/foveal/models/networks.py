@@ -212,7 +212,7 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
 
 def _maker(name: str) -> Callable[..., torch.nn.Module]:
     """What makes a network of this architecture."""
-from foveal.models import foreign, sketch, zoo
+    from foveal.models import foreign, sketch, zoo
     from foveal.models.small import Ensemble, LinearNet, Shifted, SmallNet
 
     if name == "tuned":

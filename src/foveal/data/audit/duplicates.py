@@ -6,7 +6,7 @@ perceptual hash, in bands, so that only similar images are compared, and confirm
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -23,7 +23,7 @@ MAX_UNEXPLAINED = 0.18
 FLAT = 2.0
 
 _BAND_BITS = 16
-_CROWD = 64  # in a band bucket over this size only neighbours in hash order are compared
+_CROWD = 64  # in a band bucket of more hashes, each is compared with so many that follow it in order
 
 
 class Comparable(Protocol):
@@ -50,6 +50,7 @@ class Joined:
 
     def __init__(self, n: int) -> None:
         self._parent = list(range(n))
+        self._merged: set[int] = set()
 
     def root(self, i: int) -> int:
         """The representative of `i`'s set."""
@@ -60,23 +61,26 @@ class Joined:
 
     def join(self, i: int, j: int) -> None:
         """Merge two sets."""
+        self._merged.update((i, j))
         a, b = self.root(i), self.root(j)
         self._parent[max(a, b)] = min(a, b)
 
     def sets(self) -> list[list[int]]:
         """All sets of two or more, each in order."""
         members: dict[int, list[int]] = defaultdict(list)
-        for i in range(len(self._parent)):
+        for i in sorted(self._merged):
             members[self.root(i)].append(i)
         return [m for m in members.values() if len(m) > 1]
 
 
 def exact_copies(records: Sequence[Comparable]) -> list[list[int]]:
     """Sets of records with the same content, as indices."""
+    often = {sha256 for sha256, count in Counter(r.sha256 for r in records).items() if count > 1}
     by_content: dict[str, list[int]] = defaultdict(list)
     for i, record in enumerate(records):
-        by_content[record.sha256].append(i)
-    return [m for m in by_content.values() if len(m) > 1]
+        if record.sha256 in often:
+            by_content[record.sha256].append(i)
+    return list(by_content.values())
 
 
 def near_pairs(records: Sequence[Comparable]) -> list[tuple[int, int]]:
@@ -107,26 +111,24 @@ def join_all(n: int, groups: Iterable[Sequence[int]]) -> Joined:
 
 
 def _close_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Pairs `(P, 2)` of positions whose hashes share a 16-bit band and differ in at most `MAX_BITS`."""
-    close: set[tuple[int, int]] = set()
+    """Pairs `(P, 2)` of positions whose hashes share a 16-bit band and differ in at most `MAX_BITS`, in order."""
+    count = len(hashes)
+    close = [np.zeros(0, dtype=np.int64)]
     for shift in range(0, 64, _BAND_BITS):
         band = (hashes >> np.uint64(shift)) & np.uint64((1 << _BAND_BITS) - 1)
         # Within a bucket, order by the whole hash, so that similar ones are adjacent.
         order = np.lexsort((hashes, band))
-        bounds = np.flatnonzero(np.diff(band[order])) + 1
-        for bucket in np.split(order, bounds):
-            if len(bucket) > 1:
-                close.update(_close_in(bucket, hashes))
-    return np.array(sorted(close), dtype=np.int64).reshape(-1, 2)
-
-
-def _close_in(bucket: NDArray[np.int64], hashes: NDArray[np.uint64]) -> Iterable[tuple[int, int]]:
-    reach = len(bucket) - 1 if len(bucket) <= _CROWD else _CROWD
-    for step in range(1, reach + 1):
-        a, b = bucket[:-step], bucket[step:]
-        close = np.bitwise_count(hashes[a] ^ hashes[b]) <= MAX_BITS
-        for i, j in zip(a[close].tolist(), b[close].tolist(), strict=True):
-            yield (i, j) if i < j else (j, i)
+        ends = np.searchsorted(band[order], band[order], side="right")
+        first = np.arange(count)
+        for step in range(1, _CROWD + 1):
+            first = first[first + step < ends[first]]  # those with so many others after them in their bucket
+            if not len(first):
+                break
+            a, b = order[first], order[first + step]
+            found = np.bitwise_count(hashes[a] ^ hashes[b]) <= MAX_BITS
+            a, b = a[found], b[found]
+            close.append(np.minimum(a, b) * count + np.maximum(a, b))
+    return np.stack(np.divmod(np.unique(np.concatenate(close)), count), axis=1)
 
 
 def _confirmed(thumbs: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:

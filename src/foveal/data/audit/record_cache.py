@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
+import hashlib
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,12 +22,14 @@ import PIL
 from msgspec import Meta
 
 from foveal.errors import FovealError
-from foveal.files import cache_dir, cannot_write, digest_of, dumps, loads
-from foveal.schema import Finite, Level, Positive, checked, is_signed, signed
+from foveal.files import cache_dir, cannot_write, canonical, digest_of, loads
+from foveal.schema import Finite, Level, Positive, checked, is_signed
 from foveal.values import ImageRecord
 
 #: Larger files are deleted and started again: about 300,000 images.
 MAX_BYTES = 512 << 20
+#: So many new records, about 3 MB, are written in one transaction.
+_WRITTEN_TOGETHER = 2048
 #: Increased whenever the definition of a measure, or of a refusal, changes.
 _VERSION = 2
 #: The fields of a record that follow from the content alone.
@@ -52,33 +55,44 @@ class RecordCache:
         self._path = cache_dir() / "measured.sqlite3"
         self._base = _open(self._path)
 
-    def get(self, sha256: str) -> dict[str, Any] | None:
-        """The fields `FIELDS` of a record; None when this content is not cached."""
-        if self._base is None:
-            return None
-        row = None
+    def get(self, sha256s: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The fields `FIELDS` of the record of each of these contents that is cached."""
+        if self._base is None or not sha256s:
+            return {}
+        rows: list[tuple[Any, Any]] = []
+        places = ", ".join("?" * len(sha256s))
         with self._lock, self._whole_or_dropped(self._base):
-            row = self._base.execute(
-                "SELECT record FROM measured WHERE space = ? AND sha256 = ?", (self._space, sha256)
-            ).fetchone()
-        return None if row is None else _fields(row[0], self._space, sha256)
+            rows = self._base.execute(
+                f"SELECT sha256, record FROM measured WHERE space = ? AND sha256 IN ({places})",
+                (self._space, *sha256s),
+            ).fetchall()
+        stored = {bytes(sha256).decode("ascii", "replace"): record for sha256, record in rows}
+        found = {sha256: _fields(record, self._space, sha256) for sha256, record in stored.items()}
+        return {sha256: fields for sha256, fields in found.items() if fields is not None}
 
     def add(self, record: ImageRecord) -> None:
-        """Add a record; `flush` writes it."""
+        """Add a record; it is written with others, at the latest by `flush`."""
         values = {name: getattr(record, name) for name in FIELDS}
         values["thumb"] = base64.b64encode(record.thumb).decode()
         of = {"space": self._space, "of": record.sha256}
+        row = _signed_text({**values, **of})
         with self._lock:
-            self._new[record.sha256] = dumps(signed({**values, **of}))
+            self._new[record.sha256] = row
+            if len(self._new) >= _WRITTEN_TOGETHER:
+                self._write()
 
     def flush(self) -> None:
         """Write what is new."""
         with self._lock:
-            rows = [(self._space, sha256, record) for sha256, record in self._new.items()]
-            self._new.clear()
-            if self._base is not None and rows:
-                with self._whole_or_dropped(self._base), self._base:
-                    self._base.executemany("INSERT OR REPLACE INTO measured VALUES (?, ?, ?)", rows)
+            self._write()
+
+    def _write(self) -> None:
+        # In the order of the key, so that rows of one page are written together.
+        rows = [(self._space, sha256, record) for sha256, record in sorted(self._new.items())]
+        self._new.clear()
+        if self._base is not None and rows:
+            with self._whole_or_dropped(self._base), self._base:
+                self._base.executemany("INSERT OR REPLACE INTO measured VALUES (?, ?, ?)", rows)
 
     @contextlib.contextmanager
     def _whole_or_dropped(self, base: sqlite3.Connection) -> Iterator[None]:
@@ -102,6 +116,12 @@ class RecordCache:
         if self._base is not None:
             self._base.close()
             self._base = None
+
+
+def _signed_text(values: dict[str, Any]) -> str:
+    """What `signed` gives, as JSON; encoded once, since there is one for each image."""
+    text = canonical(values)
+    return f'{text[:-1]},"sha256":"{hashlib.sha256(text.encode()).hexdigest()}"}}'
 
 
 @dataclass(frozen=True)
@@ -129,8 +149,9 @@ def _fields(text: Any, space: str, sha256: str) -> dict[str, Any] | None:  # noq
         if not is_signed(values) or (values.get("space"), values.get("of")) != (space, sha256):
             return None
         del values["sha256"]
-        known = asdict(checked(values, _Measured, "measured"))
-        return {name: known[name] for name in FIELDS} | {"thumb": base64.b64decode(known["thumb"], validate=True)}
+        known = checked(values, _Measured, "measured")
+        fields = {name: getattr(known, name) for name in FIELDS}
+        return fields | {"thumb": base64.b64decode(known.thumb, validate=True)}
     except (ValueError, TypeError, FovealError):
         return None
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from typing import Any
 
-import imagehash
-import numpy as np
 from PIL import Image
 
 from foveal.clock import Clock
 from foveal.config import MAX_PIXELS
+from foveal.data.audit.measure import is_stacked, measure
 from foveal.data.audit.record_cache import RecordCache
-from foveal.data.audit.scan_idx import NEAR_FROM, by_file, is_small_idx, read_idx_records
+from foveal.data.audit.scan_idx import by_file, is_small_idx, read_idx_records
 from foveal.data.images.decode import (
     DECODING,
     WHITE,
@@ -40,8 +39,14 @@ from foveal.errors import UnreadableImage
 from foveal.machine import cores
 from foveal.values import Entry, Excluded, ImageRecord
 
-_THUMB = 16
-_LAPLACIAN_SIDE = 128
+#: Reason code of images that were not read since the time was up.
+NO_TIME = "no_time"
+#: Images that a thread takes at a time, at most. More save little, and are more to wait for when the time is up.
+_AT_ONCE = 32
+#: Larger files, bytes, are not kept while others are read.
+_SMALL_FILE = 1 << 16
+
+_Done = list[tuple[int, ImageRecord | Excluded]]
 
 
 @dataclass(frozen=True)
@@ -97,25 +102,19 @@ def scan(
 
     known = RecordCache(_record_key(options)) if options.cache else None
 
-    def read(i: int) -> ImageRecord:
-        return target.complete(read_record(entries[i], options, known), entries[i], max_pixels=options.max_pixels)
+    def read(some: Sequence[int]) -> _Done:
+        done: _Done = []
+        for i, result in zip(some, read_records([entries[i] for i in some], options, known), strict=True):
+            if isinstance(result, ImageRecord):
+                complete = partial(target.complete, result, entries[i], max_pixels=options.max_pixels)
+                result = _attempt(entries[i], complete)
+            done.append((i, result))
+        return done
 
-    def one(i: int) -> tuple[int, ImageRecord | Excluded]:
-        return i, _attempt(entries[i], partial(read, i))
-
-    waiting: Iterator[int] = iter(order)
     with quiet(), known or nullcontext(), ThreadPoolExecutor(cores()) as pool:
-        while chunk := list(islice(waiting, 64 * cores())):
-            if options.clock.over(share=options.share):
-                for i in (*chunk, *waiting):
-                    e = entries[i]
-                    results[i] = Excluded(
-                        e.path, "no_time", "the time budget was used up before it was read", e.label
-                    )
-                break
-            for i, result in pool.map(one, chunk):
-                results[i] = result
-            options.on_each(len(chunk))
+        for done in _in_turn(pool, read, order):
+            results.update(done)
+            options.on_each(sum(getattr(result, "reason", "") != NO_TIME for _, result in done))
     ordered = [results[i] for i in range(len(entries))]
     return (
         [r for r in ordered if isinstance(r, ImageRecord)],
@@ -123,37 +122,114 @@ def scan(
     )
 
 
+def _in_turn(
+    pool: ThreadPoolExecutor, read: Callable[[Sequence[int]], _Done], order: Sequence[int]
+) -> Iterator[_Done]:
+    """What `read` returns for some of `order` at a time; only a few are under way, or done and not yet taken."""
+    under_way: deque[Future[_Done]] = deque()
+    # Fewer at a time where there are few, so that all threads have work to the end.
+    at_once = max(1, min(_AT_ONCE, len(order) // (8 * cores())))
+    try:
+        for start in range(0, len(order), at_once):
+            under_way.append(pool.submit(read, order[start : start + at_once]))
+            if len(under_way) > 2 * cores():
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        for future in under_way:
+            future.cancel()
+
+
 def _attempt(entry: Entry, read: Callable[[], ImageRecord]) -> ImageRecord | Excluded:
     """A record, or the refusal that names the file if it is not the image itself."""
     try:
         return read()
     except UnreadableImage as refusal:
-        other_file = f"{refusal.path}: " if refusal.path != entry.path else ""
-        return Excluded(entry.path, refusal.code, other_file + refusal.detail, entry.label)
+        return _refused(entry, refusal)
 
 
-def read_record(entry: Entry, options: ScanOptions | None = None, known: RecordCache | None = None) -> ImageRecord:
-    """Read and measure one image; what was measured of the same content before is not measured again.
+def _refused(entry: Entry, refusal: UnreadableImage) -> Excluded:
+    other_file = f"{refusal.path}: " if refusal.path != entry.path else ""
+    return Excluded(entry.path, refusal.code, other_file + refusal.detail, entry.label)
 
-    Raises:
-        UnreadableImage: with its reason code.
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    entry: Entry
+    content: bytes
+    sha256: str
+    time: int
+
+
+def read_records(
+    entries: Sequence[Entry], options: ScanOptions | None = None, known: RecordCache | None = None
+) -> list[ImageRecord | Excluded]:
+    """Read and measure a few images, in this thread; what was measured of the same content before is not again.
+
+    Returns:
+        Of each image its record, or its refusal: `no_time` once the time is up.
     """
     options = options or ScanOptions()
-    content = read_file(entry.path)
-    digest = hashlib.sha256(content).hexdigest()
-    cached = known.get(digest) if known else None
-    record = ImageRecord(
-        path=entry.path,
-        label=entry.label,
-        split=entry.split,
-        group=entry.group,
-        sha256=digest,
-        file_time=os.stat(file_of(entry.path)).st_mtime_ns,
-        **(cached or _measure(content, entry.path, digest, options.max_pixels, options.render_cache)),
-    )
-    if known is not None and cached is None:
-        known.add(record)
-    return record
+    results: dict[int, ImageRecord | Excluded] = {}
+    small: dict[int, _File] = {}
+    for i, entry in enumerate(entries):
+        if options.clock.over(share=options.share):
+            detail = "the time budget was used up before it was read"
+            results[i] = Excluded(entry.path, NO_TIME, detail, entry.label)
+            continue
+        try:
+            content = read_file(entry.path)
+        except UnreadableImage as refusal:
+            results[i] = _refused(entry, refusal)
+            continue
+        time = os.stat(file_of(entry.path)).st_mtime_ns
+        file = _File(entry, content, hashlib.sha256(content).hexdigest(), time)
+        if len(content) <= _SMALL_FILE:
+            small[i] = file
+        else:
+            results |= _records({i: file}, options, known)
+    results |= _records(small, options, known)
+    return [results[i] for i in range(len(entries))]
+
+
+def _records(
+    files: Mapping[int, _File], options: ScanOptions, known: RecordCache | None
+) -> dict[int, ImageRecord | Excluded]:
+    """Records and refusals of files, under the same numbers."""
+    results: dict[int, ImageRecord | Excluded] = {}
+    figures = known.get([file.sha256 for file in files.values()]) if known else {}
+    new = {i for i, file in files.items() if file.sha256 not in figures}
+    stacks: dict[tuple[int, int], list[tuple[str, dict[str, Any], Image.Image]]] = defaultdict(list)
+    for i in sorted(new):
+        try:
+            fields, rgb = _decoded(files[i], options)
+        except UnreadableImage as refusal:
+            results[i] = _refused(files[i].entry, refusal)
+            continue
+        if is_stacked(rgb):
+            stacks[rgb.size].append((files[i].sha256, fields, rgb))
+        else:
+            figures[files[i].sha256] = fields | measure([rgb])[0]
+    for stack in stacks.values():
+        for (sha256, fields, _), measured in zip(stack, measure([rgb for *_, rgb in stack]), strict=True):
+            figures[sha256] = fields | measured
+    for i, file in files.items():
+        if i in results:
+            continue
+        record = ImageRecord(
+            path=file.entry.path,
+            label=file.entry.label,
+            split=file.entry.split,
+            group=file.entry.group,
+            sha256=file.sha256,
+            file_time=file.time,
+            **figures[file.sha256],
+        )
+        results[i] = record
+        if known is not None and i in new:
+            known.add(record)
+    return results
 
 
 def _record_key(options: ScanOptions) -> list[object]:
@@ -163,11 +239,10 @@ def _record_key(options: ScanOptions) -> list[object]:
     return [DECODING, options.max_pixels, background, short_side]
 
 
-def _measure(
-    content: bytes, path: str, digest: str, max_pixels: int, render_cache: RenderCache | None
-) -> dict[str, Any]:
-    """The fields `record_cache.FIELDS` of a record; the decoded image is offered to the render cache."""
-    opened = open_image(content, path, max_pixels=max_pixels)
+def _decoded(file: _File, options: ScanOptions) -> tuple[dict[str, Any], Image.Image]:
+    """The fields of a record that Pillow tells, and the decoded image, which is offered to the render cache, too."""
+    path, render_cache = file.entry.path, options.render_cache
+    opened = open_image(file.content, path, max_pixels=options.max_pixels)
     width, height = opened.size
     camera, taken = exif_of(opened) if opened.format in ("JPEG", "MPO", "TIFF") else (None, None)
     background = render_cache.preprocess.background if render_cache else WHITE
@@ -178,45 +253,14 @@ def _measure(
     if orientation_of(opened) > 4:
         width, height = height, width
     if render_cache is not None:
-        render_cache.put(digest, rgb)
-    grey = rgb.convert("L")
-    levels = np.asarray(_shrunk(grey, _LAPLACIAN_SIDE), dtype=np.float32)
-    enough = min(width, height) >= NEAR_FROM
-    small = _shrunk(rgb, 64)
+        render_cache.put(file.sha256, rgb)
     return {
         "width": width,
         "height": height,
-        "phash": _as_int(imagehash.phash(_shrunk(grey, 64))) if enough else 0,
-        "thumb": small.resize((_THUMB, _THUMB), Image.Resampling.BOX).tobytes() if enough else b"",
-        "brightness": float(levels.mean()),
-        "contrast": float(levels.std()),
-        "sharpness": _laplacian_variance(levels),
         "camera": camera,
         "taken_at": _seconds(taken),
         "several_frames": has_several_frames(opened),
-    }
-
-
-def _shrunk(image: Image.Image, short_side: int) -> Image.Image:
-    """At most `short_side` on the short side, by averaging; never enlarged."""
-    factor = min(image.size) // short_side
-    return image.reduce(factor) if factor > 1 else image
-
-
-def _as_int(value: imagehash.ImageHash) -> int:
-    return int.from_bytes(np.packbits(value.hash.ravel()).tobytes(), "big")
-
-
-def _laplacian_variance(grey: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
-    """Variance of the 4-neighbour Laplacian (Pech-Pacheco 2000); 0 for images under 3 pixels."""
-    if min(grey.shape) < 3:
-        return 0.0
-    inner = grey[1:-1, 1:-1] * -4
-    inner += grey[:-2, 1:-1]
-    inner += grey[2:, 1:-1]
-    inner += grey[1:-1, :-2]
-    inner += grey[1:-1, 2:]
-    return float(inner.var())
+    }, rgb
 
 
 def _seconds(taken: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Small images out of an IDX file, measured as one array: the same records as `scan.read_record`, much faster."""
+"""Small images out of an IDX file, measured as one array: the same records as `scan.read_records`, much faster."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.data.audit.measure import NEAR_FROM, measure_levels
 from foveal.data.images.idx import header_of, is_idx, read_idx, split_name
 from foveal.values import Entry, ImageRecord
-
-#: Images with a shorter short side, pixels, are not searched for near-duplicates: they show too little to tell the
-#: digits of one writer apart, for example. Exact copies are found at any size.
-NEAR_FROM = 32
 
 _AT_ONCE = 4096
 
@@ -40,7 +37,7 @@ def read_idx_records(entries: Sequence[Entry]) -> list[ImageRecord]:
     for start in range(0, len(entries), _AT_ONCE):
         some = entries[start : start + _AT_ONCE]
         pixels = images[[split_name(e.path)[1] for e in some]]
-        mean, deviation, sharpness = _levels(pixels)
+        mean, deviation, sharpness = measure_levels(_grey(pixels))
         records += [
             ImageRecord(
                 path=entry.path,
@@ -70,15 +67,9 @@ def by_file(entries: Iterable[Entry]) -> list[list[Entry]]:
     return list(files.values())
 
 
-def _levels(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Mean, standard deviation and variance of the Laplacian of each image's grey levels."""
-    if pixels.ndim == 4:  # as Pillow's "L": ITU-R 601-2
-        grey = np.rint(pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32))
-    else:
-        grey = pixels.astype(np.float32)
-    mean, deviation = grey.mean(axis=(1, 2)), grey.std(axis=(1, 2))
-    if min(grey.shape[1:]) < 3:
-        return mean, deviation, np.zeros(len(grey), dtype=np.float32)
-    inner = grey[:, 1:-1, 1:-1] * -4
-    inner += grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
-    return mean, deviation, inner.var(axis=(1, 2))
+def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The grey levels of images, `(N, H, W)`."""
+    if pixels.ndim == 3:
+        return pixels
+    # As Pillow's "L": ITU-R 601-2.
+    return np.rint(pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)).astype(np.uint8)

@@ -43,7 +43,8 @@ def read_regular(path: str, *, limit: int = MAX_BYTES) -> bytes:
         FileNotFoundError: when there is no such file.
     """
     try:
-        if _in_local_folder(os.path.abspath(os.path.dirname(path))):
+        folder = os.path.dirname(path)
+        if _in_local_folder(folder if os.path.isabs(folder) else os.path.abspath(folder)):
             status = os.lstat(path)
             if not stat.S_ISLNK(status.st_mode):
                 return _read(path, limit, status)
