@@ -152,6 +152,8 @@ def _why_not(strategy: Strategy, context: RunContext, state: LadderState) -> str
     if reason := strategy.refuse(context, state):  # costs nothing; an estimate may have to import torch
         return reason
     left = context.deadline.keeping(state.pending_test_seconds).left()
+    if left <= 0:
+        return "no time is left"
     needed = strategy.estimate(context, state) * MARGIN
     if needed > left:
         return f"it would take about {format_duration(needed)}, {format_duration(left)} are left"

@@ -98,6 +98,8 @@ SHORT_SECOND_PART = 0.3
 
 # ── Training from scratch ──
 
+#: Seconds under which no training is worth considering: importing torch and measuring speed take most of them.
+SCRATCH_LEAST_SECONDS = 4.0
 #: With room for fewer steps than this a smaller batch is used, where the recipe allows it, down to the second number.
 FEW_STEPS, SMALLEST_BATCH = 30, 8
 #: A rough estimate so many times over the time left is not refined by a measurement.

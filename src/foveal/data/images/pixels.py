@@ -157,9 +157,10 @@ def _by_file(records: Sequence[ImageRecord]) -> dict[str, list[int]]:
     """Positions of the images of each IDX file; those of all others under an empty name."""
     positions: dict[str, list[int]] = {}
     for i, record in enumerate(records):
-        file = record.path.rpartition("#")[0]
-        positions.setdefault(file if file and is_idx(file) else "", []).append(i)
-    return positions
+        positions.setdefault(record.path.rpartition("#")[0], []).append(i)
+    plain = [file for file in positions if file and not is_idx(file)]
+    rest = sorted(positions.pop("", []) + [i for file in plain for i in positions.pop(file)])
+    return positions | ({"": rest} if rest else {})
 
 
 def _take(images: Pixels, records: Sequence[ImageRecord], members: Sequence[int], result: Pixels) -> list[str]:

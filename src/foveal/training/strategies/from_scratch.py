@@ -32,7 +32,13 @@ from foveal.training.flip_test import hflip_by_first_model
 from foveal.training.recipes.augmentation import augment_for
 from foveal.training.recipes.scratch import RECIPES, ScratchRecipe
 from foveal.training.strategy import LadderState
-from foveal.training.time_budget import ROUGH_ESTIMATE_FACTOR, SKIP_MARGIN, Allotment, steps_that_fit
+from foveal.training.time_budget import (
+    ROUGH_ESTIMATE_FACTOR,
+    SCRATCH_LEAST_SECONDS,
+    SKIP_MARGIN,
+    Allotment,
+    steps_that_fit,
+)
 from foveal.values import Subset
 
 if TYPE_CHECKING:
@@ -73,6 +79,8 @@ class FromScratch:
         from foveal.training.trainers.scratch import ScratchTrainer
 
         recipe = self.recipe
+        if context.deadline.left() < SCRATCH_LEAST_SECONDS:
+            return SCRATCH_LEAST_SECONDS
         first = _first_network(state)
         if first is not None and isinstance(first.recipe, ScratchRecipe):
             rough = _rough_seconds(recipe, first, first.recipe) * recipe.min_epoch_share

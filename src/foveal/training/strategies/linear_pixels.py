@@ -31,7 +31,7 @@ _SIDE = 16
 #: C × n of the logistic regression: chosen on held-out images of MNIST, Fashion-MNIST and CIFAR-10.
 _STRENGTH = 1024.0
 #: The fewest images that it is fitted on, where there are so many.
-_FEWEST = 2000
+_FEWEST = 5000
 
 
 @dataclass(frozen=True)
