@@ -254,7 +254,7 @@ def kill_and_resume(folder):
     whole = task()
     train_network(whole, settings)  # here, so that the children need not load kernels first
     generator, checkpoints, killed = np.random.default_rng(0), Checkpoints(Path(folder)), 0
-    for _ in range(50):
+    for _ in range(20):
         survivor = task()
         pid = os.fork()
         if pid == 0:  # the child trains until it is killed; a fork saves the imports of a new process
@@ -269,14 +269,14 @@ def kill_and_resume(folder):
         signal.setitimer(signal.ITIMER_REAL, 0)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
         killed += os.WIFSIGNALED(status)
-    assert killed >= 5 and checkpoints.load() is not None
+    assert killed >= 3 and checkpoints.load() is not None
     resumed = task()
     train_network(resumed, settings, checkpoints=checkpoints)
     assert weights(resumed.module) == weights(whole.module)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_killed_at_random_and_resumed_fifty_times(tmp_path):
+def test_killed_at_random_and_resumed_again_and_again(tmp_path):
     """In a process of its own: what other tests started, threads of autograd say, does not survive a fork."""
     code = f"import test_loop; test_loop.kill_and_resume({str(tmp_path / 'checkpoints')!r})"
     done = subprocess.run(
