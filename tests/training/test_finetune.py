@@ -43,6 +43,8 @@ from foveal.training.trainers.finetune import _of_all_classes
 from foveal.values import Split, SplitRecord
 from pictures import record
 from registered import restored_registries
+from toy_backbone import NAME as TOY
+from toy_backbone import toy_backbone
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +148,12 @@ class AlwaysWrong:
 @pytest.mark.parametrize("name", ["cached-trunk", "fine-tune"])
 def test_a_better_model_continues_with_the_held_out_images_and_replays(name, arrows, tmp_path, own_strategies):
     STRATEGIES["pretrained"][:] = [AlwaysWrong(), FineTune(SHORTEST[name]), ContinueFineTune(SHORTEST[name])]
-    path, summary = train(arrows, TrainConfig(time="10m"), out=str(tmp_path / "run"))
+    with toy_backbone():
+        continues_and_replays(name, arrows, tmp_path)
+
+
+def continues_and_replays(name, arrows, tmp_path):
+    path, summary = train(arrows, TrainConfig(time="10m", backbone=TOY), out=str(tmp_path / "run"))
     assert summary["strategy"]["name"] == f"{name}-all"
     decisions = json.loads((path / "config.json").read_text())["decisions"]
     assert decisions[f"{name}/keep"]["value"] is True and decisions[f"{name}/training_images"]["value"] == "inside"
