@@ -5,18 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
-from fake_time import ManualClock
 from foveal.config import TrainConfig
-from foveal.data.targets.labels import Labels
-from foveal.decisions import DEVICE, HFLIP, NORMALIZATION, Decisions
+from foveal.decisions import DEVICE, HFLIP, NORMALIZATION
 from foveal.features import Extractor
 from foveal.metrics.segmentation import VOID
 from foveal.models.backbones import find_backbone
-from foveal.progress import Progress
 from foveal.training.batches.crops import Crops
-from foveal.training.context import RunContext
 from foveal.training.images import ImageArrays
 from foveal.training.recipes.augmentation import STRENGTHS, Augment, augment_for
 from foveal.training.recipes.finetune import CACHED
@@ -27,17 +22,16 @@ from foveal.training.recipes.segmentation import QUICK as FCN
 from foveal.training.strategies.finetune import trainer_for
 from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.strategy import LadderState
-from foveal.training.time_budget import TimeBudget
 from foveal.training.trainers.scratch import ScratchTrainer
 from foveal.training.trainers.segmentation import SegmentationTrainer, crop_options
-from foveal.values import Preprocess, Split, SplitRecord
-from pictures import record
+from foveal.values import Preprocess
+from runs import CPU, context_of, placed
 
 NAMES = ("none", "light", "strong", "auto")
 GIVEN = {
-    DEVICE.id: {"value": {"name": "cpu", "precision": "fp32", "threads": torch.get_num_threads()}, "reason": ""},
-    NORMALIZATION.id: {"value": {"mean": [0.0] * 3, "std": [1.0] * 3}, "reason": ""},
-    HFLIP.id: {"value": True, "reason": ""},
+    DEVICE.id: CPU,
+    NORMALIZATION.id: {"mean": [0.0] * 3, "std": [1.0] * 3},
+    HFLIP.id: True,
 }
 
 
@@ -50,15 +44,10 @@ class InMemory(ImageArrays):
 
 
 def context_with(augment, *, size=28, extractor=None):
-    records = tuple(SplitRecord(record(i, "ab"[i % 2]), "train", str(i)) for i in range(8))
-    clock, progress = ManualClock(), Progress()
-    return RunContext(
-        Split(records, (), ("a", "b")),
-        Labels(),
-        TimeBudget(clock),
-        progress,
-        Decisions(dict(GIVEN)),
-        InMemory(clock, progress),
+    return context_of(
+        placed(train=8),
+        made=GIVEN,
+        images=InMemory,
         extractor=extractor,
         preprocess=Preprocess(size=size, channels=1),
         config=TrainConfig(augment=augment),

@@ -16,25 +16,17 @@ from fake_time import FakeTime
 from foveal.clock import Clock, Deadline
 from foveal.errors import BundleError, DataError, Interrupted
 from foveal.models.networks import build
-from foveal.progress import Progress
 from foveal.training.loop.checkpoints import Checkpoints
 from foveal.training.loop.divergence import RETRIES
 from foveal.training.loop.loop import train_network
 from foveal.training.loop.lr_schedule import Schedule
 from foveal.training.loop.task import LoopSettings, TrainTask
+from runs import Messages
 
 pytestmark = pytest.mark.slow
 
 NETWORK = {"architecture": "small", "channels": 1, "classes": 3, "stages": [[4, 4], [8]], "dropout": 0.2}
 SETTINGS = LoopSettings(steps=60, lr=0.02, optimizer="adamw", weight_decay=0.01, ema=0.9, check_every=7)
-
-
-class Messages(Progress):
-    def __init__(self):
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
 
 
 @pytest.fixture
