@@ -1,6 +1,8 @@
 """Shared by all tests: own cache and state folders, small disks, and folders of small pictures."""
 
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +64,14 @@ def trained(photos, tmp_path_factory):
     from foveal.flow import train
 
     return train(photos, out=str(tmp_path_factory.mktemp("runs") / "run"))
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

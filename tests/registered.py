@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 from foveal import tasks
+from foveal.data.sources.list_data import SOURCES
 from foveal.data.targets import registry
 from foveal.evaluation import report
 from foveal.inference import predictor
@@ -11,12 +12,12 @@ from foveal.models import networks
 from foveal.training.strategies.registry import STRATEGIES
 
 _TABLES = (
-    registry._TARGETS,
+    registry.TARGETS,
     tasks.TASKS,
     predictor.PREDICTORS,
     formats.FORMATS,
-    networks._REGISTERED,
-    report._REGISTERED,
+    networks.ARCHITECTURES,
+    report.TEMPLATES,
 )
 
 
@@ -24,12 +25,12 @@ _TABLES = (
 def restored_registries():
     """The registries are afterwards as they were before."""
     before = [dict(table) for table in _TABLES]
-    strategies = {route: list(known) for route, known in STRATEGIES.items()}
+    lists = [(known, list(known)) for known in (*STRATEGIES.values(), SOURCES)]
     try:
         yield
     finally:
         for table, known in zip(_TABLES, before, strict=True):
             table.clear()
             table.update(known)
-        for route, known in strategies.items():
-            STRATEGIES[route][:] = known
+        for known, before_it in lists:
+            known[:] = before_it

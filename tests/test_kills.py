@@ -45,7 +45,7 @@ def test_killed_twice_in_the_middle_of_training(strategy, make_folder, tmp_path)
     if strategy == "frozen":
         data = make_folder(tmp_path / "data", {"ant": 12, "bee": 12})
     else:
-        data = write_idx(tmp_path / "data", train=1200, test=100, side=8)
+        data = write_idx(tmp_path / "data", train=400, test=60, side=8)
     options = ["--strategy", strategy, "--time", "10m", "--no-cache"]
     expected, _ = flow.train(
         str(data), TrainConfig(strategy=strategy, time="10m", cache=False), out=str(tmp_path / "whole")

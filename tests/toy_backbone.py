@@ -1,6 +1,7 @@
 """A backbone that is not the package's: a family, a source of its weights, and how to take both out again."""
 
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import nn
@@ -58,11 +59,7 @@ class ToySource:
         return name == NAME
 
     def find(self, name):
-        from foveal.models.backbone_stages import measure_segments
-
-        network = self._network()
-        preprocess = Preprocess(size=32, mean=(127.0,) * 3, std=(64.0,) * 3)
-        return Backbone(name, network.num_features, preprocess, "70" * 32, None, None, measure_segments(network))
+        return _backbone()
 
     def architecture(self, name, *, classes=None):
         return ToyNet(classes or 7).eval()
@@ -71,9 +68,23 @@ class ToySource:
         return self._network()
 
     def _network(self):
-        with torch.random.fork_rng():
-            torch.manual_seed(3)
-            return ToyNet().eval()
+        return _network()
+
+
+def _network():
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return ToyNet().eval()
+
+
+@cache
+def _backbone():
+    """Measured once, as a source that ships its figures would have them."""
+    from foveal.models.backbone_stages import measure_segments
+
+    network = _network()
+    preprocess = Preprocess(size=32, mean=(127.0,) * 3, std=(64.0,) * 3)
+    return Backbone(NAME, network.num_features, preprocess, "70" * 32, None, None, measure_segments(network))
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 import re
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from foveal.errors import UsageError
@@ -144,8 +145,9 @@ def _clean_file_mappings(smaps: Sequence[str]) -> list[tuple[int, int]]:
     return ranges
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, the system and the main dependencies, without importing them."""
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """Versions of Python, the system and the main dependencies, without importing them. Read once a process."""
     from importlib import metadata  # keeps `foveal --help` fast
 
     known = {"python": platform.python_version(), "system": platform.platform()}

@@ -88,19 +88,22 @@ def test_names_on_a_terminal_are_harmless_and_whole_in_a_pipe(trained, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("redirections", "code"),
+    ("redirections", "code", "unbuffered"),
     [
-        (">&-", 2),
-        (">/dev/full", 2),
-        ("2>&-", 1),
-        ("2>/dev/full", 1),
-        (">&- 2>&-", 2),
-        (">/dev/full 2>/dev/full", 2),
+        (">&-", 2, ""),
+        (">&-", 2, "1"),
+        (">/dev/full", 2, ""),
+        (">/dev/full", 2, "1"),
+        ("2>&-", 1, ""),
+        ("2>/dev/full", 1, ""),  # stderr has no buffer in any case
+        (">&- 2>&-", 2, ""),
+        (">/dev/full 2>/dev/full", 2, ""),
     ],
 )
-@pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_closed_and_full_streams(trained, tmp_path, redirections, code, unbuffered):
-    (tmp_path / "a.png").write_bytes(encoded(draw(1)))
+    """Where stderr says what was lost, both images are missing: they make rows, too, and start no engine."""
+    if "2>" in redirections:  # otherwise the exit code alone tells, and missing images alone end with 2
+        (tmp_path / "a.png").write_bytes(encoded(draw(1)))
     command = f'"{sys.executable}" -m foveal predict "{trained[0]}" a.png b.png {redirections}'
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(

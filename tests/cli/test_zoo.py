@@ -42,12 +42,13 @@ def test_one_with_its_layers_and_drawing(tmp_path):
 def test_bad_input():
     with pytest.raises(UnknownName) as caught:
         CliRunner().invoke(app, ["zoo", "alexnett"], catch_exceptions=False)
-    assert caught.value.hint == "did you mean 'alexnet'?"
-    with pytest.raises(UsageError, match="which of them"):
+    assert caught.value.near == "alexnet"
+    with pytest.raises(UsageError) as caught:
         CliRunner().invoke(app, ["zoo", "--svg", "x.svg"], catch_exceptions=False)
+    assert "--svg" in caught.value.hint
     command = [sys.executable, "-m", "foveal", "zoo", "resnet5O"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "did you mean 'resnet50'?" in done.stderr and done.stdout == ""
+    assert done.returncode == 2 and "resnet50" in done.stderr and done.stdout == ""
 
 
 @pytest.mark.parametrize(

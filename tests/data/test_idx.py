@@ -57,8 +57,9 @@ def test_a_image_by_number_is_what_the_file_holds(tmp_path):
     pixels = np.asarray(decode(read_file(f"{path}#7"), path))
     assert (pixels == digits(40, seed=1)[7][:, :, None]).all()
     for wrong in (f"{path}#40", f"{path}#x", f"{path}#", f"{tmp_path}/none-idx3#1"):
-        with pytest.raises(UnreadableImage, match="no such file"):
+        with pytest.raises(UnreadableImage) as caught:
             read_file(wrong)
+        assert caught.value.code == "missing"
 
 
 def test_colour_sets_too(tmp_path):
@@ -110,24 +111,25 @@ def broken(folder, name, change):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "message"),
+    ("name", "change", "found"),
     [
         ("train-images-idx3-ubyte", lambda c: c[:-1], "40 × 28 × 28"),
         ("train-images-idx3-ubyte", lambda c: c + b"x", "40 × 28 × 28"),
-        ("train-images-idx3-ubyte", lambda c: c[:9], "header"),
-        ("train-images-idx3-ubyte", lambda c: b"", "IDX"),
+        ("train-images-idx3-ubyte", lambda c: c[:9], ""),
+        ("train-images-idx3-ubyte", lambda c: b"", ""),
         ("train-images-idx3-ubyte", lambda c: b"\x89PNG" + c, "89 50 4e 47"),
         ("train-images-idx3-ubyte", lambda c: b"\0\0\x0d" + c[3:], "00 00 0d"),
-        ("train-images-idx3-ubyte", lambda c: idx(np.zeros(40, dtype=np.uint8)), "labels"),
-        ("train-labels-idx1-ubyte", lambda c: idx(digits(40)), "3 dimensions"),
+        ("train-images-idx3-ubyte", lambda c: idx(np.zeros(40, dtype=np.uint8)), ""),
+        ("train-labels-idx1-ubyte", lambda c: idx(digits(40)), "3"),
         ("train-labels-idx1-ubyte", lambda c: idx(np.zeros(39, dtype=np.uint8)), "40 .* 39"),
-        ("train-labels-idx1-ubyte", lambda c: b"\x1f\x8b" + c, "train-labels-idx1-ubyte"),
+        ("train-labels-idx1-ubyte", lambda c: b"\x1f\x8b" + c, ""),
     ],
 )
-def test_damaged_files_are_named(tmp_path, name, change, message):
+def test_damaged_files_are_named(tmp_path, name, change, found):
+    """And what was found in them, where it is a figure or bytes."""
     folder = write_set(tmp_path)
     broken(folder, name, change)
-    with pytest.raises(DataError, match=message) as refusal:
+    with pytest.raises(DataError, match=found or None) as refusal:
         list_data(folder)
     assert name in str(refusal.value)
     assert refusal.value.hint

@@ -11,8 +11,7 @@ from foveal.data.sources.list_data import list_data
 from foveal.data.sources.listing import DataOptions
 from foveal.errors import DataError, UnknownName, UsageError
 from pictures import make_folder
-
-ROOT = not hasattr(os, "geteuid") or os.geteuid() == 0
+from unprivileged import not_as_root
 
 
 def touch(root, *names):
@@ -174,14 +173,12 @@ def test_broken_links_are_named(tmp_path):
     assert skipped(list_data(tmp_path)) == {"cat/2.jpg": "missing", "dog": "missing"}
 
 
-@pytest.mark.skipif(ROOT, reason="root may read everything")
-def test_unreadable_folders_are_named(tmp_path):
-    touch(tmp_path, "cat/1.jpg", "dog/2.jpg")
-    (tmp_path / "dog").chmod(0)
-    try:
-        assert skipped(list_data(tmp_path)) == {"dog": "unreadable_folder"}
-    finally:
-        (tmp_path / "dog").chmod(0o700)
+def test_unreadable_folders_are_named(open_folder):
+    touch(open_folder, "cat/1.jpg", "dog/2.jpg")
+    (open_folder / "dog").chmod(0)
+    with not_as_root():
+        assert skipped(list_data(open_folder)) == {"dog": "unreadable_folder"}
+    (open_folder / "dog").chmod(0o700)
 
 
 def test_a_folder_that_can_not_be_listed_is_named(tmp_path, monkeypatch):

@@ -10,16 +10,15 @@ from foveal.config import TrainConfig
 from foveal.data.audit import audit
 from foveal.data.audit.scan import ScanOptions
 from foveal.data.dataset import read_dataset, reopen_dataset
-from foveal.data.sources import list_data as list_data_module
 from foveal.data.sources.list_data import list_data, register_source
 from foveal.data.sources.listing import DataOptions, Listing
 from foveal.data.split.split_csv import split_to_csv
-from foveal.data.targets import registry
 from foveal.data.targets.labels import Labels
 from foveal.data.targets.registry import register_target
 from foveal.errors import DataError, UnknownName
 from foveal.values import Entry
 from pictures import make_folder
+from registered import restored_registries
 
 
 class Grades(Labels):
@@ -52,13 +51,10 @@ class Initials(Labels):
 @pytest.fixture(autouse=True)
 def registered():
     """The registries as they were before, afterwards."""
-    known, sources = dict(registry._TARGETS), list(list_data_module._SOURCES)
-    register_target(Grades)
-    register_target(Initials)
-    yield
-    registry._TARGETS.clear()
-    registry._TARGETS.update(known)
-    list_data_module._SOURCES[:] = sources
+    with restored_registries():
+        register_target(Grades)
+        register_target(Initials)
+        yield
 
 
 @pytest.fixture

@@ -56,5 +56,5 @@ def test_stories_that_differ_make_no_line():
             return self.layer(x).relu() if len(x) % 2 else self.layer(x)
 
     one, two = passes.record_training(Odd(), Scenario(input=(3, 8, 8)))
-    with pytest.raises(UsageError, match="other operators"):
+    with pytest.raises(UsageError):
         Replay(one, two, Backend())

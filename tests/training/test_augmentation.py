@@ -5,18 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
-from fake_time import ManualClock
 from foveal.config import TrainConfig
-from foveal.data.targets.labels import Labels
-from foveal.decisions import DEVICE, HFLIP, NORMALIZATION, Decisions
+from foveal.decisions import DEVICE, HFLIP, NORMALIZATION
 from foveal.features import Extractor
 from foveal.metrics.segmentation import VOID
 from foveal.models.backbones import find_backbone
-from foveal.progress import Progress
 from foveal.training.batches.crops import Crops
-from foveal.training.context import RunContext
 from foveal.training.images import ImageArrays
 from foveal.training.recipes.augmentation import STRENGTHS, Augment, augment_for
 from foveal.training.recipes.finetune import CACHED
@@ -27,17 +22,16 @@ from foveal.training.recipes.segmentation import QUICK as FCN
 from foveal.training.strategies.finetune import trainer_for
 from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.strategy import LadderState
-from foveal.training.time_budget import TimeBudget
 from foveal.training.trainers.scratch import ScratchTrainer
 from foveal.training.trainers.segmentation import SegmentationTrainer, crop_options
-from foveal.values import Preprocess, Split, SplitRecord
-from pictures import record
+from foveal.values import Preprocess
+from runs import CPU, context_of, placed
 
 NAMES = ("none", "light", "strong", "auto")
 GIVEN = {
-    DEVICE.id: {"value": {"name": "cpu", "precision": "fp32", "threads": torch.get_num_threads()}, "reason": ""},
-    NORMALIZATION.id: {"value": {"mean": [0.0] * 3, "std": [1.0] * 3}, "reason": ""},
-    HFLIP.id: {"value": True, "reason": ""},
+    DEVICE.id: CPU,
+    NORMALIZATION.id: {"mean": [0.0] * 3, "std": [1.0] * 3},
+    HFLIP.id: True,
 }
 
 
@@ -50,15 +44,10 @@ class InMemory(ImageArrays):
 
 
 def context_with(augment, *, size=28, extractor=None):
-    records = tuple(SplitRecord(record(i, "ab"[i % 2]), "train", str(i)) for i in range(8))
-    clock, progress = ManualClock(), Progress()
-    return RunContext(
-        Split(records, (), ("a", "b")),
-        Labels(),
-        TimeBudget(clock),
-        progress,
-        Decisions(dict(GIVEN)),
-        InMemory(clock, progress),
+    return context_of(
+        placed(train=8),
+        made=GIVEN,
+        images=InMemory,
         extractor=extractor,
         preprocess=Preprocess(size=size, channels=1),
         config=TrainConfig(augment=augment),
@@ -73,14 +62,10 @@ def geometry_and_colour(augment):
 # What a name means.
 
 
-def test_none_is_no_change_at_all():
-    assert augment_for("none", RECIPES[1].augment, 28) == Augment()
-
-
-def test_strong_changes_more_than_light_in_every_respect():
-    light, strong = (augment_for(name, Augment(), 96).to_dict() for name in ("light", "strong"))
-    for name in ("translate", "rotate", "scale", "shear", "brightness_contrast", "channel_gain"):
-        assert strong[name] > light[name] > 0, name
+def stronger(a, b):
+    """In every respect, mirroring apart."""
+    names = ("translate", "rotate", "scale", "shear", "brightness_contrast", "channel_gain")
+    return all(getattr(a, name) > getattr(b, name) > 0 for name in names)
 
 
 def test_lengths_are_shares_of_the_side():
@@ -96,37 +81,50 @@ def test_lengths_are_shares_of_the_side():
 @pytest.mark.parametrize(
     "recipe", [*RECIPES, recipe_for({"architecture": "zoo", "name": "lenet5"}, 28)], ids=lambda r: r.name
 )
-@pytest.mark.parametrize("name", NAMES)
-def test_training_from_scratch(recipe, name):
-    trainer = ScratchTrainer(recipe, context_with(name))
-    expected = recipe.augment if name == "auto" else STRENGTHS[name].at_size(28)
-    assert trainer.augment == geometry_and_colour(expected)
+def test_training_from_scratch(recipe):
+    none, light, strong, auto = (ScratchTrainer(recipe, context_with(name)).augment for name in NAMES)
+    assert none == Augment() and stronger(strong, light) and auto == geometry_and_colour(recipe.augment)
 
 
 @pytest.mark.parametrize("recipe", [FULL_FINE_TUNE, CACHED], ids=lambda r: r.name)
-@pytest.mark.parametrize("name", NAMES)
-def test_fine_tuning(recipe, name):
+def test_fine_tuning(recipe):
     backbone = find_backbone()
     extractor = Extractor(backbone, backbone.preprocess, engine=None, cache=False)
-    trainer = trainer_for(recipe, context_with(name, extractor=extractor), 96)
-    expected = STRENGTHS["light" if name == "auto" else name].at_size(96)
-    assert geometry_and_colour(trainer.augment) == geometry_and_colour(expected)
-    assert trainer.augment.hflip is (name != "none")  # even where mirrored images would keep their label
+    none, light, strong, auto = (
+        trainer_for(recipe, context_with(name, extractor=extractor), 96).augment for name in NAMES
+    )
+    assert none == Augment()  # not mirrored even where mirrored images would keep their label
+    assert stronger(strong, light) and auto == light and light.hflip and strong.hflip
 
 
 @pytest.mark.parametrize("recipe", [FCN, UNET], ids=lambda r: r.name)
-@pytest.mark.parametrize("name", ["light", "strong"])
-@pytest.mark.parametrize("scale", [1.0, 0.5])
-def test_segmentation_uses_the_strengths_that_crops_have_a_use_for(recipe, name, scale):
-    strength, options = STRENGTHS[name], crop_options(recipe, name, (96, 128), scale, hflip=True)
-    assert (options.min_zoom / scale, options.max_zoom / scale) == pytest.approx(
-        (1 - strength.scale, 1 + strength.scale)
+def test_crops_for_segmentation_vary_more_the_stronger_the_augmentation(recipe):
+    none, light, strong = (variation(recipe, name) for name in ("none", "light", "strong"))
+    for respect, values in enumerate(zip(none, light, strong, strict=True)):
+        assert values[0] < 1e-3 < values[1] < values[2], respect
+
+
+def variation(recipe, name):
+    """Standard deviations over crops of a ramp: of its slope, its direction, and the brightness of what was flat."""
+    rows, columns = np.mgrid[0:96, 0:128]
+    ramp = np.stack([rows, columns, np.full_like(rows, 100)]).astype(np.uint8)
+    options = crop_options(replace(recipe, crop_area=48 * 48), name, (96, 128), 1.0, hflip=False)
+    crops = Crops(
+        ramp[None],
+        np.zeros((1, 96, 128), dtype=np.uint8),
+        Preprocess(mean=(0.0,) * 3, std=(1.0,) * 3),
+        size=1,
+        options=options,
+        classes=2,
+        seed=0,
     )
-    assert (options.rotate, options.stretch) == (strength.rotate, strength.shear)
-    assert (options.brightness_contrast, options.channel_gain) == (
-        strength.brightness_contrast,
-        strength.channel_gain,
-    )
+    middle = (slice(16, 32), slice(16, 32))
+    seen = []
+    for step in range(60):
+        y, _, flat = crops(step)[0][0].numpy()
+        along, across = np.median(np.diff(y[middle], axis=0)), np.median(np.diff(y[middle], axis=1))
+        seen.append((along, across, np.median(flat[middle])))
+    return np.std(seen, axis=0)
 
 
 @pytest.mark.parametrize("recipe", [FCN, UNET], ids=lambda r: r.name)

@@ -34,15 +34,13 @@ def test_the_newest_comes_back_and_two_are_kept(store):
     assert len(list(store.folder.iterdir())) == 4
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: b"", lambda c: c[:-1] + bytes([c[-1] ^ 1])])
+@pytest.mark.parametrize("damage", [lambda c: c[:-2], lambda c: b"", lambda c: c[:-1] + bytes([c[-1] ^ 1])])
 @pytest.mark.parametrize("suffix", ["safetensors", "json"])
 def test_a_broken_newest_gives_way_to_the_one_before(store, messages, damage, suffix):
     store.save(1, some(1), {"step": 1})
     store.save(2, some(2), {"step": 2})
     newest = store.folder / f"last-0-000000002.{suffix}"
     newest.write_bytes(damage(newest.read_bytes()))
-    if suffix == "json" and store.load()[1]["step"] == 2:
-        pytest.skip("only the last line end was changed")
     assert store.load()[1]["step"] == 1
     assert "last-0-000000002.json" in messages[-1]
 

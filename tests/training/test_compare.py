@@ -1,5 +1,7 @@
 """Paired comparison: a real gain is seen, chance is not taken for one; whole groups are held out."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -17,8 +19,13 @@ def predictions(n, accuracy, generator, classes=5, margin=3.0):
     return logits, labels
 
 
+@cache
+def placed(i):
+    return SplitRecord(record(i), "train", str(i))
+
+
 def evidence(logits, labels, first=0):
-    records = [SplitRecord(record(first + i), "train", str(i)) for i in range(len(labels))]
+    records = [placed(first + i) for i in range(len(labels))]
     return LabelEvidence.of(records, logits, labels)
 
 

@@ -5,21 +5,14 @@ from dataclasses import replace
 import pytest
 
 from digits import write_idx
-from foveal.clock import Clock
 from foveal.config import TrainConfig
-from foveal.data.targets.labels import Labels
-from foveal.decisions import Decisions
 from foveal.features import Extractor
 from foveal.flow import train
 from foveal.models.backbones import find_backbone
-from foveal.progress import Progress
-from foveal.training.context import RunContext
-from foveal.training.images import ImageArrays
 from foveal.training.recipes.finetune import CACHED, FULL
 from foveal.training.strategies.finetune import trainer_for
-from foveal.training.time_budget import TimeBudget
 from foveal.training.trainers.finetune import CachedTrunkTrainer, FullTrainer
-from foveal.values import Split
+from runs import context_of
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +28,8 @@ def test_from_scratch_without_a_test_subset(bars, tmp_path):
 
 
 def context_with(backbone):
-    clock, progress = Clock(), Progress()
     extractor = Extractor(backbone, backbone.preprocess, engine=None)
-    return RunContext(
-        Split((), (), ("a", "b")),
-        Labels(),
-        TimeBudget(clock),
-        progress,
-        Decisions(),
-        ImageArrays(clock, progress),
-        extractor=extractor,
-        config=TrainConfig(augment="none"),
-    )
+    return context_of(extractor=extractor, config=TrainConfig(augment="none"))
 
 
 def test_a_backbone_without_known_stages_is_fine_tuned_whole():

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+import runs
 from foveal.clock import Clock, Deadline
 from foveal.config import TrainConfig
-from foveal.data.targets.labels import Labels
-from foveal.decisions import Decisions
 from foveal.errors import UnknownName
 from foveal.features import Extractor
 from foveal.flow import replay, train
@@ -21,11 +20,8 @@ from foveal.inference.classifier import ClassificationPredictor
 from foveal.models.backbones import find_backbone
 from foveal.models.linear_head import LinearHead
 from foveal.models.trained import TrainedModel
-from foveal.progress import Progress
 from foveal.training.candidate import Candidate
 from foveal.training.compare import LabelEvidence
-from foveal.training.context import RunContext
-from foveal.training.images import ImageArrays
 from foveal.training.recipes.finetune import CACHED, FULL
 from foveal.training.strategies import finetune
 from foveal.training.strategies.finetune import ContinueFineTune, FineTune, with_lr
@@ -37,12 +33,12 @@ from foveal.training.time_budget import (
     SECOND_PER_FIRST,
     SHORT_SECOND_PART,
     Allotment,
-    TimeBudget,
 )
 from foveal.training.trainers.finetune import _of_all_classes
-from foveal.values import Split, SplitRecord
-from pictures import record
 from registered import restored_registries
+from runs import CPU, placed
+from toy_backbone import NAME as TOY
+from toy_backbone import toy_backbone
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +142,12 @@ class AlwaysWrong:
 @pytest.mark.parametrize("name", ["cached-trunk", "fine-tune"])
 def test_a_better_model_continues_with_the_held_out_images_and_replays(name, arrows, tmp_path, own_strategies):
     STRATEGIES["pretrained"][:] = [AlwaysWrong(), FineTune(SHORTEST[name]), ContinueFineTune(SHORTEST[name])]
-    path, summary = train(arrows, TrainConfig(time="10m"), out=str(tmp_path / "run"))
+    with toy_backbone():
+        continues_and_replays(name, arrows, tmp_path)
+
+
+def continues_and_replays(name, arrows, tmp_path):
+    path, summary = train(arrows, TrainConfig(time="10m", backbone=TOY), out=str(tmp_path / "run"))
     assert summary["strategy"]["name"] == f"{name}-all"
     decisions = json.loads((path / "config.json").read_text())["decisions"]
     assert decisions[f"{name}/keep"]["value"] is True and decisions[f"{name}/training_images"]["value"] == "inside"
@@ -165,22 +166,9 @@ def test_the_first_part_has_all_the_time_where_too_few_steps_would_be_left(secon
 
 def context_of(*, train=40, val=60, test=500, made=()):
     """A run on images that are never read; `made` are decisions, by id."""
-    placed = tuple(
-        SplitRecord(record(f"{subset}{i}", "ab"[i % 2]), subset, f"{subset}{i}")
-        for subset, count in (("train", train), ("val", val), ("test", test))
-        for i in range(count)
-    )
-    made = {"device": {"name": "cpu", "precision": "fp32", "threads": 2}, "hflip": False, **dict(made)}
-    clock, progress, backbone = Clock(), Progress(), find_backbone()
-    return RunContext(
-        Split(placed, (), ("a", "b")),
-        Labels(),
-        TimeBudget.of_run(clock, test),
-        progress,
-        Decisions({name: {"value": value, "reason": "a test"} for name, value in made.items()}),
-        ImageArrays(clock, progress),
-        extractor=Extractor(backbone, backbone.preprocess, None),
-    )
+    made, backbone = {"device": CPU, "hflip": False, **dict(made)}, find_backbone()
+    split = placed(train=train, val=val, test=test)
+    return runs.context_of(split, made=made, extractor=Extractor(backbone, backbone.preprocess, None))
 
 
 def test_predictions_for_the_test_subset_are_planned_for_once():

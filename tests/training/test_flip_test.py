@@ -5,18 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fake_time import ManualClock
 from foveal.config import TrainConfig
-from foveal.data.targets.labels import Labels
-from foveal.decisions import HFLIP, Decisions
+from foveal.decisions import HFLIP
 from foveal.features.extract import FeatureTable
-from foveal.progress import Progress
-from foveal.training.context import RunContext
 from foveal.training.flip_test import hflip_by_first_model, hflip_by_linear_probe
-from foveal.training.images import ImageArrays
-from foveal.training.time_budget import TimeBudget
-from foveal.values import Split, SplitRecord
-from pictures import record
+from runs import context_of, placed
 
 #: Features of the classes: ink on the left, ink on the right, roundness.
 KINDS = {"b": (1.0, 0.0, 0.0), "d": (0.0, 1.0, 0.0), "o": (0.5, 0.5, 1.0)}
@@ -40,18 +33,8 @@ class Features:
 
 
 def context_with(features=None, *, each=40, augment="auto"):
-    placed = [SplitRecord(record(f"{c}{i}", c), "train", f"{c}{i}") for c in KINDS for i in range(each)]
-    clock, progress = ManualClock(), Progress()
-    return RunContext(
-        Split(tuple(placed), (), tuple(KINDS)),
-        Labels(),
-        TimeBudget(clock),
-        progress,
-        Decisions(),
-        ImageArrays(clock, progress),
-        extractor=features,
-        config=TrainConfig(augment=augment),
-    )
+    split = placed(tuple(KINDS), train=each * len(KINDS))
+    return context_of(split, extractor=features, config=TrainConfig(augment=augment))
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,16 @@ import pytest
 
 from fake_time import ManualClock
 from foveal.config import TrainConfig
-from foveal.data.targets.labels import Labels
 from foveal.decisions import KEEP, SETTINGS, SKIP, STRATEGY, Decisions
 from foveal.errors import MemoryShort, UnknownName
 from foveal.models.trained import TrainedModel
-from foveal.progress import Progress
 from foveal.training.candidate import Candidate
 from foveal.training.compare import LabelEvidence
-from foveal.training.context import RunContext
-from foveal.training.images import ImageArrays
 from foveal.training.ladder import search
 from foveal.training.strategy import LadderState, below_noise_floor
-from foveal.training.time_budget import MARGIN, TimeBudget
-from foveal.values import Preprocess, Split
+from foveal.training.time_budget import MARGIN
+from foveal.values import Preprocess
+from runs import context_of
 
 
 def candidate(name, score, **more):
@@ -58,23 +55,11 @@ class Toy:
         return candidate(self.name, self.score, **self.more)
 
 
-class Messages(Progress):
-    def __init__(self):
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
-
-
 def context_with(budget=math.inf, *, evaluation=0.0, only=None, decisions=None):
-    clock, progress = ManualClock(budget), Messages()
-    return RunContext(
-        Split((), (), ("a", "b")),
-        Labels(),
-        TimeBudget(clock, evaluation),
-        progress,
-        decisions or Decisions(),
-        ImageArrays(clock, progress),
+    return context_of(
+        clock=ManualClock(budget),
+        evaluation=evaluation,
+        made=decisions or (),
         config=TrainConfig(strategy=only),
     )
 

@@ -8,24 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import runs
 from fake_time import ManualClock
 from foveal.clock import Clock
 from foveal.data.audit import audit
 from foveal.data.split.assign import make_split
-from foveal.data.targets.labels import Labels
-from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH, Decisions
+from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH
 from foveal.errors import DataError, Interrupted
 from foveal.features import Extractor
 from foveal.models.linear_head import LinearHead
 from foveal.models.trained import TrainedModel
-from foveal.progress import Progress
 from foveal.training.candidate import Candidate
-from foveal.training.context import RunContext
-from foveal.training.images import ImageArrays
 from foveal.training.strategies import linear_probe
 from foveal.training.strategies.linear_probe import FROZEN, FROZEN_STAGES, FROZEN_VIEWS
 from foveal.training.strategy import LadderState
-from foveal.training.time_budget import TimeBudget
 from foveal.values import Backbone, Preprocess, Split, SplitRecord
 from pictures import make_folder, record
 
@@ -62,13 +58,12 @@ def split(tmp_path):
 
 def context_of(split, clock=None, *, stages=True, batch_size=32):
     """With a small batch size time can run out after any image."""
-    preprocess, clock, progress = Preprocess(size=16, resize="squash"), clock or Clock(), Progress()
+    preprocess, clock = Preprocess(size=16, resize="squash"), clock or Clock()
     backbone = Backbone("fake", 12, preprocess, "00", None)
     engine = ColourEngine(clock)
     engine.batch_size = batch_size
     extractor = Extractor(backbone, preprocess, engine, cache=False, stages=stages)
-    budget, images = TimeBudget(clock, 0.0), ImageArrays(clock, progress)
-    return RunContext(split, Labels(), budget, progress, Decisions(), images, extractor=extractor)
+    return runs.context_of(split, clock=clock, evaluation=0.0, extractor=extractor)
 
 
 def after(*candidates):

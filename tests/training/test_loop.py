@@ -16,25 +16,17 @@ from fake_time import FakeTime
 from foveal.clock import Clock, Deadline
 from foveal.errors import BundleError, DataError, Interrupted
 from foveal.models.networks import build
-from foveal.progress import Progress
 from foveal.training.loop.checkpoints import Checkpoints
 from foveal.training.loop.divergence import RETRIES
 from foveal.training.loop.loop import train_network
 from foveal.training.loop.lr_schedule import Schedule
 from foveal.training.loop.task import LoopSettings, TrainTask
+from runs import Messages
 
 pytestmark = pytest.mark.slow
 
 NETWORK = {"architecture": "small", "channels": 1, "classes": 3, "stages": [[4, 4], [8]], "dropout": 0.2}
 SETTINGS = LoopSettings(steps=60, lr=0.02, optimizer="adamw", weight_decay=0.01, ema=0.9, check_every=7)
-
-
-class Messages(Progress):
-    def __init__(self):
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
 
 
 @pytest.fixture
@@ -254,7 +246,7 @@ def kill_and_resume(folder):
     whole = task()
     train_network(whole, settings)  # here, so that the children need not load kernels first
     generator, checkpoints, killed = np.random.default_rng(0), Checkpoints(Path(folder)), 0
-    for _ in range(50):
+    for _ in range(20):
         survivor = task()
         pid = os.fork()
         if pid == 0:  # the child trains until it is killed; a fork saves the imports of a new process
@@ -269,14 +261,14 @@ def kill_and_resume(folder):
         signal.setitimer(signal.ITIMER_REAL, 0)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
         killed += os.WIFSIGNALED(status)
-    assert killed >= 5 and checkpoints.load() is not None
+    assert killed >= 3 and checkpoints.load() is not None
     resumed = task()
     train_network(resumed, settings, checkpoints=checkpoints)
     assert weights(resumed.module) == weights(whole.module)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_killed_at_random_and_resumed_fifty_times(tmp_path):
+def test_killed_at_random_and_resumed_again_and_again(tmp_path):
     """In a process of its own: what other tests started, threads of autograd say, does not survive a fork."""
     code = f"import test_loop; test_loop.kill_and_resume({str(tmp_path / 'checkpoints')!r})"
     done = subprocess.run(

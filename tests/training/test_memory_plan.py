@@ -8,18 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from foveal.clock import Clock
 from foveal.config import TrainConfig
-from foveal.data.targets.labels import Labels
-from foveal.decisions import MEMORY, Decisions
+from foveal.decisions import MEMORY
 from foveal.errors import MemoryShort
 from foveal.machine import rss
 from foveal.memory_budget import ALARM, MemoryBudget
 from foveal.planner.process import measured
 from foveal.planner.scenario import Scenario
-from foveal.progress import Progress
-from foveal.training.context import RunContext
-from foveal.training.images import ImageArrays
 from foveal.training.loop.grad_accumulation import (
     GradientAccumulator,
     SideEffects,
@@ -29,8 +24,7 @@ from foveal.training.loop.grad_accumulation import (
 from foveal.training.loop.loop import train_network
 from foveal.training.loop.memory_plan import Choice, accumulator_for, choose
 from foveal.training.loop.task import LoopSettings, TrainTask
-from foveal.training.time_budget import TimeBudget
-from foveal.values import Split
+from runs import context_of
 
 
 class Failing(nn.Module):
@@ -200,16 +194,7 @@ def context_with(memory, monkeypatch):
     """A run that was given so many bytes, of which the process has 100 MiB already."""
     for module in ("memory_plan", "grad_accumulation"):
         monkeypatch.setattr(f"foveal.training.loop.{module}.rss", lambda: RESIDENT)
-    progress, clock = Progress(), Clock()
-    return RunContext(
-        Split((), (), ("a", "b")),
-        Labels(),
-        TimeBudget(clock),
-        progress,
-        Decisions(),
-        ImageArrays(clock, progress),
-        config=TrainConfig(memory=None if memory is None else str(memory)),
-    )
+    return context_of(config=TrainConfig(memory=None if memory is None else str(memory)))
 
 
 def wide():

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+import runs
 from colour_blocks import blocks
 from foveal.clock import Clock
 from foveal.config import TrainConfig
@@ -15,21 +16,16 @@ from foveal.data.audit.scan import ScanOptions
 from foveal.data.dataset import read_dataset
 from foveal.data.sources.list_data import list_data
 from foveal.data.targets.mask_loss import class_weights, segmentation_loss
-from foveal.decisions import Decisions
 from foveal.metrics.segmentation import VOID, confusion
 from foveal.models.backbones import find_backbone
 from foveal.models.depthwise import fast_depthwise
 from foveal.models.networks import with_weights
 from foveal.models.segmentation.network import segmenter
-from foveal.progress import Progress
 from foveal.training.compare import MaskEvidence
-from foveal.training.context import RunContext
-from foveal.training.images import ImageArrays
 from foveal.training.ladder import search
 from foveal.training.recipes.segmentation import FULL, QUICK
 from foveal.training.strategies.segmentation import SegmentationStrategy
 from foveal.training.strategy import LadderState
-from foveal.training.time_budget import TimeBudget
 from foveal.training.trainers.segmentation import predict_masks
 from foveal.values import Preprocess
 
@@ -105,21 +101,12 @@ def dataset(tmp_path_factory):
     return read_dataset(list_data(root / "table.csv"), TrainConfig(), ScanOptions(), lambda _: None)
 
 
-def context_of(dataset, *, budget=float("inf"), made=(), **given):
-    clock, progress = Clock(budget), Progress()
-    return RunContext(
-        dataset.split,
-        dataset.target,
-        TimeBudget(clock, 0.0),
-        progress,
-        Decisions({name: {"value": value, "reason": "a test"} for name, value in dict(made).items()}),
-        ImageArrays(clock, progress),
-        preprocess=Preprocess(resize="fit", size=96, height=64, scale=1.0, interpolation="bilinear"),
-        **given,
+def context_of(dataset, *, budget=float("inf"), **given):
+    preprocess = Preprocess(resize="fit", size=96, height=64, scale=1.0, interpolation="bilinear")
+    clock = Clock(budget)
+    return runs.context_of(
+        dataset.split, target=dataset.target, clock=clock, evaluation=0.0, preprocess=preprocess, **given
     )
-
-
-CPU = {"name": "cpu", "precision": "fp32", "threads": 2}
 
 
 def strategies(*names):
@@ -132,12 +119,15 @@ def test_where_nothing_can_follow_the_quick_strategy_has_all_the_time(dataset, s
     speed = {f"one@{h}x{w}px/step_seconds": 0.2 for h in (32, 64) for w in (32, 64, 96)}
     longer = replace(FULL, name="two", **TINY | {"least_steps": 150, "epochs": 9})
     first = SegmentationStrategy(replace(QUICK, name="one", **TINY), longer)
-    context = context_of(dataset, budget=seconds, made={"device": CPU, "one/steps": 2, **speed})
+    context = context_of(dataset, budget=seconds, made={"device": runs.CPU, "one/steps": 2, **speed})
     settings = first.fit(context, LadderState()).settings
     assert context.decisions.made["one/sole_strategy"]["value"] is sole
     assert (settings["time_share"], settings["epochs"]) == ((1.0, 9) if sole else (QUICK.time_share, 8))
     pinned = context_of(
-        dataset, budget=seconds, made={"device": CPU, "one/steps": 2, **speed}, config=TrainConfig(strategy="one")
+        dataset,
+        budget=seconds,
+        made={"device": runs.CPU, "one/steps": 2, **speed},
+        config=TrainConfig(strategy="one"),
     )
     assert first.fit(pinned, LadderState()).settings["time_share"] == 1.0
 

@@ -80,7 +80,7 @@ def render_report(
 
 
 #: Templates from outside the package, by name.
-_REGISTERED: dict[str, str] = {}
+TEMPLATES: dict[str, str] = {}
 
 
 def register_template(name: str, source: str) -> None:
@@ -90,12 +90,12 @@ def register_template(name: str, source: str) -> None:
         name: `NAME-figures.html.j2` or `NAME-panels.html.j2`, with the NAME that `Shown.template` gives.
         source: the template. What it inserts is escaped.
     """
-    _REGISTERED[name] = source
+    TEMPLATES[name] = source
 
 
 def _template(name: str) -> str:
-    if name in _REGISTERED:
-        return _REGISTERED[name]
+    if name in TEMPLATES:
+        return TEMPLATES[name]
     return resources.files("foveal.evaluation").joinpath(f"templates/{name}").read_text(encoding="utf-8")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Architectures from outside the package, each with what makes a network of it.
-_REGISTERED: dict[str, Callable[..., torch.nn.Module]] = {}
+ARCHITECTURES: dict[str, Callable[..., torch.nn.Module]] = {}
 
 
 def register_architecture(name: str, make: Callable[..., torch.nn.Module]) -> None:
@@ -31,7 +31,7 @@ def register_architecture(name: str, make: Callable[..., torch.nn.Module]) -> No
         name: as under `architecture` in `bundle.json`.
         make: takes the other entries of `network` as arguments and returns a network with fresh weights.
     """
-    _REGISTERED[name] = make
+    ARCHITECTURES[name] = make
 
 
 _Shape = tuple[Side, Side, Side]
@@ -194,7 +194,7 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
     """
     given = dict(network)
     name = given.pop("architecture", None)
-    make = _REGISTERED.get(name) if isinstance(name, str) else None
+    make = ARCHITECTURES.get(name) if isinstance(name, str) else None
     if make is None:
         if not isinstance(name, str) or name not in _ARGUMENTS:
             raise BundleError(

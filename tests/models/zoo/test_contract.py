@@ -68,9 +68,9 @@ def test_any_size_from_the_smallest_on(name):
     n = network.smallest
     for height, width in ((n, n), (n, n + 77), (3 * n + 1, n), (400, 301)):
         assert network(empty(1, card.channels, height, width)).shape == (1, card.classes)
-    with pytest.raises(UsageError, match="too small") as caught:
+    with pytest.raises(UsageError) as caught:
         network(empty(1, card.channels, n - 1, 300))
-    assert f"{n} × {n}" in caught.value.hint
+    assert f"{n - 1} × 300" in str(caught.value) and f"{n} × {n}" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -84,9 +84,9 @@ def test_the_smallest_size_is_the_smallest(name):
 
 
 def test_wrong_channels_are_named():
-    with pytest.raises(UsageError, match="3 channels, not 1") as caught:
+    with pytest.raises(UsageError) as caught:
         made("resnet18")(empty(1, 1, 64, 64))
-    assert caught.value.hint == "make it with channels=1"
+    assert "channels=1" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_auxiliary_classifiers_listen_to_what_the_paper_says():
             assert torch.equal(answer, head(maps_)), name
             assert head[0](maps_).shape[2:] == (4, 4)  # section 5: "an 4×4×512 output for the (4a)"
     assert [maps["inception4a"].shape[1], maps["inception4d"].shape[1]] == [512, 528]
-    with pytest.raises(RuntimeError, match="without"):
+    with pytest.raises(RuntimeError):
         zoo.create("googlenet", classes=7).forward_with_auxiliaries(x)
 
 
@@ -160,5 +160,5 @@ def test_a_bundle_can_name_them(name):
 
 
 def test_a_bundle_with_an_unknown_name_is_refused():
-    with pytest.raises(FovealError, match="unknown architecture"):
+    with pytest.raises(FovealError, match="resnet5"):
         build({"architecture": "zoo", "name": "resnet5", "classes": 2, "channels": 3})

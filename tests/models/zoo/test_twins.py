@@ -95,9 +95,7 @@ def test_training_is_the_same_too(name):
 def test_another_networks_weights_are_refused():
     with torch.device("meta"):
         ours = zoo.create("resnet18")
-        with pytest.raises(BundleError, match="tensors for a network"):
+        with pytest.raises(BundleError, match=f"{len(tv.resnet34().state_dict())}.*{len(ours.state_dict())}"):
             load_in_order(ours, tv.resnet34().state_dict())
-        with pytest.raises(
-            BundleError, match=r"fc.weight is \(5, 512\), head.classifier.weight takes \(1000, 512\)"
-        ):
+        with pytest.raises(BundleError, match=r"fc\.weight.*\(5, 512\).*head\.classifier\.weight.*\(1000, 512\)"):
             load_in_order(ours, tv.resnet18(num_classes=5).state_dict())

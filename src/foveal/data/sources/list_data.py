@@ -7,7 +7,7 @@ images, with `label_from` · a folder of IDX files, the format of MNIST, or one 
 `test/` · a table with `image,mask[,split][,group]`. A folder may lie inside another one, or be packed as a zip or tar
 file.
 
-A new form is a function in a file of its own (see `listing.Source`) and a line in `_SOURCES`.
+A new form is a function in a file of its own (see `listing.Source`) and a line in `SOURCES`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from foveal.data.sources.tfds_datasets import fetch_tfds
 from foveal.errors import DataError
 
 #: Tried in this order: the last two take any folder and any file.
-_SOURCES: list[Source] = [
+SOURCES: list[Source] = [
     list_file_names,
     list_idx,
     list_metadata,
@@ -45,7 +45,7 @@ _NAMED: dict[str, Callable[[str], Path]] = {"sample": unpack, "hf": fetch_hf, "t
 
 def register_source(source: Source) -> None:
     """Add a form of DATA, to be tried before all others."""
-    _SOURCES.insert(0, source)
+    SOURCES.insert(0, source)
 
 
 def is_named(data: str) -> bool:
@@ -76,7 +76,7 @@ def list_data(
     if is_archive(path):
         path = str(unpack_archive(path))
     path = inner_folder(path)
-    listed = (source(path, options) for source in _SOURCES)
+    listed = (source(path, options) for source in SOURCES)
     listing = next((found for found in listed if found is not None), None)
     if listing is None:
         raise DataError(

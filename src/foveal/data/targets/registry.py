@@ -14,20 +14,20 @@ from foveal.errors import UnknownName
 AUTO = "auto"
 #: In the order in which `AUTO` tries them: any folder of images has labels, so they come last.
 _BUILT_IN: tuple[type[Target], ...] = (Masks, Labels)
-_TARGETS: dict[str, type[Target]] = {kind.task: kind for kind in _BUILT_IN}
+TARGETS: dict[str, type[Target]] = {kind.task: kind for kind in _BUILT_IN}
 
 
 def register_target(kind: type[Target]) -> type[Target]:
     """Add a target, before those that are known; also as a class decorator."""
-    known = {task: other for task, other in _TARGETS.items() if task != kind.task}
-    _TARGETS.clear()
-    _TARGETS.update({kind.task: kind} | known)
+    known = {task: other for task, other in TARGETS.items() if task != kind.task}
+    TARGETS.clear()
+    TARGETS.update({kind.task: kind} | known)
     return kind
 
 
 def targets() -> list[type[Target]]:
     """All targets, in the order in which `AUTO` tries them."""
-    return list(_TARGETS.values())
+    return list(TARGETS.values())
 
 
 def find_target(task: str) -> type[Target]:
@@ -36,9 +36,9 @@ def find_target(task: str) -> type[Target]:
     Raises:
         UnknownName: with the nearest known task.
     """
-    if task not in _TARGETS:
-        raise UnknownName("task", task, [AUTO, *_TARGETS])
-    return _TARGETS[task]
+    if task not in TARGETS:
+        raise UnknownName("task", task, [AUTO, *TARGETS])
+    return TARGETS[task]
 
 
 def target_of(audited: Mapping[str, Any]) -> Target:
