@@ -173,7 +173,7 @@ def definition_of(network: Mapping[str, Any]) -> Mapping[str, Any]:
     """What `completed` takes, of what it gave; of several networks that are averaged, one."""
     if inner := network.get("member") or network.get("inner"):
         return definition_of(inner)
-    if network["architecture"] in _REGISTERED:
+    if network["architecture"] in ARCHITECTURES:
         return network
     return {k: v for k, v in network.items() if k not in ("channels", "shape", "classes")}
 
