@@ -149,7 +149,7 @@ def _fields(text: Any, space: str, sha256: str) -> dict[str, Any] | None:  # noq
         if not is_signed(values) or (values.get("space"), values.get("of")) != (space, sha256):
             return None
         del values["sha256"]
-        known: Any = checked(values, _Measured, "measured")
+        known: _Measured = checked(values, _Measured, "measured")
         fields = {name: getattr(known, name) for name in FIELDS}
         return fields | {"thumb": base64.b64decode(known.thumb, validate=True)}
     except (ValueError, TypeError, FovealError):
