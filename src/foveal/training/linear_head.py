@@ -35,6 +35,9 @@ Labels = NDArray[np.int64]
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 _FALLS = 0.99
 DEFAULT_STRENGTH = 4.0
+#: Numbers in a matrix from which on its products are shared among cores. Smaller ones gain nothing by it, and where
+#: another program is busy the threads that wait for each other take twenty times as long.
+_SHARED_FROM = 30_000_000
 #: Cross-validation works in this many principal directions: the scores hardly differ, the time does.
 _DIRECTIONS = 512
 
@@ -116,7 +119,7 @@ def fit_head(views: Array, labels: Labels, strength: float, *, floor: float = 0.
     """
     mean, deviation = _moments(views)
     deviation = np.maximum(deviation, np.float32(floor * deviation.mean()))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1 if views.size < _SHARED_FROM else None):
         warnings.simplefilter("ignore")  # nearly separable images need no converged solver
         model = _solve((views - mean) / deviation, labels, strength, rough=False)
     weight, bias = model.coef_, model.intercept_

@@ -76,11 +76,11 @@ class FromScratch:
 
     def estimate(self, context: RunContext, state: LadderState) -> float:
         """Seconds for the least number of epochs, from the speed of this machine on this network."""
+        if context.deadline.left() < SCRATCH_LEAST_SECONDS:
+            return SCRATCH_LEAST_SECONDS
         from foveal.training.trainers.scratch import ScratchTrainer
 
         recipe = self.recipe
-        if context.deadline.left() < SCRATCH_LEAST_SECONDS:
-            return SCRATCH_LEAST_SECONDS
         first = _first_network(state)
         if first is not None and isinstance(first.recipe, ScratchRecipe):
             rough = _rough_seconds(recipe, first, first.recipe) * recipe.min_epoch_share
