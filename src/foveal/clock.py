@@ -81,16 +81,16 @@ class Clock:
 
     Attributes:
         budget: total seconds; `inf` for no limit.
-        born: monotonic time at which the budget began.
+        started_at: monotonic time at which the budget began.
         stopped: set by Ctrl-C: no time is left from then on, and every stage finishes with what it has.
-        leaving: set by SIGTERM: like `stopped`, and the run ends unfinished at the next `check`.
+        exit_requested: set by SIGTERM: like `stopped`, and the run ends unfinished at the next `check`.
         laps: seconds spent, by what they were spent on.
     """
 
     budget: float = float("inf")
-    born: float = field(default_factory=time.monotonic)
+    started_at: float = field(default_factory=time.monotonic)
     stopped: bool = False
-    leaving: bool = False
+    exit_requested: bool = False
     laps: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -100,7 +100,7 @@ class Clock:
 
     def spent(self) -> float:
         """Seconds since the budget began."""
-        return time.monotonic() - self.born
+        return time.monotonic() - self.started_at
 
     def left(self, *, reserve: float = 0.0) -> float:
         """Seconds left after `reserve` is kept for later stages; 0 after a request to stop."""
@@ -132,9 +132,9 @@ class Clock:
         """Request that the run finishes now with what it has."""
         self.stopped = True
 
-    def leave(self) -> None:
+    def request_exit(self) -> None:
         """Request that the run ends unfinished, to be resumed later."""
-        self.stopped = self.leaving = True
+        self.stopped = self.exit_requested = True
 
     def check(self, hint: str = "continue with foveal train --resume RUN") -> None:
         """Called between stages: end the run if `leave` was called.
@@ -142,7 +142,7 @@ class Clock:
         Raises:
             Interrupted: with the exit code of SIGTERM.
         """
-        if self.leaving:
+        if self.exit_requested:
             raise Interrupted("stopped by SIGTERM", hint=hint, exit_code=143)
 
 

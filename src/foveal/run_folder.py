@@ -218,7 +218,7 @@ class RunFolder:
     def resumed_clock(self, clock: Clock, budget: float, more: float | None) -> Clock:
         """The clock of a resumed run: its earlier seconds count against the budget, or `more` seconds are left."""
         spent = logged_seconds(self.path / "log.jsonl")
-        clock.born -= spent
+        clock.started_at -= spent
         clock.budget = budget if more is None else spent + more
         return clock
 

@@ -15,7 +15,7 @@ from foveal.inference.bundle import Bundle, load_bundle, save_bundle
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.inference.dense_map import DenseMapPredictor, classifier_of
 from foveal.inference.outputs.drawing import at_display_size
-from foveal.inference.outputs.map_files import one_class, winners, write_maps
+from foveal.inference.outputs.map_files import one_class, write_maps
 from foveal.models import zoo
 from foveal.models.networks import build
 from foveal.values import Manifest, Preprocess
@@ -115,7 +115,7 @@ def test_none_of_the_classes_has_a_map_of_its_own_and_fades_the_colours(wall, tm
     assert np.array_equal(np.load(record["none"]), found.outside)
     sure = type(found)(**{**vars(found), "outside": np.ones_like(found.outside)})
     height = np.asarray(at_display_size(found.image)).shape[0]
-    assert np.array_equal(np.asarray(winners(sure))[:height], np.asarray(at_display_size(found.image)))
+    assert np.array_equal(np.asarray(likeliest_classes(sure))[:height], np.asarray(at_display_size(found.image)))
 
 
 def test_a_run_on_a_frozen_trunk(trained, tmp_path):
@@ -186,7 +186,7 @@ def test_colours_stand_where_the_answers_are(exact, wall):
     probabilities = np.full_like(found.probabilities, 0.01)
     probabilities[0, :, :9], probabilities[1, :, 9:] = 0.97, 0.97
     split = type(found)(**{**vars(found), "image": grey, "probabilities": probabilities})
-    drawn = np.asarray(winners(split), dtype=int)[:285]
+    drawn = np.asarray(likeliest_classes(split), dtype=int)[:285]
     left, right = drawn[:, :150].reshape(-1, 3), drawn[:, -150:].reshape(-1, 3)
     assert (left == left[0]).all() and (right == right[0]).all() and (left[0] != right[0]).any()
     heat = np.asarray(one_class(split, 0), dtype=int)[:285].sum(axis=2)

@@ -7,7 +7,7 @@ import torch
 from foveal.models.backbone_stages import features_of, measure_segments, pool_stages, split_into_stages
 from foveal.models.backbones import find_backbone, load_feature_network, load_network
 from foveal.models.batch_norm_folding import fold_batch_norm
-from foveal.models.finetuned import Tuned, pretrained
+from foveal.models.finetuned import FineTunedNetwork, pretrained
 from foveal.models.networks import build, with_weights
 
 
@@ -62,7 +62,7 @@ def test_pooled_stages_are_quarters_of_their_maps():
 def test_a_network_of_an_unknown_kind_has_no_segments_and_is_tuned_as_one(pictures):
     network = timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=96)
     assert split_into_stages(network) is None and measure_segments(network) == ()
-    tuned = Tuned(network, 192, 4).eval()
+    tuned = FineTunedNetwork(network, 192, 4).eval()
     assert len(tuned.segments.parts) == 1 and tuned(pictures).shape == (2, 4)
 
 

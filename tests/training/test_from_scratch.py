@@ -108,7 +108,7 @@ def test_a_sketch_is_replayed_to_the_same_weights(sketched, tmp_path):
 def test_a_stopped_training_of_a_sketch_is_resumed_to_the_same_weights(sketched, bars, tmp_path):
     clock, run = Clock(600.0), tmp_path / "run"
     with pytest.raises(Interrupted):
-        leaving = AtEachStep("-0", clock.leave)
+        leaving = AtEachStep("-0", clock.request_exit)
         config = TrainConfig(from_scratch=SKETCH, time="10m")
         train(bars, config, out=str(run), clock=clock, progress=leaving)
     assert list(run.glob("checkpoints/*/last-*.safetensors")) and not (run / "summary.json").exists()

@@ -91,7 +91,7 @@ def test_stopped_and_resumed_is_as_never_stopped(tmp_path, stop, optimizer):
     whole, first, second = task(), task(), task()
     train_network(whole, settings)
     clock, checkpoints = Clock(), Checkpoints(tmp_path)
-    leaving = task(first.module, batch=at_step(stop, clock.leave))
+    leaving = task(first.module, batch=at_step(stop, clock.request_exit))
     with pytest.raises(Interrupted) as left:
         train_network(leaving, settings, deadline=Deadline(clock), checkpoints=checkpoints)
     assert left.value.exit_code == 143

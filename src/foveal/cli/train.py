@@ -130,9 +130,9 @@ def _handle_signals(clock: Clock, terminal: Terminal) -> None:
         terminal.say("stopping: finishing with the best model so far (press Ctrl-C again to exit at once)")
 
     def leave(*_: object) -> None:
-        if clock.leaving:
+        if clock.exit_requested:
             sys.exit(143)
-        clock.leave()
+        clock.request_exit()
         terminal.say("stopping: saving the state of the run")
 
     signal.signal(signal.SIGINT, stop)

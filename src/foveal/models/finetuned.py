@@ -11,7 +11,7 @@ from foveal.models.batch_norm_folding import fold_batch_norm
 from foveal.values import Backbone
 
 
-class Tuned(nn.Module):
+class FineTunedNetwork(nn.Module):
     """Normalised images `(N, 3, H, W)` to logits `(N, classes)`.
 
     Args:
@@ -60,19 +60,19 @@ class _Whole(nn.Module):
         return features_of(self.network, x)
 
 
-def pretrained(backbone: Backbone, classes: int) -> Tuned:
+def pretrained(backbone: Backbone, classes: int) -> FineTunedNetwork:
     """A backbone with its weights and a head of zeros."""
-    module = Tuned(load_network(backbone), backbone.dimension, classes)
+    module = FineTunedNetwork(load_network(backbone), backbone.dimension, classes)
     with torch.no_grad():
         module.head.weight.zero_()
         module.head.bias.zero_()
     return module.eval()
 
 
-def bare(backbone: str, dimension: int, classes: int) -> Tuned:
+def untrained(backbone: str, dimension: int, classes: int) -> FineTunedNetwork:
     """The same with weights yet to be loaded, from the names in a bundle.
 
     Raises:
         UnknownName: when no source has the backbone.
     """
-    return Tuned(untrained_network(backbone), dimension, classes)
+    return FineTunedNetwork(untrained_network(backbone), dimension, classes)

@@ -118,7 +118,7 @@ class _Backbone:
 
 @dataclass(frozen=True)
 class _Tuned:
-    """What `finetuned.bare` takes."""
+    """What `finetuned.untrained` takes."""
 
     backbone: Name
     dimension: Annotated[int, Meta(ge=1, le=100_000)]
@@ -216,9 +216,9 @@ def _maker(name: str) -> Callable[..., torch.nn.Module]:
     from foveal.models.small import Ensemble, LinearNet, Shifted, SmallNet
 
     if name == "tuned":
-        from foveal.models.finetuned import bare
+        from foveal.models.finetuned import untrained
 
-        return bare
+        return untrained
     if name == "backbone":
         from foveal.models.backbones import untrained_network
 

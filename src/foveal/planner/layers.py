@@ -14,7 +14,7 @@ from foveal.planner.trace import Recorder
 from foveal.plans import LayerPlan
 
 
-class Sheet:
+class LayerTable:
     """Watches one prediction and writes its rows.
 
     Args:

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from foveal.errors import UsageError
 from foveal.planner.convolution import Backend
 from foveal.planner.fake_network import Fake, add_gradients, refused, to_fake_network, wants_content
-from foveal.planner.layers import Sheet
+from foveal.planner.layers import LayerTable
 from foveal.planner.record import BUFFERS, GRADIENTS, INPUT, OPTIMIZER, PARAMETERS, Recording
 from foveal.planner.replay import Replay
 from foveal.planner.scenario import Scenario
@@ -32,7 +32,7 @@ def new_fake() -> FakeTensorMode:
 
 
 def record_prediction(
-    fake_network: nn.Module, fake: Fake, scenario: Scenario, batch: int, sheet: Sheet | None = None
+    fake_network: nn.Module, fake: Fake, scenario: Scenario, batch: int, sheet: LayerTable | None = None
 ) -> Recorder:
     """One prediction by a fake network.
 

@@ -16,7 +16,7 @@ from foveal.planner.budget import Budget, budget_for, device_of
 from foveal.planner.candidates import Planned
 from foveal.planner.convolution import Backend
 from foveal.planner.fake_network import Fake, built, materialised, to_fake_network, wants_content
-from foveal.planner.layers import Sheet
+from foveal.planner.layers import LayerTable
 from foveal.planner.passes import new_fake, record_prediction, record_training
 from foveal.planner.process import process_bytes
 from foveal.planner.replay import Largest, Played, Replay
@@ -146,7 +146,7 @@ def _recorded(
 ) -> tuple[tuple[LayerPlan, ...], Played, Replay]:
     """The sheet, one prediction, and a training step, without content or with it."""
     fake_network = to_fake_network(module, fake)
-    sheet = Sheet(fake_network)
+    sheet = LayerTable(fake_network)
     recorder = record_prediction(fake_network, fake, scenario, 1, sheet)
     rows, once = sheet.rows(recorder), Replay(recorder.recording, None, backend).play(1)
     return rows, once, Replay(*record_training(module, scenario, (fake_network, fake)), backend)

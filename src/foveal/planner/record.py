@@ -93,4 +93,4 @@ def affine(one: Any, at_one: int, two: Any, at_two: int, batch: int) -> Any:  # 
         return one
     if isinstance(one, int) and isinstance(two, int) and not isinstance(one, bool):
         return one + (two - one) * (batch - at_one) // (at_two - at_one)
-    raise UsageError(f"{one!r} and {two!r}, at two batch sizes, lie on no line", hint=NO_LINE)
+    raise UsageError(f"{one!r} and {two!r}, at two batch sizes, are not affine in the batch size", hint=NO_LINE)

@@ -173,7 +173,7 @@ def _moments(views: Array) -> tuple[Array, Array]:
 
 
 def _rotated(views: Array) -> Array:
-    """Standardised and turned into the leading principal directions: L2 does not mind a rotation."""
+    """Standardised and turned into the leading principal directions: L2 regularisation is invariant to rotation."""
     mean, deviation = _moments(views)
     standard = (views - mean) / deviation
     flat = standard.reshape(-1, standard.shape[-1])

@@ -45,11 +45,11 @@ def write_maps(dense: DenseMap, folder: Path, names: Names | None = None) -> dic
         files["none"] = folder / f"{name}-none.npy"
         with replacing(files["none"]) as part, part.open("wb") as stream:
             np.save(stream, dense.outside)
-    save_png(winners(dense), files["overlay"])
+    save_png(likeliest_classes(dense), files["overlay"])
     heat = {label: folder / f"{name}-{plain}.png" for label, plain in shown.items()}
     for label, target in heat.items():
         save_png(one_class(dense, dense.classes.index(label)), target)
-    wins = _wins(dense)
+    wins = _is_likeliest(dense)
     record = {
         "schema": SCHEMA,
         "path": dense.path,
@@ -83,12 +83,12 @@ def _names_of(labels: list[str]) -> dict[str, str]:
     return names
 
 
-def winners(dense: DenseMap) -> Image.Image:
+def likeliest_classes(dense: DenseMap) -> Image.Image:
     """The image in the colours of the likeliest classes, stronger where they are more certain, with a key.
 
     Where the model says "none of the classes" the colour fades.
     """
-    best, wins = dense.probabilities.argmax(axis=0), _wins(dense)
+    best, wins = dense.probabilities.argmax(axis=0), _is_likeliest(dense)
     order = [k for k in np.argsort(-wins, kind="stable").tolist() if wins[k]]
     palette = np.tile(np.array(_REST, float), (len(dense.classes), 1))
     palette[order[: len(PALETTE)]] = np.array(PALETTE, float)[: len(order)]
@@ -116,7 +116,7 @@ def one_class(dense: DenseMap, k: int) -> Image.Image:
     return with_key(painted, f"{dense.classes[k]}: up to {100 * peak:.0f} %", steps)
 
 
-def _wins(dense: DenseMap) -> NDArray[np.float64]:
+def _is_likeliest(dense: DenseMap) -> NDArray[np.float64]:
     """At how many places each class is the likeliest; places that may be none of them count less."""
     inside = None if dense.outside is None else (1.0 - dense.outside).ravel()
     best = dense.probabilities.argmax(axis=0).ravel()

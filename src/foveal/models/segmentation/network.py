@@ -54,7 +54,7 @@ class Segmenter(nn.Module):
         return logits[:, :, :height, :width] if down or right else logits
 
 
-class AtItsScale(nn.Module):
+class CropSegmenter(nn.Module):
     """A segmenter as it is trained: crops at its own scale to logits of the same size. Shares the weights."""
 
     def __init__(self, segmenter: Segmenter) -> None:

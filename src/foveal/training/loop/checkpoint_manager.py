@@ -35,7 +35,7 @@ class CheckpointManager:
         self._takes = self._when - began
         return done
 
-    def leave(self) -> NoReturn:
+    def exit(self) -> NoReturn:
         """Save, and end here.
 
         Raises:

@@ -67,8 +67,8 @@ def train_network(
         while state.step < (end := run.end(stop_at)):
             run.step()
             bar(task.batch_size)
-            if deadline.clock.leaving:
-                manager.leave()
+            if deadline.clock.exit_requested:
+                manager.exit()
             over = deadline.passed or stop_at == (schedule.attempt, state.step)
             checks = over or state.step == end or state.step % settings.check_every == 0
             if checks:

@@ -121,7 +121,7 @@ class TrainState:
         )
 
     def go_back(self, snapshot: Snapshot, attempt: int) -> None:
-        """To a snapshot, with half of the learning rate that led astray since."""
+        """To a snapshot, with half of the learning rate that was used since."""
         retries, factor = self.retries + 1, self.lr_factor / 2
         self.restore(snapshot)
         self.retries, self.lr_factor, self.schedule.attempt = retries, factor, attempt

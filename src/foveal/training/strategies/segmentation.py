@@ -98,7 +98,7 @@ class SegmentationStrategy:
         )
 
     def _with_time(self, context: RunContext) -> SegmentationStrategy:
-        """This strategy, or the same with the time and the epochs that the longer one has no use for."""
+        """This strategy, or the same with the time and epochs of the longer one, when that is skipped."""
         longer = self.longer
         if longer is None:
             return self

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal.data.images.pixels import Pixels, allocate
-from foveal.models.finetuned import Tuned
+from foveal.models.finetuned import FineTunedNetwork
 from foveal.training.batches.arrays import statistics_of
 from foveal.training.batches.augment import augmented
 from foveal.training.context import RunContext
@@ -47,7 +47,7 @@ class FrozenTrunk:
 
     context: RunContext
     preprocess: Preprocess
-    network: Tuned
+    network: FineTunedNetwork
     cut: int
     augment: Augment
     device: Device

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from foveal.clock import Clock, Deadline
 from foveal.data.images.pixels import Pixels
 from foveal.decisions import IMAGE_SECONDS, PREDICTION_SECONDS
-from foveal.models.finetuned import Tuned, pretrained
+from foveal.models.finetuned import FineTunedNetwork, pretrained
 from foveal.training.batches.arrays import Batches, logits_of, prediction_batch_size
 from foveal.training.batches.feature_maps import FeatureMapBatches
 from foveal.training.context import RunContext
@@ -88,12 +88,12 @@ class FineTuneTrainer(Trainer):
         """Segments below it are frozen; 0: none are."""
 
     @abstractmethod
-    def _module(self, network: Tuned) -> nn.Module:
+    def _module(self, network: FineTunedNetwork) -> nn.Module:
         """What is trained of a network, with shared weights."""
 
     @abstractmethod
     def _batches(
-        self, network: Tuned, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels, steps: int
+        self, network: FineTunedNetwork, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels, steps: int
     ) -> Batches | FeatureMapBatches:
         """Inputs and labels for what is trained, over so many steps."""
 
@@ -213,11 +213,11 @@ class FineTuneTrainer(Trainer):
         most = prediction_batch_size(self.size, self.device.name)
         return prediction_batch(module, (3, self.size, self.size), most, self.context)
 
-    def _fresh(self) -> Tuned:
+    def _fresh(self) -> FineTunedNetwork:
         network = pretrained(self.context.features.backbone, len(self.context.split.classes))
         return network.to(self.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _with_head(self, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels) -> Tuned:
+    def _with_head(self, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels) -> FineTunedNetwork:
         """The pretrained network with a head fitted on its features at this size."""
         network = self._fresh()
         order = np.random.default_rng(self.context.config.seed).permutation(len(pixels))
@@ -245,7 +245,7 @@ class FineTuneTrainer(Trainer):
             return None
         return table.of(images)[:, : extractor.backbone.dimension]
 
-    def _trunk(self, network: Tuned) -> FrozenTrunk:
+    def _trunk(self, network: FineTunedNetwork) -> FrozenTrunk:
         return FrozenTrunk(
             self.context,
             self.preprocess,
@@ -299,11 +299,11 @@ class FullTrainer(FineTuneTrainer):
         """Nothing is frozen."""
         return 0
 
-    def _module(self, network: Tuned) -> nn.Module:
+    def _module(self, network: FineTunedNetwork) -> nn.Module:
         return UpperLayers(network, 0)
 
     def _batches(
-        self, network: Tuned, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels, steps: int
+        self, network: FineTunedNetwork, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels, steps: int
     ) -> Batches:
         return self._shown(pixels, labels, self.context.config.seed)
 
@@ -322,11 +322,11 @@ class CachedTrunkTrainer(FineTuneTrainer):
         """At the recipe's share of the cost."""
         return self.context.features.backbone.cut_at(self.recipe.frozen_share_at(self.size))
 
-    def _module(self, network: Tuned) -> nn.Module:
+    def _module(self, network: FineTunedNetwork) -> nn.Module:
         return UpperLayers(network, self.cut)
 
     def _batches(
-        self, network: Tuned, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels, steps: int
+        self, network: FineTunedNetwork, records: Sequence[SplitRecord], pixels: Pixels, labels: Labels, steps: int
     ) -> FeatureMapBatches:
         recipe = self.recipe
         epochs = steps * min(recipe.batch_size, len(labels)) / max(1, len(labels))
@@ -362,7 +362,7 @@ class CachedTrunkTrainer(FineTuneTrainer):
 class UpperLayers(nn.Module):
     """The segments from `cut` on, and the head; the weights are shared with the network."""
 
-    def __init__(self, network: Tuned, cut: int) -> None:
+    def __init__(self, network: FineTunedNetwork, cut: int) -> None:
         super().__init__()
         self.parts = nn.ModuleList(list(network.segments.parts)[cut:])
         self.head = network.head
@@ -385,7 +385,9 @@ class _OneBatch:
         return self._batch
 
 
-def calibrate_initial_head(network: Tuned, cut: int, inputs: Tensor, targets: Tensor, loss: Loss) -> None:
+def calibrate_initial_head(
+    network: FineTunedNetwork, cut: int, inputs: Tensor, targets: Tensor, loss: Loss
+) -> None:
     """Divide the head by its best temperature on augmented images.
 
     Fitted on a few plain images it is far too confident on augmented ones: losses of 70 began trainings whose first

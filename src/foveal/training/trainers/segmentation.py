@@ -16,7 +16,7 @@ from foveal.data.targets.mask_files import Mask
 from foveal.data.targets.mask_loss import class_weights
 from foveal.decisions import STEP_SECONDS
 from foveal.models.backbones import find_backbone
-from foveal.models.segmentation.network import AtItsScale, Segmenter, segmenter
+from foveal.models.segmentation.network import CropSegmenter, Segmenter, segmenter
 from foveal.training.batches.arrays import statistics_of
 from foveal.training.batches.crops import CropOptions, Crops, Stack
 from foveal.training.compare import MaskEvidence
@@ -78,7 +78,7 @@ class SegmentationTrainer(Trainer):
         subject = f"{self.recipe.name}@{self.options.height}x{self.options.width}px"
 
         def measured() -> tuple[float, str]:
-            module = AtItsScale(self._fresh()).train()
+            module = CropSegmenter(self._fresh()).train()
             seconds = measure_step(
                 module, self._batches(), self.device, self.context, optimizer=_OPTIMIZER, loss=self._loss()
             )
@@ -131,7 +131,7 @@ class SegmentationTrainer(Trainer):
         settings = loop_settings(r, steps, self.device.precision, max_steps)
         outcome, complete = run_training(
             name,
-            AtItsScale(module),
+            CropSegmenter(module),
             self._batches(records),
             settings,
             self._loss(),

@@ -11,7 +11,7 @@ import torch
 
 from foveal.data.targets.mask_loss import class_weights, segmentation_loss
 from foveal.metrics.segmentation import Counts, boundary_counts, confusion, mean_boundary_f1, miou
-from foveal.models.segmentation.network import AtItsScale, Segmenter, segmenter
+from foveal.models.segmentation.network import CropSegmenter, Segmenter, segmenter
 from foveal.training.batches.crops import Crops, Stack
 from foveal.training.loop.loop import train_network
 from foveal.training.loop.task import TrainTask
@@ -112,7 +112,7 @@ def _train(
     height, width = np.shape(masks[0])
     options = crop_options(recipe, "auto", (height, width), module.scale, hflip=mirror)
     batches = Crops(pixels, masks, preprocess, size=recipe.batch_size, options=options, classes=classes, seed=seed)
-    network = AtItsScale(module).to(memory_format=torch.channels_last)
+    network = CropSegmenter(module).to(memory_format=torch.channels_last)
     weights = class_weights(masks, classes, recipe.class_weight_power)
     loss = segmentation_loss(weights, recipe.dice_weight)
     task = TrainTask(recipe.name, network, batches, loss, seed=seed, batch_size=batches.size)
