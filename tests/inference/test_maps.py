@@ -15,7 +15,7 @@ from foveal.inference.bundle import Bundle, load_bundle, save_bundle
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.inference.dense_map import DenseMapPredictor, classifier_of
 from foveal.inference.outputs.drawing import at_display_size
-from foveal.inference.outputs.map_files import one_class, write_maps
+from foveal.inference.outputs.map_files import likeliest_classes, one_class, write_maps
 from foveal.models import zoo
 from foveal.models.networks import build
 from foveal.values import Manifest, Preprocess
