@@ -19,7 +19,7 @@ class ManualClock(Clock):
 class FakeTime:
     """In place of the system's clocks: begins at 0, and passes by `sleep`, or by `per_call` at each reading.
 
-    A `Clock` made while it holds needs `born=0.0`: its default was bound to the system's clock.
+    A `Clock` made while it holds needs `started_at=0.0`: its default was bound to the system's clock.
     """
 
     def __init__(self, monkeypatch, per_call=0.0):

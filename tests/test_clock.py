@@ -93,7 +93,7 @@ class FakeTime:
         return self.now
 
     def clock(self, budget=math.inf):
-        return Clock(budget, born=self.now)
+        return Clock(budget, started_at=self.now)
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_the_deadline_ends_it(fake_time):
         return batch(step)
 
     settings = LoopSettings(steps=10**6, lr=0.01)
-    outcome = train_network(task(batch=slow), settings, deadline=Deadline(Clock(30.0, born=0.0), 10.0))
+    outcome = train_network(task(batch=slow), settings, deadline=Deadline(Clock(30.0, started_at=0.0), 10.0))
     assert outcome.steps == 20 and outcome.seconds == 20.0
 
 
@@ -137,7 +137,7 @@ def test_a_few_slow_steps_shorten_the_schedule_without_waiting_for_a_check_of_th
     schedule = Schedule(100, 0.2, on_change=lambda made: changes.append(made[-1]))
     settings = LoopSettings(steps=100, lr=0.01, check_every=10**6)
     outcome = train_network(
-        task(batch=slow), settings, deadline=Deadline(Clock(budget, born=0.0)), schedule=schedule
+        task(batch=slow), settings, deadline=Deadline(Clock(budget, started_at=0.0)), schedule=schedule
     )
     assert changes and changes[0][1] < 5
     assert outcome.steps == schedule.end == changes[-1][2]
@@ -151,7 +151,7 @@ def test_a_checkpoint_that_takes_longer_than_what_is_left_is_not_written(
     fake_time, tmp_path, stopped_at, budget, last_saved
 ):
     """Two GB at the end of a training took 17 s that were not there; after Ctrl-C it is worth its time."""
-    clock = Clock(budget, born=0.0)
+    clock = Clock(budget, started_at=0.0)
 
     class SlowDisk(Checkpoints):
         def save(self, step, tensors, facts):
