@@ -151,7 +151,7 @@ def _why_not(strategy: Strategy, context: RunContext, state: LadderState) -> str
         return "the user asked to stop"
     if reason := strategy.refuse(context, state):  # costs nothing; an estimate may have to import torch
         return reason
-    left = context.deadline.keeping(state.pending_test_seconds).left()
+    left = context.deadline.keeping(state.pending_seconds).left()
     needed = strategy.estimate(context, state) * MARGIN
     if needed > left:
         return f"it would take about {format_duration(needed)}, {format_duration(left)} are left"
