@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "training": {"data", "features", "engines", "metrics", "models", "planner"},
     "inference": {"data", "features", "engines", "metrics", "models", "planner"},
     "evaluation": {"data", "inference", "metrics", "models"},
-    "run_folder": {"data"},
+    "run_folder": {"data", "models"},
     "tasks": {"data", "training", "inference", "evaluation"},
     "flow": {"data", "training", "inference", "evaluation", "run_folder", "tasks"},
     "estimator": {"data", "inference", "run_folder", "flow", "tasks", "cli", "sklearn_base"},
@@ -62,7 +62,7 @@ TRAINING = [
         "flip_test",
         "fresh_network",
     ),
-    *("batches", "loop", "strategy", "starting_point", "trainers", "strategies", "routing", "ladder"),
+    *("batches", "loop", "strategy", "starting_point", "trainers", "strategies", "routing", "ladder", "refit"),
 ]
 HEAVY = {"torch", "torchvision", "timm", "openvino", "sklearn", "scipy", "matplotlib", "pyarrow", "rich"}
 

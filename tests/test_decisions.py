@@ -26,6 +26,7 @@ VALUES = {
     ids.FEATURE_SECONDS: 0.0031,
     ids.STRATEGY: "frozen",
     ids.SETTINGS: {"strength": 4.0, "tried": [[1.0, 0.9, 0.3]]},
+    ids.REFIT: "--no-refit",
     ids.SKIP: "",
     ids.KEEP: False,
     ids.HEAD_STRENGTH: 16.0,

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 import foveal
 from foveal import FovealError, ImageClassifier, load
-from foveal.errors import UnknownName, UsageError
+from foveal.errors import DataError, UnknownName, UsageError
 from foveal.estimator import NotFitted
 
 
@@ -81,7 +81,8 @@ def test_score_and_evaluate(fitted, photos):
     files = sorted(photos.rglob("*.*"))
     assert fitted.score(files, [f.parent.name for f in files]) > 0.8
     assert fitted.evaluate()["test"]["accuracy"] == fitted.summary_["test"]["accuracy"]
-    assert fitted.evaluate(photos)["test"] == fitted.evaluate()["test"]
+    with pytest.raises(DataError, match="120 seen_in_training"):  # it was refitted on all of them
+        fitted.evaluate(photos)
     assert fitted.evaluate(photos, include_seen=True)["test"]["n"] == 120
 
 

@@ -17,7 +17,16 @@ from foveal.progress import Progress
 from foveal.tasks import find_task
 
 RUN = {
-    *("model", "report.html", "config.json", "split.csv", "fingerprints.safetensors", "audit.json", "log.jsonl"),
+    *(
+        "model",
+        "measured",
+        "report.html",
+        "config.json",
+        "split.csv",
+        "fingerprints.safetensors",
+        "audit.json",
+        "log.jsonl",
+    ),
     "summary.json",
 }
 SUMMARY = {
@@ -35,6 +44,7 @@ SUMMARY = {
         *("n", "accuracy", "accuracy_ci95", "balanced_accuracy", "macro_f1", "log_loss", "ece", "per_class"),
     },
     "time": {"total_s", "budget_s", "audit_s", "features_s", "fit_s", "evaluate_s", "report_s"},
+    "refit": {"done", "images", "seconds", "reason"},
     "memory": {"budget_bytes", "planned_bytes", "allocator_peak_bytes", "peak_rss_bytes"},
 }
 

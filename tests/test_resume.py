@@ -70,6 +70,8 @@ def test_small_images_train_from_scratch(finished):
     assert summary["model"]["backbone"] is None and summary["model"]["input"] == [1, 8, 8]
     assert summary["engine"].startswith("torch-")
     assert summary["test"]["n"] == 300 and summary["test"]["accuracy"] > 0.9
+    assert not summary["refit"]["done"] and "scratch-seconds" in summary["refit"]["reason"]
+    assert summary["refit"]["images"] == summary["split"]["train"] and not (path / "measured").exists()
     config = read_json(path / "config.json")
     assert config["decisions_schema"] == 2
     assert {"route", "device", "normalization", "scratch-seconds/steps"} <= set(config["decisions"])

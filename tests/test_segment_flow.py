@@ -50,6 +50,7 @@ def test_the_task_is_recognised_and_the_run_folder_is_as_promised(run):
     assert stored["task"] == "segment" and stored["status"] == "done"
     assert stored["data"]["classes"] == list(masked.CLASSES) and stored["data"]["used"] == 30
     test = stored["test"]
+    assert not stored["refit"]["done"] and stored["refit"]["reason"] and not (path / "measured").exists()
     assert test["n"] == summary["split"]["test"] >= 3 and test["miou"] > 0.9 and test["pixel_accuracy"] > 0.95
     low, high = test["miou_ci95"]
     assert low <= test["miou"] <= high <= 1

@@ -216,6 +216,11 @@ class TrainSettings:
         help="Hold out a test subset. Without one, all images are used for training and validation.",
         cli_help="Use --no-test when the test images are elsewhere: `foveal evaluate RUN DATA`.",
     )
+    refit: bool = setting(
+        True,
+        help="After the test subset was measured, fit the model once more on all images, also those of the "
+        "validation and test subsets. Linear heads only; the measured model is kept beside the new one.",
+    )
 
 
 @dataclass(kw_only=True, eq=False)

@@ -109,6 +109,7 @@ FEATURE_SIZE: Decision[int] = Decision("feature_size", Side)  # input of the bac
 FEATURE_SECONDS: Decision[float] = Decision("feature_seconds", Seconds)  # per image
 STRATEGY: Decision[str] = Decision("strategy", Name)  # the strategy of the final model
 SETTINGS: Decision[dict[str, Any]] = Decision("settings", dict[str, Any])  # its settings
+REFIT: Decision[str] = Decision("refit", str)  # why it is not fitted once more on all images; empty: it is
 
 # Of a strategy.
 SKIP: Decision[str] = Decision("skip", str)  # why it is not tried; empty: it is

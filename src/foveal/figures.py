@@ -80,6 +80,15 @@ class StrategyFigures(TypedDict):
     candidates: list[CandidateFigures]
 
 
+class RefitFigures(TypedDict):
+    """Whether the delivered model was refitted after the measurement; the images that it was fitted on; why."""
+
+    done: bool
+    images: int
+    seconds: float
+    reason: str
+
+
 class Summary(TypedDict):
     """The content of `summary.json`."""
 
@@ -94,5 +103,6 @@ class Summary(TypedDict):
     strategy: StrategyFigures
     test: Figures
     test_looks: int
+    refit: RefitFigures
     time: dict[str, float]
     memory: dict[str, int | None]

@@ -100,6 +100,12 @@ def write_bytes(target: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
+def move_folder(folder: Path, target: Path) -> None:
+    """Rename a folder to a name that is free, and flush that to disk."""
+    folder.rename(target)
+    _sync(target.parent)
+
+
 def write_text(target: Path, content: str) -> None:
     """Write a UTF-8 text file atomically; the bytes of file names that are not UTF-8 are kept."""
     write_bytes(target, encoded(content))

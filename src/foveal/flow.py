@@ -5,6 +5,7 @@
 3 training     strategies are tried until the time is up; the best is kept     training/
 4 inference    a bundle of each best model so far, and a predictor of the last inference/
 5 evaluation   the predictor on the test subset, once; figures and report      evaluation/
+  refit        the measured model, fitted once more on all images: delivered   training/refit.py
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from foveal.tasks import find_task
 from foveal.training.candidate import Candidate
 from foveal.training.context import RunContext
 from foveal.training.ladder import search
+from foveal.training.refit import Delivered, refit
 from foveal.training.time_budget import READING_SHARE
 
 
@@ -141,11 +143,16 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
         key = test_set_key(p.record.sha256 for p in best.seen["test"])
         evaluations = record_test_evaluation(key, run=str(run.path.resolve()))
 
+    # Once the figures are known, the model is fitted on the held-out images as well, and that one is delivered.
+    delivered = refit(best, context)
+    _deliver(delivered, best, dataset, run)
+    clock.check()
+
     # `summary.json` comes last: it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report"):
         start.write_listed(run, "split.csv", split_to_csv(split, dataset.target))
         summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_budget)
-        summary |= {"test": measured.figures, "test_looks": evaluations}
+        summary |= {"test": measured.figures, "test_looks": evaluations, "refit": delivered.to_dict()}
         run.write("report.html", render_report(summary, measured, dataset.findings, decisions.made))
     summary["time"] = times(clock)
     run.write("summary.json", summary)
@@ -162,17 +169,38 @@ def _report(audit: Mapping[str, Any], run: RunFolder, progress: Progress) -> Non
 
 def _save(candidate: Candidate, context: RunContext, dataset: Dataset, run: RunFolder) -> None:
     """Write a candidate as the run's bundle."""
+    provenance = {"strategy": candidate.strategy, "trained_on": len(candidate.seen["train"]), "data": dataset.name}
     bundle = make_bundle(
         candidate.trained,
         task=dataset.task,
         classes=context.split.classes,
         label_map=context.split.label_map,
         calibration=candidate.calibration(context),
-        provenance={
-            "strategy": candidate.strategy,
-            "trained_on": len(candidate.seen["train"]),
-            "data": dataset.name,
-        },
+        provenance=provenance,
     )
-    with run.writing(sum(tensor.nbytes for tensor in bundle.tensors.values())):
+    with run.writing(bundle.bytes):
         save_bundle(bundle, run.model)
+
+
+def _deliver(delivered: Delivered, measured: Candidate, dataset: Dataset, run: RunFolder) -> None:
+    """Put the refitted model, where there is one, in place of the measured one, which is kept beside it."""
+    if delivered.trained is None or delivered.calibration is None:
+        run.keep_model()
+        return
+    before = load_bundle(run.model).manifest
+    bundle = make_bundle(
+        delivered.trained,
+        task=before.task,
+        classes=before.classes,
+        label_map=before.label_map,
+        calibration=delivered.calibration,
+        provenance={
+            "strategy": measured.strategy,
+            "trained_on": delivered.images,
+            "data": dataset.name,
+            "measured_weights_sha256": before.weights_sha256,
+        },
+        measured_before_refit=True,
+    )
+    with run.writing(bundle.bytes):
+        run.replace_model(lambda folder: save_bundle(bundle, folder))

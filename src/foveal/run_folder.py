@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,8 +21,9 @@ from foveal.data.sources.list_data import is_named
 from foveal.data.split.fingerprints import FILE_NAME as FINGERPRINTS
 from foveal.decisions import Decisions
 from foveal.errors import BundleError, UsageError
-from foveal.files import dumps, encoded, read_json, sha256_of, write_bytes
+from foveal.files import dumps, encoded, move_folder, read_json, sha256_of, write_bytes
 from foveal.machine import versions
+from foveal.models.shipped import DELIVERED, MEASURED
 from foveal.output_files import check_folder
 from foveal.progress import logged_seconds, read_log
 from foveal.schema import Sha256, checked, is_signed, signed
@@ -150,6 +151,8 @@ def _start(path: Path) -> Start:
     return Start(data, config, decisions, reopen_dataset(path), read_audit(path).values, files=files)
 
 
+#: A bundle that is about to be delivered.
+_NEW_MODEL = ".model.part"
 #: What a run may have written before `config.json`; beside them halves of files.
 _FIRST_FILES = {"log.jsonl", "audit.json", "split.csv", FINGERPRINTS, ".lock"}
 
@@ -213,7 +216,31 @@ class RunFolder:
     @property
     def model(self) -> Path:
         """Where the bundle is."""
-        return self.path / "model"
+        return self.path / DELIVERED
+
+    @property
+    def measured(self) -> Path:
+        """Where the measured bundle is, once another one is delivered."""
+        return self.path / MEASURED
+
+    def replace_model(self, save: Callable[[Path], None]) -> None:
+        """Deliver another bundle; the measured one moves to `measured/`.
+
+        At every moment there is a whole bundle in one of the two folders.
+
+        Args:
+            save: writes the new bundle into a folder.
+        """
+        self.keep_model()
+        save(self.path / _NEW_MODEL)
+        move_folder(self.model, self.measured)
+        move_folder(self.path / _NEW_MODEL, self.model)
+
+    def keep_model(self) -> None:
+        """Deliver the measured bundle: remove what a stopped process of this run left of another one."""
+        for folder in (self.measured, self.path / _NEW_MODEL):
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def resumed_clock(self, clock: Clock, budget: float, more: float | None) -> Clock:
         """The clock of a resumed run: its earlier seconds count against the budget, or `more` seconds are left."""

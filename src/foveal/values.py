@@ -383,6 +383,8 @@ class Manifest:
         outside: the network's last output stands for "none of the classes".
         unknown_threshold: probability of that output from which on an image is called unknown.
         provenance: where the model comes from.
+        measured_before_refit: the model was fitted on the validation and test subsets of its run as well, and the
+            figures of the run are those of the model that it replaces.
         label_map: values and colours of the classes in masks, of a segmenter.
     """
 
@@ -400,6 +402,7 @@ class Manifest:
     outside: bool = False
     unknown_threshold: Share = 0.5
     label_map: LabelMap | None = None
+    measured_before_refit: bool = False
     schema: Literal[1] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -422,6 +425,11 @@ class Manifest:
             raise ValueError("outside: only a network has an output for none of the classes")
         if self.label_map is not None and self.label_map.classes != self.classes:
             raise ValueError("label_map: its classes are not those of the model")
+
+    @property
+    def learned_from(self) -> tuple[Subset, ...]:
+        """The subsets of its run that it was fitted to or calibrated on."""
+        return SUBSETS if self.measured_before_refit else ("train", "val")
 
     def check_outputs(self, count: int) -> None:
         """Raises `BundleError` unless a model with so many outputs has one for each class."""

@@ -129,6 +129,7 @@ def test_train_prints_a_summary_for_people(call, photos, tmp_path):
         "what",
         "how well",
         "how sure",
+        "model",
         "how long",
         "where",
     ]
@@ -171,17 +172,20 @@ def test_evaluate_gives_the_same_metrics_and_counts_the_evaluation(call, photos,
     assert first["test"]["n"] == trained[1]["test"]["n"]
     second = json.loads(call("evaluate", trained[0], "--json")[1])
     assert second["test_looks"] == first["test_looks"] + 1 > 1
-    assert json.loads(call("evaluate", trained[0], photos, "--json")[1])["test"] == first["test"]
+    measured = trained[0] / "measured"
+    assert json.loads(call("evaluate", measured, photos, "--json")[1])["test"] == first["test"]
     assert "accuracy" in call("evaluate", trained[0])[1]
 
 
 def test_evaluate_says_what_it_leaves_out(call, photos, trained):
     split = trained[1]["split"]
     seen = split["train"] + split["val"]
-    code, _, err = call("evaluate", trained[0], photos)
+    code, _, err = call("evaluate", trained[0] / "measured", photos)
     assert code == 0 and f"{split['test']} of 120 images" in err and f"{seen} seen_in_training" in err
+    code, _, err = call("evaluate", trained[0], photos)  # the delivered model has learned from all of them
+    assert code == 2 and "120 seen_in_training" in err and "hint:" in err
     found = json.loads(call("evaluate", trained[0], photos, "--include-seen", "--json")[1])
-    assert (found["test"]["n"], found["seen"], found["left_out"]) == (120, seen, [])
+    assert (found["test"]["n"], found["seen"], found["left_out"]) == (120, 120, [])
     assert [f["code"] for f in found["findings"]] == ["seen_counted"]
 
 

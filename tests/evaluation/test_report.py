@@ -20,7 +20,9 @@ def summary_of(classes, root):
         "strategy": {"name": "frozen"},
         "data": {"name": "<b>odd</b> & co", "root": root, "classes": classes, "used": 9, "excluded": 1},
         "split": {"train": 5, "val": 2, "test": 2},
+        "test": {"n": 2},
         "test_looks": 2017,
+        "refit": {"done": True, "images": 4711, "seconds": 0.5, "reason": "there was time"},
         "time": {"total_s": 9.0, "audit_s": 1.0, "features_s": 3.0, "fit_s": 1.0, "evaluate_s": 0.1},
     }
 
@@ -48,14 +50,18 @@ def test_nothing_is_fetched(tmp_path, draw):
     page = page_of(tmp_path, draw, ["a", "b"])
     assert "default-src 'none'" in page
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page.replace("xlink:href", "").replace('href="#', ""))
+    assert "4711" in page  # how many images the delivered model was refitted on
     assert "2017" in page  # how often this test set was evaluated on
     assert str(tmp_path) not in page  # paths are shown below the data's root
 
 
 def test_a_test_side_without_pictures_still_gives_a_page(tmp_path):
     measured = measure(np.zeros((0, 2), dtype=np.float32), np.zeros(0, dtype=np.int64), [], ["a", "b"])
-    page = render_report(summary_of(["a", "b"], str(tmp_path)), measured, [], {})
+    refit = {"done": False, "images": 5, "seconds": 0.0, "reason": "<i>no time</i>"}
+    summary = {**summary_of(["a", "b"], str(tmp_path)), "test": measured.figures, "refit": refit}
+    page = render_report(summary, measured, [], {})
     assert "<html" in page and "–" in page
+    assert "&lt;i&gt;no time" in page  # why the measured model is delivered
 
 
 @pytest.mark.parametrize("k", [2, 12, 60])

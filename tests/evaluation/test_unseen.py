@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -32,6 +33,12 @@ RUN = RunImages(
     {ALL[i].sha256: "no_time: too late" for i in range(9, 12)},
     [Fingerprint(r.sha256, r.phash, r.thumb) for r in ALL[:6]],
 )
+#: The same run, when the images that it tested were learned from as well.
+REFITTED = replace(
+    RUN,
+    seen=[Fingerprint(r.sha256, r.phash, r.thumb) for r in ALL[:9]],
+    learned_from=("train", "val", "test"),
+)
 
 
 @given(
@@ -41,9 +48,10 @@ RUN = RunImages(
     st.integers(0, 3),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
-def test_images_named_are_evaluated_or_left_out_with_a_reason(drawn, unread, include_seen, bundle_alone):
+def test_images_named_are_evaluated_or_left_out_with_a_reason(drawn, unread, include_seen, bundle_alone, refitted):
     listing = Listing("x", "/p", Labels(), excluded=[Excluded("/p/a.txt", "not_a_picture", "by its name")])
     listing.entries = [Entry(f"/p/{k}", label, split) for k, (_, label, split) in enumerate(drawn)]
     content = {f"/p/{k}": n for k, (n, _, _) in enumerate(drawn)}
@@ -51,7 +59,7 @@ def test_images_named_are_evaluated_or_left_out_with_a_reason(drawn, unread, inc
     gone, there = entries[:unread], entries[unread:]
     records = [replace(ALL[content[e.path]], path=e.path, label=e.label) for e in there]
     refused = [Excluded(e.path, "broken", "so") for e in gone]
-    run = None if bundle_alone else RUN
+    run = None if bundle_alone else REFITTED if refitted else RUN
     found = select(listing, records, [*excluded, *refused], run, Labels(), include_seen=include_seen)
 
     named = sorted(["/p/a.txt", *(e.path for e in listing.entries)])
@@ -64,7 +72,7 @@ def test_images_named_are_evaluated_or_left_out_with_a_reason(drawn, unread, inc
         assert all(e.split == "test" for e in listing.entries if e.path in {r.path for r in found.records})
     labels = {n: {r.label for r in records if content[r.path] == n} for n in kept}
     assert all(len(those) == 1 for those in labels.values())
-    seen = {*range(6), 18, 19}
+    seen = {*range(9 if refitted else 6), 18, 19}
     if not include_seen and not bundle_alone:
         assert not {*kept} & {*seen, 9, 10, 11}
     assert found.seen == (0 if bundle_alone else len({*kept} & seen))
@@ -92,13 +100,44 @@ def new(tmp_path):
     return make_folder(tmp_path / "new", {"ant": 5, "bee": 5, "cat": 5}, seed=77)
 
 
-def test_on_its_own_data_a_run_is_evaluated_on_its_test_subset(photos, trained):
+@pytest.fixture
+def measured_only(trained, tmp_path):
+    """A run as `--no-refit` leaves it."""
+    run = shutil.copytree(trained[0], tmp_path / "measured only")
+    shutil.rmtree(run / "model")
+    (run / "measured").rename(run / "model")
+    return run
+
+
+def test_on_its_own_data_a_run_is_evaluated_on_its_test_subset(photos, trained, measured_only):
+    summary = trained[1]
+    for model in (measured_only, trained[0] / "measured"):
+        found = evaluate_labels(model, photos)
+        assert found["test"] == evaluate_labels(measured_only)["test"] and found["seen"] == 0
+        assert reasons(found) == {"seen_in_training": summary["split"]["train"] + summary["split"]["val"]}
+        counted = evaluate_labels(model, photos, include_seen=True)
+        assert (counted["test"]["n"], counted["seen"]) == (120, reasons(found)["seen_in_training"])
+
+
+def test_a_refitted_model_is_evaluated_on_nothing_of_its_run_and_the_measured_one_on_the_test_subset(
+    photos, trained, new, measured_only
+):
     run, summary = trained
-    found = evaluate_labels(run, photos)
-    assert found["test"] == evaluate_labels(run)["test"] and found["seen"] == 0
-    assert reasons(found) == {"seen_in_training": summary["split"]["train"] + summary["split"]["val"]}
-    counted = evaluate_labels(run, photos, include_seen=True)
-    assert (counted["test"]["n"], counted["seen"]) == (120, reasons(found)["seen_in_training"])
+    with pytest.raises(DataError, match="120 seen_in_training"):
+        evaluate_labels(run, photos)
+    assert evaluate_labels(run, photos, include_seen=True)["seen"] == 120
+    held_out = [Path(row["path"]) for row in rows_of(run) if row["split"] == "test"]
+    for file in held_out[:3]:
+        shutil.copy(file, new / file.parent.name / f"tested {file.name}")
+    found = evaluate_labels(run, new)
+    assert found["test"]["n"] == 15 and reasons(found) == {"seen_in_training": 3}
+    assert "refitted_on_test_subset" in {f["code"] for f in found["findings"]}
+    assert evaluate_labels(measured_only, new)["test"]["n"] == 18
+    again = evaluate_labels(run)["test"]
+    for figure in ("n", "accuracy", "macro_f1", "confusion"):
+        assert again[figure] == summary["test"][figure]
+    assert again["log_loss"] == pytest.approx(summary["test"]["log_loss"], abs=1e-6)
+    assert again == evaluate_labels(measured_only)["test"]
 
 
 def test_near_duplicates_of_training_images_are_recognised_when_their_files_are_gone(trained, new):
@@ -112,8 +151,8 @@ def test_near_duplicates_of_training_images_are_recognised_when_their_files_are_
     held_out = next(row for row in rows_of(run) if row["split"] == "test")
     shutil.copy(held_out["path"], new / held_out["label"] / "tested.jpg")
     found = evaluate_labels(run, new)
-    assert reasons(found) == {"near_duplicate_of_training": 4} and found["test"]["n"] == 16
-    assert evaluate_labels(run, new, include_seen=True)["seen"] == 4
+    assert reasons(found) == {"near_duplicate_of_training": 4, "seen_in_training": 1} and found["test"]["n"] == 15
+    assert evaluate_labels(run, new, include_seen=True)["seen"] == 5
 
 
 def test_without_fingerprints_exact_copies_are_recognised_and_that_is_said(trained, photos, new, tmp_path):
@@ -129,8 +168,8 @@ def test_a_bundle_alone_says_that_it_can_not_tell(trained, photos, tmp_path):
     bundle = shutil.copytree(trained[0] / "model", tmp_path / "bundle")
     found = evaluate_labels(bundle, photos)
     assert found["test"]["n"] == 120 and "training_images_unknown" in {f["code"] for f in found["findings"]}
-    inside = evaluate_labels(trained[0] / "model", photos)  # in its run folder, which knows
-    assert inside["test"]["n"] == trained[1]["split"]["test"]
+    with pytest.raises(DataError, match="seen_in_training"):  # in its run folder, which knows
+        evaluate_labels(trained[0] / "model", photos)
 
 
 def test_conflicts_copies_and_unknown_classes(trained, new):

@@ -48,7 +48,7 @@ class Toy:
                 best=state.best and state.best.strategy,
                 rejected=set(state.rejected),
                 kept=[c.strategy for c in state.candidates if state.kept(c.strategy)],
-                pending=state.pending_test_seconds,
+                pending=state.pending_seconds,
             )
         )
         self.then()
@@ -106,7 +106,7 @@ def test_a_state_finds_models_by_their_strategy():
     assert state.first is first and state.of("b") is second and state.of("c") is None
     assert state.kept("a") is first and state.kept("b") is None and state.kept("c") is None
     empty = LadderState()
-    assert empty.first is None and empty.of("a") is None and empty.pending_test_seconds == 0
+    assert empty.first is None and empty.of("a") is None and empty.pending_seconds == 0
 
 
 def test_an_equal_score_does_not_replace_the_cheaper_strategy():

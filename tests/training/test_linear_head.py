@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from foveal.metrics.calibration import softmax
 from foveal.models.linear_head import LinearHead
-from foveal.training.linear_head import fit_head
+from foveal.training.linear_head import fit_head, out_of_fold_logits
 
 
 def blobs(k, each=40, width=12, spread=2.5, seed=0):
@@ -128,3 +128,27 @@ def test_with_a_floor_a_feature_that_is_inactive_here_does_not_decide_elsewhere(
     assert np.abs(floored.logits(active) - floored.logits(seen)).max() < 1
     same = floored.logits(features / features.std(axis=0) @ np.eye(12, 13)).argmax(axis=1) == labels
     assert same.mean() > 0.7  # as overlapping clouds go: it tells them apart by the rest
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_out_of_fold_predictions_are_those_of_heads_that_were_fitted_without_the_fold(k):
+    features, labels = blobs(k)
+    folds = np.arange(len(labels)) % 4
+    found = np.exp(out_of_fold_logits(features[None], labels, folds, 16.0))
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+    for fold in range(4):
+        inside = folds != fold
+        expected = sklearn_probabilities(features[inside], labels[inside], features[~inside], 16.0)
+        assert np.abs(found[~inside] - expected).max() < 0.05
+        others = labels.copy()
+        others[~inside] = (labels[~inside] + 1) % k  # an image's own label has no part in its prediction
+        assert (np.exp(out_of_fold_logits(features[None], others, folds, 16.0))[~inside] == found[~inside]).all()
+
+
+def test_out_of_fold_predictions_average_the_views_as_the_head_does():
+    features, labels = blobs(3)
+    views = np.stack([features, features[:, ::-1]])
+    found = out_of_fold_logits(views, labels, np.arange(len(labels)) % 4, 4.0)
+    head = fit_head(views, labels, 4.0)
+    assert np.abs(softmax(found) - softmax(head.logits(views))).max() < 0.25
+    assert (found.argmax(axis=1) == head.logits(views).argmax(axis=1)).mean() > 0.9

@@ -7,15 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import runs
 from fake_time import ManualClock
-from foveal.clock import Clock
+from foveal.clock import Clock, Deadline
+from foveal.config import TrainConfig
 from foveal.data.audit import audit
 from foveal.data.split.assign import make_split
 from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH
 from foveal.errors import DataError, Interrupted
 from foveal.features import Extractor
+from foveal.metrics.calibration import softmax
 from foveal.models.linear_head import LinearHead
 from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate
@@ -118,6 +123,38 @@ def test_a_test_image_that_changed_meanwhile_is_named(split):
     with pytest.raises(DataError) as caught:
         model.logits_on("test")
     assert changed in str(caught.value) and caught.value.hint
+
+
+@pytest.mark.parametrize("strategy", [FROZEN, VIEWS], ids=lambda s: s.name)
+def test_refitted_it_is_logistic_regression_of_the_same_strength_on_all_images(split, strategy):
+    context = context_of(split)
+    model = strategy.fit(context, LadderState())
+    placed = [p for subset in ("train", "val", "test") for p in model.seen[subset]]
+    assert len(placed) == len(split.placed)
+    again = model.refit.fit(placed, context.target.folds(placed, 0))
+    strength, records = model.settings["strength"], [p.record for p in placed]
+    views = [
+        context.features.run(records, view=view, deadline=Deadline(Clock())).of(records) for view in strategy.views
+    ]
+    rows, labels = np.concatenate(views), np.tile([p.record.label for p in placed], len(views))
+    reference = make_pipeline(
+        StandardScaler(), LogisticRegression(C=strength / len(rows), tol=1e-8, max_iter=5000)
+    ).fit(rows, labels)
+    expected = reference.predict_proba(np.mean(views, axis=0))
+    head = LinearHead(again.trained.tensors["head.weight"], again.trained.tensors["head.bias"])
+    assert np.abs(softmax(head.logits(np.stack(views))) - expected).max() < 0.01
+    assert (again.trained.tensors["head.weight"] != model.trained.tensors["head.weight"]).any()
+    assert again.trained.views == model.trained.views and again.logits.shape == (len(placed), 3)
+
+
+def test_a_refit_without_the_cache_takes_the_time_of_the_features_as_well(split):
+    context = context_of(split, ManualClock(1000.0))  # no time passes but in the engine: a second for 32 images
+    with_cache = FROZEN.fit(context, LadderState()).refit
+    config = TrainConfig(cache=False)
+    without = FROZEN.fit(replace(context_of(split, ManualClock(1000.0)), config=config), LadderState()).refit
+    assert without.seconds - with_cache.seconds >= len(split.placed) / 32
+    unwanted = replace(context_of(split), config=TrainConfig(refit=False))
+    assert FROZEN.fit(unwanted, LadderState()).refit is None
 
 
 def test_held_out_images_are_not_trained_on(split):

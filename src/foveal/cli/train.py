@@ -102,6 +102,7 @@ def _check_origin(origins: Mapping[str, str | None], given: Collection[str]) -> 
 def summary_lines(path: Path, summary: dict[str, Any]) -> list[str]:
     """The result for people: data, accuracy, its uncertainty, time, and where the report is."""
     from foveal.data.wording import first_few
+    from foveal.evaluation.report import delivery
     from foveal.tasks import find_task
 
     data, time = summary["data"], summary["time"]
@@ -113,6 +114,7 @@ def summary_lines(path: Path, summary: dict[str, Any]) -> list[str]:
         "what": f"{len(data['classes'])} classes from {data['used']} images, {data['excluded']} excluded{missing}",
         "how well": score,
         "how sure": uncertainty,
+        **({"model": delivery(summary)} if summary["refit"]["done"] else {}),
         "how long": f"{format_duration(time['total_s'])}{budget}; {summary['strategy']['reason']}",
     }
     return [line for name, text in lines.items() for line in hanging(f"{name:<9} ", text, width)] + [

@@ -19,10 +19,11 @@ from foveal.data.targets.labels import Labels
 from foveal.errors import UnknownName, UnreadableImage
 from foveal.evaluation.classification import measure
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
-from foveal.evaluation.run_images import images_of, listed_as_by_run, settings_of_run, test_rows
+from foveal.evaluation.run_images import RunImages, images_of, listed_as_by_run, settings_of_run, test_rows
 from foveal.evaluation.unseen import Selection, in_test_subset, select
 from foveal.inference.bundle import load_bundle
 from foveal.inference.classifier import ClassificationPredictor
+from foveal.models.shipped import measured_folder
 from foveal.progress import Progress
 from foveal.values import SCHEMA, Excluded, ImageRecord
 
@@ -39,9 +40,10 @@ def evaluate_labels(
     Args:
         run: a run folder; a bundle alone is enough when `data` is given, but images that it was trained on can't be
             recognised then.
-        data: labelled images in any form that `train` takes; by default the run's own test subset. Of data with a
-            test subset this alone is evaluated. What the run was trained on is left out, with its near-duplicates.
-            The run's `max_pixels` holds, and its `label_from` where names have such labels.
+        data: labelled images in any form that `train` takes; by default the run's own test subset, by the model as it
+            was measured. Otherwise the delivered model is evaluated: what it was trained on is left out, with its
+            near-duplicates. Of data with a test subset this alone is evaluated. The run's `max_pixels` holds, and its
+            `label_from` where names have such labels.
         include_seen: count these as well.
         progress: is told of each image.
 
@@ -51,16 +53,18 @@ def evaluate_labels(
         UnknownName: when none of the labels is a class of the model.
     """
     settings = settings_of_run(run)
-    predictor = ClassificationPredictor(load_bundle(os.fspath(run)), max_pixels=settings.max_pixels)
+    bundle = load_bundle(measured_folder(Path(run)) if data is None else os.fspath(run))
+    predictor = ClassificationPredictor(bundle, max_pixels=settings.max_pixels)
     progress = progress or Progress()
-    classes = predictor.bundle.manifest.classes
+    classes = bundle.manifest.classes
     index = {c: i for i, c in enumerate(classes)}
     if data is None:
         given = _test_subset(Path(run))
     else:
-        listing = listed_as_by_run(data, predictor.bundle.manifest.task, settings)
+        listing = listed_as_by_run(data, bundle.manifest.task, settings)
         options = ScanOptions(cache=True, max_pixels=settings.max_pixels)
-        given = _other_data(run, listing, classes, options, progress, include_seen=include_seen)
+        images = images_of(run, bundle.manifest.learned_from)
+        given = _other_data(images, listing, classes, options, progress, include_seen=include_seen)
     rows, read, excluded = _probabilities(predictor, given.records, progress)
     given = replace(given, records=read, excluded=[*given.excluded, *excluded])
     if not rows:
@@ -87,7 +91,7 @@ def _test_subset(run: Path) -> Selection:
 
 
 def _other_data(
-    run: str | os.PathLike[str],
+    run: RunImages | None,
     listing: Listing,
     classes: tuple[str, ...],
     options: ScanOptions,
@@ -102,9 +106,7 @@ def _other_data(
     entries, excluded, findings = in_test_subset(listing)
     with progress.stage("read", len(entries)) as bar:
         records, refused = scan(entries, listing.target, replace(options, on_each=bar))
-    given = select(
-        listing, records, [*excluded, *refused], images_of(run), listing.target, include_seen=include_seen
-    )
+    given = select(listing, records, [*excluded, *refused], run, listing.target, include_seen=include_seen)
     strange = [r for r in given.records if r.label not in classes]
     return replace(
         given,

@@ -22,12 +22,13 @@ from foveal.data.targets.pairs import open_pair
 from foveal.data.wording import count_of, first_few
 from foveal.errors import UnknownName, UnreadableImage
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
-from foveal.evaluation.run_images import images_of, settings_of_run, test_rows
+from foveal.evaluation.run_images import RunImages, images_of, settings_of_run, test_rows
 from foveal.evaluation.segmentation import MaskPair, measure_masks
 from foveal.evaluation.unseen import Selection, in_test_subset, select
 from foveal.inference.bundle import load_bundle
 from foveal.inference.segmenter import SegmentationPredictor
 from foveal.metrics.segmentation import VOID
+from foveal.models.shipped import measured_folder
 from foveal.progress import Bar, Progress
 from foveal.values import SCHEMA, Excluded, Finding, ImageRecord, LabelMap
 
@@ -61,7 +62,8 @@ def evaluate_masks(
     Args:
         run: a run folder; a bundle alone is enough when `data` is given, but images that it was trained on can't be
             recognised then.
-        data: images with masks in any form that `train` takes; by default the run's own test subset. Classes are
+        data: images with masks in any form that `train` takes; by default the run's own test subset, by the model as
+            it was measured. Classes are
             matched by name where a list of them is found with the masks; otherwise by the numbers or colours that
             the model was trained on. Of data with a test subset this alone is evaluated. What the run was trained on
             is left out, with its near-duplicates.
@@ -74,13 +76,15 @@ def evaluate_masks(
         UnknownName: when none of the classes is one of the model's.
     """
     max_pixels = settings_of_run(run).max_pixels
-    predictor = SegmentationPredictor(load_bundle(os.fspath(run)), max_pixels=max_pixels)
+    bundle = load_bundle(measured_folder(Path(run)) if data is None else os.fspath(run))
+    predictor = SegmentationPredictor(bundle, max_pixels=max_pixels)
     label_map = predictor.label_map
     progress = progress or Progress()
     if data is None:
         chosen = _test_subset(Path(run), label_map)
     else:
-        chosen = _other_data(run, data, label_map, max_pixels, progress, include_seen=include_seen)
+        images = images_of(run, bundle.manifest.learned_from)
+        chosen = _other_data(images, data, label_map, max_pixels, progress, include_seen=include_seen)
     given = chosen.given
     table = _class_table(chosen.label_map, label_map)
     left_out = len(given.excluded)
@@ -107,7 +111,7 @@ def _test_subset(run: Path, label_map: LabelMap) -> _Data:
 
 
 def _other_data(
-    run: str | os.PathLike[str],
+    run: RunImages | None,
     data: str | os.PathLike[str],
     label_map: LabelMap,
     max_pixels: int,
@@ -124,9 +128,7 @@ def _other_data(
     with progress.stage("read", len(entries)) as bar:
         read, refused = scan(entries, listing.target, ScanOptions(max_pixels=max_pixels, on_each=bar))
     usable, unfit, about_masks = target.resolve(read)
-    given = select(
-        listing, usable, [*excluded, *refused, *unfit], images_of(run), target, include_seen=include_seen
-    )
+    given = select(listing, usable, [*excluded, *refused, *unfit], run, target, include_seen=include_seen)
     findings = [*about_subset, *given.findings, *about_masks, *_unknown_classes(own, label_map, given.records)]
     blocks = [""] * len(given.records)
     near = [*near_pairs(given.records), *target.sequences(given.records)]

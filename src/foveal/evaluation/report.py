@@ -65,6 +65,7 @@ def render_report(
         "interval": interval,
         "duration": format_duration,
         "shown": shown,
+        "delivery": delivery,
     }
     with quiet():
         panels = measurement.shown()
@@ -97,6 +98,15 @@ def _template(name: str) -> str:
     if name in TEMPLATES:
         return TEMPLATES[name]
     return resources.files("foveal.evaluation").joinpath(f"templates/{name}").read_text(encoding="utf-8")
+
+
+def delivery(summary: Mapping[str, Any]) -> str:
+    """Which model the run delivers: the measured one, or that one refitted on all images."""
+    refit = summary["refit"]
+    if not refit["done"]:
+        return f"The delivered model is the measured one: {refit['reason']}."
+    before = "; the figures above were measured before that" if summary["test"]["n"] else ""
+    return f"The delivered model was refitted on all {refit['images']} images{before}."
 
 
 def percent(value: float | None, digits: int = 1) -> str:

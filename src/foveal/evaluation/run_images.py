@@ -11,10 +11,11 @@ from foveal.config import TrainConfig
 from foveal.data.sources.list_data import list_data
 from foveal.data.sources.listing import DataOptions, Listing
 from foveal.data.split.assign import as_subset
-from foveal.data.split.fingerprints import SEEN, Fingerprint, read_fingerprints
+from foveal.data.split.fingerprints import Fingerprint, read_fingerprints
 from foveal.data.split.split_csv import read_rows
 from foveal.errors import DataError
 from foveal.files import read_json
+from foveal.models.shipped import DELIVERED, MEASURED
 from foveal.schema import check_listed
 from foveal.values import SUBSETS, Subset
 
@@ -26,16 +27,23 @@ class RunImages:
     Attributes:
         subsets: of those that took part.
         excluded: why the others did not.
-        seen: what near-duplicates of training and validation images are found by; None: the run does not know.
+        seen: what near-duplicates of the images that the model learned from are found by; None: the run does not
+            know.
+        learned_from: the subsets that the model was fitted to or calibrated on.
     """
 
     subsets: Mapping[str, Subset]
     excluded: Mapping[str, str]
     seen: Sequence[Fingerprint] | None
+    learned_from: Sequence[Subset] = ("train", "val")
 
 
-def images_of(run: str | os.PathLike[str]) -> RunImages | None:
+def images_of(run: str | os.PathLike[str], learned_from: Sequence[Subset] = ("train", "val")) -> RunImages | None:
     """What is known of a run's images; None for a bundle without its run folder.
+
+    Args:
+        run: the folder, or that of a bundle in it.
+        learned_from: see `Manifest.learned_from`.
 
     Raises:
         DataError: when a file of the run is damaged.
@@ -47,8 +55,8 @@ def images_of(run: str | os.PathLike[str]) -> RunImages | None:
     subsets = {row["sha256"]: as_subset(row["split"]) for row in rows if row["split"] in SUBSETS}
     excluded = {row["sha256"]: row["note"] for row in rows if row["split"] not in SUBSETS and row["sha256"]}
     fingerprints = read_fingerprints(folder)
-    seen = None if fingerprints is None else [f for f in fingerprints if subsets.get(f.sha256) in SEEN]
-    return RunImages(subsets, excluded, seen)
+    seen = None if fingerprints is None else [f for f in fingerprints if subsets.get(f.sha256) in learned_from]
+    return RunImages(subsets, excluded, seen, learned_from)
 
 
 def settings_of_run(run: str | os.PathLike[str]) -> TrainConfig:
@@ -82,7 +90,7 @@ def listed_as_by_run(data: str | os.PathLike[str], task: str, settings: TrainCon
 def _folder(run: str | os.PathLike[str]) -> Path:
     """The run folder of a run or of the bundle in it."""
     folder = Path(run)
-    is_bundle = folder.name == "model" and not (folder / "split.csv").exists()
+    is_bundle = folder.name in (DELIVERED, MEASURED) and not (folder / "split.csv").exists()
     return folder.parent if is_bundle else folder
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from foveal.data.audit.duplicates import exact_copies, join_all, near_pairs
 from foveal.data.sources.listing import Listing
-from foveal.data.split.fingerprints import SEEN
 from foveal.data.targets.target import Target
 from foveal.data.wording import by_reason, count_of
 from foveal.errors import DataError
@@ -63,7 +62,8 @@ class Selection:
         reasons = by_reason(self.excluded)
         named = ", ".join(f"{len(items)} {reason}" for reason, items in sorted(reasons.items()))
         unseen = (
-            "give images that the run has not seen; --include-seen counts them, but tells nothing about new ones"
+            "give images that the model has not seen; without DATA the measured model is evaluated on the run's test "
+            "subset; --include-seen counts them, but tells nothing about new ones"
         )
         hint = unseen if reasons.keys() & {_SEEN, _NEAR} else "see the reasons with `foveal audit`"
         return DataError(f"{self.name}: no image could be evaluated: {named or 'none was named'}", hint=hint)
@@ -102,8 +102,8 @@ def select(
     """Leave out what a model must not be evaluated on.
 
     An image under two labels is left out with all its copies; of other copies the first counts. What the run was
-    trained on or calibrated with is left out, with its near-duplicates, and also what the run itself excluded: on the
-    run's own data just its test subset remains.
+    trained on or calibrated with is left out, with its near-duplicates, and also what the run itself excluded. On the
+    run's own data just its test subset remains; nothing does when the model was refitted.
 
     Args:
         listing: what DATA names.
@@ -127,7 +127,7 @@ def select(
         len(listing.entries) + len(listing.excluded),
         [records[i] for i in kept],
         [*excluded, *left_out],
-        [*_findings(run, seen), *_alike([records[i] for i in kept])],
+        [*_findings(run, seen), *_refitted(run, left_out), *_alike([records[i] for i in kept])],
         seen,
     )
 
@@ -155,8 +155,8 @@ def _of_run(records: Sequence[ImageRecord], near: set[str], run: RunImages | Non
     for i, record in enumerate(records):
         subset = run.subsets.get(record.sha256) if run else None
         note = run.excluded.get(record.sha256) if run else None
-        if subset in SEEN:
-            words = "trained on" if subset == "train" else "calibrated on"
+        if run is not None and subset in run.learned_from:
+            words = "calibrated on" if subset == "val" and "test" not in run.learned_from else "trained on"
             reasons[i] = (_SEEN, f"the model was {words} this image")
         elif record.sha256 in near and subset != "test":
             reasons[i] = (_NEAR, "nearly the same as an image that the model was trained on")
@@ -198,6 +198,21 @@ def _findings(run: RunImages | None, seen: int) -> Iterator[Finding]:
             f"{count_of(seen, 'image')} that the model was trained on, or nearly, counted by request",
             "these figures say nothing about new images",
             seen,
+        )
+
+
+def _refitted(run: RunImages | None, left_out: Sequence[Excluded]) -> Iterator[Finding]:
+    """Why images of the test subset are among those that are left out."""
+    if run is None or "test" not in run.learned_from:
+        return
+    count = sum(x.reason == _SEEN and run.subsets.get(x.sha256) == "test" for x in left_out)
+    if count:
+        yield Finding(
+            "refitted_on_test_subset",
+            "note",
+            f"the delivered model was refitted on {count_of(count, 'image')} of the run's test subset: left out",
+            "without DATA the measured model is evaluated on that subset",
+            count,
         )
 
 

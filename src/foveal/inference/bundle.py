@@ -42,6 +42,11 @@ class Bundle:
         """The linear head, of a bundle that has a backbone."""
         return LinearHead(self.tensors["head.weight"], self.tensors["head.bias"])
 
+    @property
+    def bytes(self) -> int:
+        """Of its tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
     def probabilities(self, views: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What an engine computed of each view, as calibrated probabilities.
 
@@ -82,6 +87,7 @@ def make_bundle(
     label_map: LabelMap | None,
     calibration: Calibration,
     provenance: Mapping[str, Any],
+    measured_before_refit: bool = False,
 ) -> Bundle:
     """The bundle of a trained model.
 
@@ -90,8 +96,9 @@ def make_bundle(
         task: its name, as in `tasks.TASKS`.
         classes: K names, in the order of its outputs.
         label_map: of the masks that it was trained on, if any.
-        calibration: what the validation subset says about it.
-        provenance: where it comes from; the version of foveal, the time and the validation figures are added.
+        calibration: what images that it was not fitted on say about it.
+        provenance: where it comes from; the version of foveal, the time and the figures of the calibration are added.
+        measured_before_refit: see `Manifest`.
     """
     manifest = Manifest(
         task=task,
@@ -105,6 +112,7 @@ def make_bundle(
         temperature=calibration.temperature,
         set_threshold=calibration.set_threshold,
         label_map=label_map,
+        measured_before_refit=measured_before_refit,
         provenance={
             "foveal": __version__,
             "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -1,4 +1,4 @@
-"""Calibrated probabilities and prediction sets, fitted on the validation subset only."""
+"""Calibrated probabilities and prediction sets, fitted on images that the model was not fitted on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the validation subset says about a model.
+    """What images that a model was not fitted on say about it: the validation subset, or each fold in its turn.
 
     Attributes:
         validation: its figures there, with `n`.

@@ -16,6 +16,8 @@ from foveal.errors import BundleError, UnknownName
 PREFIX = "model:"
 #: The name of the newest finished run, unless a file or folder here is called so.
 LATEST = "latest"
+#: Folders of a run: the bundle that it delivers, and the one that was measured where that is another.
+DELIVERED, MEASURED = "model", "measured"
 
 
 def shipped_folder(name: str) -> Path:
@@ -61,5 +63,13 @@ def latest_run(runs: Path = Path("runs")) -> Path:
 
 
 def bundle_folder(path: Path) -> Path:
-    """Where a bundle's files are: `model/` of a run folder, or the folder itself."""
-    return path / "model" if (path / "model").is_dir() else path
+    """Where a bundle's files are: `model/` of a run folder, or the folder itself.
+
+    A run that ended while its refitted model took the place of the measured one may have the latter only.
+    """
+    return next((path / name for name in (DELIVERED, MEASURED) if (path / name).is_dir()), path)
+
+
+def measured_folder(path: Path) -> Path:
+    """Where the model is that a run's figures belong to: `measured/` where another one is delivered."""
+    return path / MEASURED if (path / MEASURED).is_dir() else bundle_folder(path)

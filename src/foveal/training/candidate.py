@@ -14,9 +14,38 @@ from foveal.metrics.calibration import Calibration
 from foveal.models.trained import TrainedModel
 from foveal.training.compare import Evidence
 from foveal.training.context import RunContext
+from foveal.training.time_budget import MARGIN
 from foveal.values import Preprocess, Split, SplitRecord, Subset
 
 Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """A model that was fitted once more.
+
+    Attributes:
+        trained: the model.
+        logits: `(N, K)` for the N images that it was fitted on, each by a model that was fitted without its fold.
+    """
+
+    trained: TrainedModel
+    logits: Array
+
+
+@dataclass(frozen=True)
+class Refit:
+    """How a candidate's model can be fitted once more, on all images that the candidate has seen.
+
+    Attributes:
+        fit: N images and their fold numbers `(N,)` → the model, with predictions to calibrate it by.
+        seconds: that it will take.
+        memory: bytes that it will take.
+    """
+
+    fit: Callable[[Sequence[SplitRecord], NDArray[np.int64]], Refitted]
+    seconds: float
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +67,7 @@ class Candidate:
         evidence: predictions for training images that it was not trained on, to compare models by.
         predict: images → logits, for a subset without logits yet; called for the final model only.
         pending_test_seconds: that `predict` will take for the test subset.
+        refit: how its model can be fitted once more; None where that is not known, or not wanted.
         handicap: sum of z-values by which it may be worse and is kept, since its training continues.
         complete: whether its training came to the end of its schedule.
         preprocess: the input that later strategies take, too, if it is kept; None: the one they have.
@@ -58,6 +88,7 @@ class Candidate:
     evidence: Evidence | None = None
     predict: Callable[[Sequence[SplitRecord]], Array] | None = None
     pending_test_seconds: float = 0.0
+    refit: Refit | None = None
     handicap: float = 0.0
     complete: bool = True
     preprocess: Preprocess | None = None
@@ -72,6 +103,11 @@ class Candidate:
         if subset not in self.logits and self.predict is not None:
             self.logits[subset] = self.predict(self.seen[subset])
         return self.logits[subset]
+
+    @property
+    def pending_seconds(self) -> float:
+        """That remain to be spent, should this be the final model."""
+        return self.pending_test_seconds + (MARGIN * self.refit.seconds if self.refit else 0.0)
 
     def unreached(self, split: Split) -> set[str]:
         """Hashes of the images in the split that there was no time for."""

@@ -151,7 +151,7 @@ def _why_not(strategy: Strategy, context: RunContext, state: LadderState) -> str
         return "the user asked to stop"
     if reason := strategy.refuse(context, state):  # costs nothing; an estimate may have to import torch
         return reason
-    left = context.deadline.keeping(state.pending_test_seconds).left()
+    left = context.deadline.keeping(state.pending_seconds).left()
     if left <= 0:
         return "no time is left"
     needed = strategy.estimate(context, state) * MARGIN

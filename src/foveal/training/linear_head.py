@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +40,8 @@ DEFAULT_STRENGTH = 4.0
 _SHARED_FROM = 30_000_000
 #: Cross-validation works in this many principal directions: the scores hardly differ, the time does.
 _DIRECTIONS = 512
+#: Probabilities are taken to be at least this before their logarithm.
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,8 @@ def cross_validate(
             break
         began = time.monotonic()
         probabilities = np.zeros((len(labels), int(labels.max()) + 1), dtype=np.float32)
-        with _one_thread_each(), ThreadPoolExecutor(cores()) as pool:
-            for fold, (classes, found) in zip(fits, pool.map(_Fold.solve, fits, repeat(strength)), strict=True):
-                probabilities[np.ix_(fold.outside, classes)] = found
+        for fold, (classes, found) in zip(fits, _solved(fits, strength), strict=True):
+            probabilities[np.ix_(fold.outside, classes)] = found
         took = time.monotonic() - began
         right = float((probabilities.argmax(axis=1) == labels).mean())
         loss = float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7)).mean())
@@ -105,6 +106,26 @@ def cross_validate(
         if loss > before * _FALLS:
             break
     return best
+
+
+def out_of_fold_logits(views: Array, labels: Labels, folds: NDArray[np.int64], strength: float) -> Array:
+    """What heads of this strength say of images that they were not fitted on, to calibrate `fit_head`'s by.
+
+    Args:
+        views: `(V, N, D)`.
+        labels: `(N,)`, 0 … K-1.
+        folds: fold number of each image, `(N,)`.
+        strength: C × n, see `STRENGTHS`.
+
+    Returns:
+        Log-probabilities `(N, K)`: the views are averaged as in prediction.
+    """
+    rotated = _rotated(views)
+    result = np.full((len(labels), int(labels.max()) + 1), np.log(_LEAST), dtype=np.float32)
+    fits = [_Fold(rotated, labels, folds == k) for k in range(int(folds.max()) + 1)]
+    for fold, (classes, _) in zip(fits, _solved(fits, strength), strict=True):
+        result[np.ix_(fold.outside, classes)] = fold.log_probabilities()
+    return result
 
 
 def fit_head(views: Array, labels: Labels, strength: float, *, floor: float = 0.0) -> LinearHead:
@@ -141,6 +162,18 @@ class _Fold:
         inside = ~self.outside
         self._model = _solve(self._views[:, inside], self._labels[inside], strength, rough=True, start=self._model)
         return self._model.classes_, _mean_probabilities(self._model, self._views[:, self.outside])
+
+    def log_probabilities(self) -> Array:
+        """Of the images outside by the mean of their views, `(M, classes)`, by the head that `solve` fitted."""
+        found = self._model.predict_proba(self._views[:, self.outside].mean(axis=0))
+        result: Array = np.log(np.maximum(found, _LEAST)).astype(np.float32)
+        return result
+
+
+def _solved(fits: Sequence[_Fold], strength: float) -> list[tuple[NDArray[np.int64], Array]]:
+    """What `solve` gives for each fold, in parallel."""
+    with _one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(_Fold.solve, fits, repeat(strength)))
 
 
 @contextmanager

@@ -37,9 +37,9 @@ class LadderState:
         return None if strategy in self.rejected else self.of(strategy)
 
     @property
-    def pending_test_seconds(self) -> float:
-        """Seconds that the best model's predictions for the test subset will take, should it stay the best."""
-        return self.best.pending_test_seconds if self.best else 0.0
+    def pending_seconds(self) -> float:
+        """Seconds that the best model will take after the search, should it stay the best."""
+        return self.best.pending_seconds if self.best else 0.0
 
 
 class Strategy(Protocol):

@@ -96,7 +96,7 @@ class FineTune:
         needed, sizes = 0.0, image_sizes(context, self.recipe)
         for size in sizes if self.recipe.frozen_share else sizes[:1]:
             needed = _least_seconds(context, self.recipe, size)
-            if needed * MARGIN <= deadline.left() - state.pending_test_seconds:
+            if needed * MARGIN <= deadline.left() - state.pending_seconds:
                 break
         return needed
 
@@ -137,7 +137,7 @@ class FineTune:
         this training, or, where there is none, by what it began from."""
         val, test = (len(context.split.subset(subset)) for subset in ("val", "test"))
         held_out = len(context.split.subset("train")) - len(records)
-        after = max(state.pending_test_seconds, trainer.prediction_seconds(test))
+        after = max(state.pending_seconds, trainer.prediction_seconds(test))
         after += trainer.prediction_seconds(2 * val + held_out)
         before = trainer.preparation_seconds(records)
         return Allotment.of(context.budget.finetune_deadline, before=before, after=after)

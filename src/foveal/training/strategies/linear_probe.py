@@ -21,10 +21,17 @@ from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH, HFLIP
 from foveal.errors import DataError, Interrupted, UsageError
 from foveal.metrics.intervals import wilson
 from foveal.models.trained import TrainedModel
-from foveal.training.candidate import Candidate
+from foveal.training.candidate import Candidate, Refit, Refitted
 from foveal.training.compare import LabelEvidence
 from foveal.training.context import Array, RunContext
-from foveal.training.linear_head import DEFAULT_STRENGTH, CrossValidation, cross_validate, fit_head, import_solvers
+from foveal.training.linear_head import (
+    DEFAULT_STRENGTH,
+    CrossValidation,
+    cross_validate,
+    fit_head,
+    import_solvers,
+    out_of_fold_logits,
+)
 from foveal.training.strategy import LadderState, below_noise_floor
 from foveal.training.time_budget import (
     CHEAP_SHARE,
@@ -42,6 +49,9 @@ USUAL_GAIN = 0.03
 #: The stages save most of the errors where images are not photographs (`bench/ladder.py`).
 STAGES_GAIN = 0.5
 
+#: Arrays of the size of the features that fitting a head takes: they, standardised, and the solver's.
+_FIT_COPIES = 3
+
 #: Features by content hash.
 Rows = Mapping[str, Array]
 
@@ -54,11 +64,13 @@ class _Features:
         seen: subset → the images that there was time for.
         by_subset: subset → `(views, N, D)`; without a subset that was deferred.
         pending_test_seconds: that the features of a deferred test subset will take.
+        image_seconds: that the features of an image took, of all views.
     """
 
     seen: dict[Subset, list[SplitRecord]]
     by_subset: dict[Subset, Array]
     pending_test_seconds: float
+    image_seconds: float
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,7 @@ class LinearProbeStrategy:
             head = fit_head(features.by_subset["train"], labels, strength)
             bar(1)
         fitting = context.clock.spent() - fitting
+        refit = self._refit(context, features, strength, fitting)
         evidence = out_of_fold(train, chosen, labels) if chosen else None
         n = len(evidence.logits) if evidence else 0
         extractor = context.features
@@ -144,11 +157,35 @@ class LinearProbeStrategy:
             logits={s: head.logits(features.by_subset[s]) for s in ("val", "test") if s in features.by_subset},
             predict=lambda records: head.logits(self._all_features(context, records)),
             pending_test_seconds=features.pending_test_seconds,
+            refit=refit,
             seen=features.seen,
             evidence=evidence,
             training_seconds=fitting,
             settings={"strength": strength, "tried": chosen.tried if chosen else [], "views": self.views},
         )
+
+    def _refit(
+        self, context: RunContext, features: _Features, strength: float, fit_seconds: float
+    ) -> Refit | None:
+        """How to fit a head of the same strength on all images; their features come from the cache, if it is used."""
+        if not context.config.refit:
+            return None
+
+        def fit(records: Sequence[SplitRecord], folds: NDArray[np.int64]) -> Refitted:
+            views, labels = self._all_features(context, records), context.targets(records)
+            import_solvers()
+            with context.clock.lap("fit"), context.progress.stage("refit", 1) as bar:
+                logits = out_of_fold_logits(views, labels, folds, strength)
+                head = fit_head(views, labels, strength)
+                bar(1)
+            extractor = context.features
+            trained = TrainedModel.of_head(head, extractor.preprocess, extractor.backbone, self.views)
+            return Refitted(trained, logits)
+
+        train, count = features.by_subset["train"], sum(map(len, features.seen.values()))
+        computing = 0.0 if context.config.cache else features.image_seconds * count
+        more = count / train.shape[1]
+        return Refit(fit, computing + more * fit_seconds, int(more * train.nbytes * _FIT_COPIES))
 
     def _features(self, context: RunContext) -> _Features:
         """In fair order: what there is no time for is missing from all subsets and classes alike.
@@ -176,7 +213,7 @@ class LinearProbeStrategy:
             for subset in SUBSETS
         }
         features = {s: self._stacked(context, tables, seen[s]) for s in SUBSETS if s not in deferred}
-        return _Features(seen, features, per_image * len(seen["test"]) if deferred else 0.0)
+        return _Features(seen, features, per_image * len(seen["test"]) if deferred else 0.0, per_image)
 
     def _deadline(self, context: RunContext) -> Deadline:
         """Of the features: a head has to be fitted afterwards."""
