@@ -140,7 +140,7 @@ def test_killed_between_the_measurement_and_the_end_it_is_resumed_to_the_same(ph
 def test_told_to_leave_before_the_refit_nothing_is_decided(photos, refitted, tmp_path):
     run, clock = tmp_path / "run", Clock(600)
     with pytest.raises(Interrupted):
-        flow.train(photos, SETTINGS, out=str(run), clock=clock, progress=At("evaluate", clock.leave))
+        flow.train(photos, SETTINGS, out=str(run), clock=clock, progress=At("evaluate", clock.request_exit))
     assert "refit" not in read_json(run / "config.json")["decisions"]
     flow.resume(str(run))
     assert_same_models(run, refitted[0])

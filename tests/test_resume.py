@@ -146,7 +146,7 @@ def test_stopped_by_ctrl_c_it_is_finished_and_can_be_repeated(small, tmp_path):
 def test_told_to_leave_at_any_moment_it_ends_as_it_would_have(finished, small, tmp_path, after):
     """What a stop brings about is not a decision of the run: the resumed run makes its own."""
     config = TrainConfig(time=BUDGET, strategy="scratch-seconds")
-    clock, run = Leaves(after, "leave"), tmp_path / "run"
+    clock, run = Leaves(after, "request_exit"), tmp_path / "run"
     with suppress(Interrupted):
         flow.train(str(small), config, out=str(run), clock=clock)
     if not (run / "summary.json").exists():
@@ -159,7 +159,7 @@ def test_a_resumed_run_has_what_is_left_of_its_time(finished, small, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(Interrupted):
         config = TrainConfig(time=BUDGET, strategy="scratch-seconds")
-        flow.train(str(small), config, out=str(run), clock=Leaves(6, "leave"))
+        flow.train(str(small), config, out=str(run), clock=Leaves(6, "request_exit"))
     with (run / "log.jsonl").open("a") as log:
         log.write('{"event": "say", "text": "hours later", "t": 5000}\n{"event": "beg')
     _, summary = flow.resume(str(run))
@@ -181,7 +181,9 @@ def test_seconds_of_several_processes_are_added_up(tmp_path):
 def leave(data, run):
     """Train, and be told to leave in the middle of it."""
     with pytest.raises(Interrupted):
-        flow.train(str(data), TrainConfig(strategy="scratch-seconds"), out=str(run), clock=Leaves(6, "leave"))
+        flow.train(
+            str(data), TrainConfig(strategy="scratch-seconds"), out=str(run), clock=Leaves(6, "request_exit")
+        )
     return run
 
 
@@ -324,7 +326,7 @@ def refused_everywhere(run, tmp_path):
 def test_a_replay_that_was_stopped_is_resumed_to_the_same_weights(finished, tmp_path):
     run = tmp_path / "again"
     with pytest.raises(Interrupted):
-        flow.replay(str(finished[0]), out=str(run), clock=Leaves(3, "leave"))
+        flow.replay(str(finished[0]), out=str(run), clock=Leaves(3, "request_exit"))
     assert not (run / "summary.json").exists()
     flow.resume(str(run))
     assert weights(run) == weights(finished[0])

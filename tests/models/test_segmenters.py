@@ -105,7 +105,7 @@ def test_what_nobody_can_segment_with_is_refused():
         segmenter("unet", 2, "zoo/resnet19")
     with pytest.raises(UsageError, match="lenet5"):
         segmenter("unet", 2, "zoo/lenet5")
-    with pytest.raises(UsageError, match="vit_tiny_patch16_224"):
+    with pytest.raises(UsageError, match="VisionTransformer"):
         segmenter("unet", 2, "vit_tiny_patch16_224")
     with pytest.raises(BundleError):
         build({"architecture": "segmenter", "decoder": "unet", "colour": 1})

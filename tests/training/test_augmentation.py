@@ -164,7 +164,7 @@ def test_with_augmentation_training_from_scratch_changes_them():
 def test_images_are_mirrored_where_they_may_be_but_not_without_augmentation(name):
     """Here an earlier decision says that mirrored images keep their label."""
     strategy = FromScratch(replace(RECIPES[1], epochs=1, least_steps=1))
-    first = SimpleNamespace(strategy="first", score=1.0)
+    first = SimpleNamespace(strategy="first", score=1.0, recipe=RECIPES[0])
     candidate = strategy.fit(context_with(name), LadderState([first], first))
     recipe = RECIPES[1].augment if name == "auto" else STRENGTHS[name].at_size(28)
     assert candidate.settings["recipe"]["augment"] == replace(recipe, hflip=name != "none").to_dict()

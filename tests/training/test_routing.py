@@ -33,12 +33,12 @@ def missing(count):
 @pytest.mark.parametrize(
     ("count", "side", "grey", "config", "strategy"),
     [
-        (MANY_SMALL, 28, True, {}, "scratch-seconds"),
-        (MANY_SMALL, SMALL, False, {}, "scratch-seconds"),
+        (MANY_SMALL, 28, True, {}, "linear-pixels"),
+        (MANY_SMALL, SMALL, False, {}, "linear-pixels"),
         (MANY_SMALL, SMALL + 1, False, {}, "frozen"),
         (MANY_SMALL - 1, 28, True, {}, "frozen"),
         (MANY_SMALL, 28, True, {"strategy": "frozen"}, "frozen"),
-        (300, 100, False, {"strategy": "scratch-hour"}, "scratch-seconds"),
+        (300, 100, False, {"strategy": "scratch-hour"}, "linear-pixels"),
         (300, 28, True, {"from_scratch": "lenet5"}, "from-scratch-lenet5"),
     ],
 )
@@ -48,11 +48,11 @@ def test_the_route_is_chosen_by_size_and_number_unless_the_user_chose(
     decisions = Decisions()
     route = choose_route(entries(count, side, grey), TrainConfig(**config), decisions)
     assert route.strategies[0].name == strategy and decisions.reason(ROUTE)
-    has_backbone = not strategy.startswith(("scratch", "from-scratch")) or (not grey and side <= SMALL)
+    has_backbone = not strategy.startswith(("linear", "from-scratch")) or (not grey and side <= SMALL)
     assert (route.backbone is not None) is has_backbone
     again = choose_route([], TrainConfig(**config), Decisions.from_dict(decisions.to_dict()))
     assert again == route
-    if strategy.startswith("scratch"):
+    if strategy == "linear-pixels":
         assert route.preprocess.size == min(SMALL, side) and route.preprocess.channels == (1 if grey else 3)
 
 
@@ -75,7 +75,7 @@ def test_a_network_needs_more_memory_than_a_linear_probe(entries):
             choose_route(None, TrainConfig(memory="600MiB", strategy=strategy), Decisions())
     small = entries(MANY_SMALL, 28, True)
     assert choose_route(small, TrainConfig(memory="600MiB"), Decisions()).strategies[0].name == "frozen"
-    assert choose_route(small, TrainConfig(memory="4GiB"), Decisions()).strategies[0].name == "scratch-seconds"
+    assert choose_route(small, TrainConfig(memory="4GiB"), Decisions()).strategies[0].name == "linear-pixels"
 
 
 def test_an_unknown_strategy_suggests_the_nearest():
