@@ -128,7 +128,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     start.keep_in(run, clock)
 
     # 2 and 3, features and training: from the first strategy on there is a usable bundle.
-    prefetch("sklearn.linear_model", "scipy.optimize", "jinja2")
+    prefetch(*route.imports(clock))
     context = route.context(dataset, render_cache, budget, config, progress, decisions, run.path / "checkpoints")
     search_result = search(
         route.strategies, context, on_better=lambda candidate: _save(candidate, context, dataset, run)

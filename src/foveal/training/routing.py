@@ -31,7 +31,12 @@ from foveal.training.strategies import finetune
 from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.strategies.registry import STRATEGIES
 from foveal.training.strategy import Strategy
-from foveal.training.time_budget import MASK_SCORING_SECONDS, SMALL_FEATURES_SHARE, TimeBudget
+from foveal.training.time_budget import (
+    MASK_SCORING_SECONDS,
+    SMALL_FEATURES_SHARE,
+    TORCH_PREFETCH_SECONDS,
+    TimeBudget,
+)
 from foveal.values import Backbone, Entry, Preprocess, Split
 
 #: Up to this long side, pixels, images are small: a frozen backbone, made for 224 pixels, sees little in them.
@@ -65,6 +70,12 @@ class Route:
     backbone: Backbone | None = None
     enlarged: bool = False
     scoring_seconds: float = 0.0
+
+    def imports(self, clock: Clock) -> tuple[str, ...]:
+        """Modules that its strategies need and that take seconds to import, in the order in which they do."""
+        trains_first = self.backbone is None or self.enlarged
+        torch = ("torch",) if trains_first and clock.budget - clock.spent() > TORCH_PREFETCH_SECONDS else ()
+        return ("sklearn.linear_model", "scipy.optimize", *torch, "jinja2")
 
     def time_budget(self, split: Split, clock: Clock) -> TimeBudget:
         """What of the time is reserved for evaluating the test subset."""

@@ -56,7 +56,7 @@ BUNDLE_BYTES_PER_SECOND = 100e6
 
 #: Seconds per image that a linear model on pixels takes (42,000 images of ten classes, two cores without AVX-512), and
 #: the share of the time left that it may take.
-LINEAR_PIXELS_SECONDS, FLOOR_SHARE = 100e-6, 0.2
+LINEAR_PIXELS_SECONDS, FLOOR_SHARE = 100e-6, 0.08
 
 #: Share of the time left that features of many small images may take: networks are trained afterwards.
 SMALL_FEATURES_SHARE = 0.25
@@ -98,8 +98,10 @@ SHORT_SECOND_PART = 0.3
 
 # ── Training from scratch ──
 
-#: Seconds under which no training is worth considering: importing torch and measuring speed take most of them.
-SCRATCH_LEAST_SECONDS = 4.0
+#: Seconds under which no training is worth considering, and the same while torch still has to be imported.
+SCRATCH_LEAST_SECONDS, SCRATCH_IMPORT_SECONDS = 1.5, 4.0
+#: Seconds left over which torch is imported in the background, while a linear model is fitted.
+TORCH_PREFETCH_SECONDS = 8.0
 #: With room for fewer steps than this a smaller batch is used, where the recipe allows it, down to the second number.
 FEW_STEPS, SMALLEST_BATCH = 30, 8
 #: A rough estimate so many times over the time left is not refined by a measurement.

@@ -17,6 +17,7 @@ Of the others the longest that fits the time follows.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ from foveal.training.recipes.scratch import RECIPES, ScratchRecipe
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import (
     ROUGH_ESTIMATE_FACTOR,
+    SCRATCH_IMPORT_SECONDS,
     SCRATCH_LEAST_SECONDS,
     SKIP_MARGIN,
     Allotment,
@@ -76,8 +78,9 @@ class FromScratch:
 
     def estimate(self, context: RunContext, state: LadderState) -> float:
         """Seconds for the least number of epochs, from the speed of this machine on this network."""
-        if context.deadline.left() < SCRATCH_LEAST_SECONDS:
-            return SCRATCH_LEAST_SECONDS
+        least = SCRATCH_LEAST_SECONDS if "torch" in sys.modules else SCRATCH_IMPORT_SECONDS
+        if context.deadline.left() < least:
+            return least
         from foveal.training.trainers.scratch import ScratchTrainer
 
         recipe = self.recipe

@@ -62,12 +62,12 @@ class GeometryStrategy:
         return below_noise_floor(USUAL_GAIN, best)
 
     def estimate(self, context: RunContext, state: LadderState) -> float:
-        """Features in each geometry of some images, and in two of all images; and a head for each trial."""
+        """Features in each geometry that is new, of some images, and in two of them of all; a head for each trial."""
         if state.first is None:
             return 0.0
         train = context.split.subset("train")
-        tried = len(candidates(train))
-        images = tried * min(len(train), MOST_IMAGES) + 2 * len(context.split.placed)
+        some, tried = min(len(train), MOST_IMAGES), len(candidates(train))
+        images = (tried - 1) * some + 2 * (len(context.split.placed) - some)
         features = (context.decisions.get(FEATURE_SECONDS) or 0.0) * images
         share = min(1.0, MOST_IMAGES / max(1, len(train)))
         return features + state.first.training_seconds * (1 + share * (tried + _PAIRED))
