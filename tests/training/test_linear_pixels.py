@@ -13,9 +13,9 @@ from foveal.decisions import FIT_IMAGES
 from foveal.models.networks import with_weights
 from foveal.training.ladder import search
 from foveal.training.recipes.scratch import RECIPES
-from foveal.training.strategies.finetune import FULL_STRATEGIES
 from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.strategies.linear_pixels import STRATEGY, averaged
+from foveal.training.strategies.linear_probe import FROZEN
 from foveal.training.strategies.registry import STRATEGIES
 from foveal.training.strategy import LadderState
 from foveal.values import Preprocess
@@ -82,5 +82,5 @@ def test_pretrained_features_and_networks_from_scratch_do_not_both_go_on():
     assert longer.refuse(context, state) is None
     pretrained = replace(scratch, trained=replace(scratch.trained, network={"backbone": "lite0"}))
     assert longer.refuse(context, LadderState([scratch, pretrained], pretrained))
+    assert FROZEN.refuse(context, state) is None
     assert not scratch.trained.pretrained and pretrained.trained.pretrained
-    assert FULL_STRATEGIES[0].name == "fine-tune"

@@ -1,15 +1,24 @@
 """How images become inputs, and which strategies are tried: chosen by size and number, once."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from fake_time import ManualClock
 from foveal.config import TrainConfig
+from foveal.data.dataset import Dataset
 from foveal.data.images.probe import probe_images
+from foveal.data.images.render_cache import RenderCache
+from foveal.data.targets.labels import Labels
 from foveal.decisions import ROUTE, Decisions
 from foveal.errors import MemoryShort, UnknownName
-from foveal.training.routing import MANY_SMALL, SMALL, choose_route, choose_segmentation_route
+from foveal.progress import Progress
+from foveal.training.routing import MANY_SMALL, SMALL, SMALL_INPUTS, choose_route, choose_segmentation_route
+from foveal.training.time_budget import TimeBudget
 from foveal.values import Entry
+from runs import placed
 
 
 @pytest.fixture
@@ -94,3 +103,20 @@ def test_a_probe_sees_size_colour_and_background(make_folder, tmp_path):
 @pytest.mark.parametrize("grey", [True, False])
 def test_a_probe_sees_whether_large_images_have_colour(entries, grey):
     assert probe_images(entries(3, 500, grey)).grey is grey
+
+
+def test_small_colour_images_are_enlarged_for_the_backbone_as_far_as_time_goes(entries):
+    """The engine takes the size that was decided, on the way there and in a replay."""
+    for seconds, size in ((1e-3, min(SMALL_INPUTS)), (1e6, max(SMALL_INPUTS))):
+        decisions, config = Decisions(), TrainConfig(cache=False)
+        route = choose_route(entries(MANY_SMALL, 32, False), config, decisions)
+        split = placed(train=4)
+        dataset = Dataset("small", "/nowhere", 4, (), split, Labels())
+        for _ in range(2):
+            budget = TimeBudget(ManualClock(seconds), 0.0)
+            context = route.context(
+                dataset, RenderCache(route.preprocess), budget, config, Progress(), decisions, Path("/nowhere")
+            )
+            assert context.features.preprocess.size == size
+            assert context.features.seconds(10) > 0
+        assert context.preprocess.size == 32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from foveal.data.images.probe import ImageProbe, probe_images
 from foveal.data.images.render_cache import RenderCache, noise
 from foveal.decisions import FEATURE_SIZE, NETWORK, ROUTE, Decisions
 from foveal.engines import choose_engine
+from foveal.engines.base import Pixels
 from foveal.errors import BundleError, MemoryShort, UsageError, known_name
 from foveal.features import Extractor
 from foveal.machine import return_large_blocks
@@ -119,19 +120,30 @@ class Route:
     ) -> Extractor | None:
         if self.backbone is None:
             return None
-        stages = self.backbone.stage_dimension > 0 and len(split.placed) <= MOST_WITH_STAGES
-        preprocess, examples = self.preprocess, render_cache.peek
-        if self.enlarged:
-            preprocess = replace(self.backbone.preprocess, size=min(SMALL_INPUTS))
-            examples = partial(noise, preprocess)
-        engine = choose_engine(self.backbone, preprocess, lambda: examples(32), decisions, stages=stages)
-        extractor = Extractor(
-            self.backbone, preprocess, engine, render_cache, config.max_pixels, config.cache, stages
-        )
+        backbone, count = self.backbone, len(split.placed)
+        stages = backbone.stage_dimension > 0 and count <= MOST_WITH_STAGES
+
+        def at(preprocess: Preprocess, examples: Callable[[int], Pixels]) -> Extractor:
+            engine = choose_engine(backbone, preprocess, lambda: examples(32), decisions, stages=stages)
+            return Extractor(backbone, preprocess, engine, render_cache, config.max_pixels, config.cache, stages)
+
         if not self.enlarged:
-            return extractor
-        size = decisions.settle(FEATURE_SIZE, lambda: _affordable_size(extractor, len(split.placed), budget))
-        return replace(extractor, preprocess=replace(preprocess, size=size))
+            return at(self.preprocess, render_cache.peek)
+
+        def enlarged(size: int) -> Extractor:
+            preprocess = replace(backbone.preprocess, size=size)
+            return at(preprocess, partial(noise, preprocess))
+
+        def affordable() -> tuple[int, str]:
+            left, words = budget.deadline.left(), []
+            for size in SMALL_INPUTS:
+                seconds = enlarged(size).seconds(count)
+                words.append(f"{size} px: {seconds:.0f} s")
+                if seconds <= SMALL_FEATURES_SHARE * left:
+                    break
+            return size, f"features of {count} images take at {', '.join(words)}; {left:.0f} s are left"
+
+        return enlarged(decisions.settle(FEATURE_SIZE, affordable))
 
 
 def choose_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
@@ -290,17 +302,6 @@ def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
             f"small images, {probe.side} pixels, but {probe.count} are too few to train from scratch",
         )
     return "pretrained", f"images of about {probe.side} pixels: features learned on ImageNet carry over"
-
-
-def _affordable_size(extractor: Extractor, images: int, budget: TimeBudget) -> tuple[int, str]:
-    """The largest input at which the features of all images take only a share of the time left."""
-    left, words = budget.deadline.left(), []
-    for size in SMALL_INPUTS:
-        seconds = replace(extractor, preprocess=replace(extractor.preprocess, size=size)).seconds(images)
-        words.append(f"{size} px: {seconds:.0f} s")
-        if seconds <= SMALL_FEATURES_SHARE * left:
-            break
-    return size, f"features of {images} images take at {', '.join(words)}; {left:.0f} s are left"
 
 
 def _small(probe: ImageProbe) -> Preprocess:

@@ -95,8 +95,8 @@ class LinearProbeStrategy:
         if "mirror" in self.views and (unwanted := _no_mirroring(context)):
             return unwanted
         best = state.best
-        if best is None or best.score is None:
-            return None
+        if best is None or best.score is None or not best.trained.pretrained:
+            return None  # nothing with pretrained weights was tried yet
         cheap = self.estimate(context, state) <= CHEAP_SHARE * context.deadline.left()
         if self.stages and best.score < 1 and cheap:
             return None
