@@ -81,7 +81,7 @@ def find_function(text: str) -> Callable[..., Any] | None:
     The current folder is searched, too.
 
     Raises:
-        UsageError: when there is no such function.
+        UsageError: when the function does not exist.
     """
     module_name, colon, function_name = text.partition(":")
     if not colon or not all(part.isidentifier() for part in module_name.split(".")):

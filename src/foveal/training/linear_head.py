@@ -36,7 +36,8 @@ STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 _FALLS = 0.99
 DEFAULT_STRENGTH = 4.0
 #: Numbers in a matrix from which on its products are shared among cores. Smaller ones gain nothing by it, and where
-#: another program is busy the threads that wait for each other take twenty times as long.
+#: another program is busy the threads that wait for each other take twenty times as long (measured with one to four
+#: million numbers; the limit itself is assumed).
 _SHARED_FROM = 30_000_000
 #: Cross-validation works in this many principal directions: the scores hardly differ, the time does.
 _DIRECTIONS = 512

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,7 @@ class Route:
         if not self.enlarged:
             return at(self.preprocess, render_cache.peek)
 
+        @cache
         def enlarged(size: int) -> Extractor:
             preprocess = replace(backbone.preprocess, size=size)
             return at(preprocess, partial(noise, preprocess))

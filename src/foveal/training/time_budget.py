@@ -54,8 +54,8 @@ BUNDLE_BYTES_PER_SECOND = 100e6
 
 # ── Linear models ──
 
-#: Seconds per image that a linear model on pixels takes (42,000 images of ten classes, two cores without AVX-512), and
-#: the share of the time left that it may take.
+#: Seconds per image that are planned for a linear model on pixels, twice what 20,000 images of ten classes took on a
+#: core without AVX-512; and the share of the time left that it may take.
 LINEAR_PIXELS_SECONDS, FLOOR_SHARE = 100e-6, 0.08
 
 #: Share of the time left that features of many small images may take: networks are trained afterwards.
@@ -83,7 +83,7 @@ FLIP_TEST_SHARE = 0.25
 
 #: Seconds under which no training is worth considering: imports and measuring speed take a third of them.
 FINETUNE_LEAST_SECONDS = 20.0
-#: So many images make a fine-tuning worth starting, however many epochs they are.
+#: So many images make a fine-tuning worth starting, however many epochs they are: assumed, not measured.
 FINETUNE_LEAST_IMAGES = 40_000
 #: Share of the time left for trials of image sizes, and for the least training at the size chosen.
 TRIALS_SHARE, AFFORDABLE_SHARE = 0.25, 0.5

@@ -2,7 +2,7 @@
 
 The run folder keeps it, so that it can be told when the training files are elsewhere or gone. It holds the
 perceptual hash and the thumb of 16 × 16 pixels of each image of the three subsets, 808 bytes an image: a model that
-is refitted learns from the test subset as well. It is no part of the bundle, which is what people hand on.
+is refitted learns from the test subset as well. It is not part of the bundle, so it is not passed on with the model.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 
 None of them is best on all data. Squashing keeps all of an image, cropping keeps its shapes and what is in the middle,
 padding suits drawings. The choice is made by cross-validation inside the training subset, on features of images that
-were decoded once. Later strategies train with the geometry that was kept. Cost and gain: `bench/geometry.py`.
+were decoded once. Later strategies train with the geometry that was kept.
+`bench/geometry.py` compares the choice with each fixed geometry.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from foveal.training.strategy import LadderState, below_noise_floor
 from foveal.training.time_budget import CHEAP_SHARE
 from foveal.values import SplitRecord, View
 
-#: Share of the errors that another geometry usually saves, or two of them.
+#: Share of the errors that another geometry is taken to save, where trying it is expensive: assumed, not measured.
 USUAL_GAIN = 0.15
 #: The most images that geometries are compared on.
 MOST_IMAGES = 2000
@@ -112,7 +113,7 @@ def choose_geometry(
         records: N images.
         features: geometry → `(N, D)`.
         labels, folds: `(N,)`; see `linear_head.cross_validate`.
-        deadline: when it has passed, the first geometry is taken.
+        deadline: where it leaves no time to compare, images are squashed.
     """
     evidence: dict[tuple[View, ...], LabelEvidence] = {}
     losses: dict[tuple[View, ...], float] = {}

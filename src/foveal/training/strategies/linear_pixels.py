@@ -28,7 +28,8 @@ from foveal.values import SUBSETS, Subset
 
 #: Pixels are averaged over squares until a side has no more than this many.
 _SIDE = 16
-#: C × n of the logistic regression: chosen on held-out images of MNIST, Fashion-MNIST and CIFAR-10.
+#: C × n of the logistic regression. Of 16, 256 and 4,096, on images held out of MNIST's training files, 256 was best
+#: for 5,000 images and 4,096 for 20,000. It was tried on no other data.
 _STRENGTH = 1024.0
 #: The fewest images that it is fitted on, where there are so many.
 _FEWEST = 5000
@@ -105,7 +106,7 @@ def averaged(
 
 
 def _count(context: RunContext) -> tuple[int, str]:
-    """Images that the time has room for."""
+    """How many images fit the time."""
     every = len(context.split.subset("train"))
     fits = FLOOR_SHARE * context.deadline.left() / LINEAR_PIXELS_SECONDS
     count = min(every, max(_FEWEST, int(min(fits, every))))

@@ -78,7 +78,7 @@ class LinearProbeStrategy:
     """A head on the features of one or more views.
 
     Attributes:
-        views: views of each image, see `data.images.render.VIEWS`.
+        views: views of each image, see `data.images.render.render_views`.
         stages: whether all stages are features, or the last ones only.
     """
 
