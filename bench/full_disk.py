@@ -4,8 +4,8 @@
 
 For every write of a training into its run folder, and into the cache and the state folder, a run is begun in which the
 disk is full from that write on. It may end with a warning, or with exit code 2; no half file may have a final name,
-what was there before has to be as it was, and with free space again the run ends in the weights of an undisturbed one. Where
-a small disk can be mounted it is really full; elsewhere writes fail halfway. A row for each point is kept in
+what was there before has to be as it was, and with free space again the run ends in the weights of an undisturbed
+one. Where a small disk can be mounted it is really full; elsewhere writes fail halfway. A row for each point is kept in
 `bench/results/full_disk.json`.
 """
 
