@@ -175,6 +175,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
 #: Text that a spreadsheet would take for a formula, with any apostrophes before it.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+#: Other first characters need no closer look.
+_FORMULA_STARTS = frozenset("'=+-@\t\r\n＝＋－＠")
 
 
 class CsvWriter:
@@ -190,8 +192,13 @@ class CsvWriter:
 
     def writerow(self, row: Sequence[object]) -> None:
         """Write one row."""
-        cells = [escaped(v) if isinstance(v, str) else v for v in row]
-        needs_quotes = any(isinstance(v, str) and "\r" in v for v in cells)
+        cells: list[object] = []
+        needs_quotes = False
+        for value in row:
+            if isinstance(value, str):
+                needs_quotes = needs_quotes or "\r" in value
+                value = escaped(value) if value[:1] in _FORMULA_STARTS else value
+            cells.append(value)
         (self._quoted if needs_quotes else self._plain).writerow(cells)
 
 

@@ -150,7 +150,8 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
 
     # `summary.json` comes last: it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report"):
-        start.write_listed(run, "split.csv", split_to_csv(split, dataset.target))
+        if len(split.excluded) > len(dataset.split.excluded):
+            start.write_listed(run, "split.csv", split_to_csv(split, dataset.target))
         summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_budget)
         summary |= {"test": measured.figures, "test_looks": evaluations, "refit": delivered.to_dict()}
         run.write("report.html", render_report(summary, measured, dataset.findings, decisions.made))

@@ -348,13 +348,13 @@ def test_what_cannot_be_converted_is_named(make, size, words):
 
 
 @torch.inference_mode()
-def test_shifts_are_left_out_and_that_is_said():
+def test_views_are_left_out_and_that_is_said():
     torch.manual_seed(0)
-    network = alive(build({"architecture": "shifted", "inner": SMALL, "pixels": 1}))
+    network = alive(build({"architecture": "shifted", "inner": SMALL, "pixels": 1, "mirror": True}))
     converted = convert(network, size=40)
     x = picture(40, 40)
     assert torch.allclose(converted(x)[:, :, 0, 0], network.inner(x), atol=1e-5)
-    assert "shifts by 1 pixels" in converted.remarks[0]
+    assert "shifts by 1 pixels" in converted.remarks[0] and "mirrored" in converted.remarks[1]
 
 
 def test_weights_are_shared_not_copied():

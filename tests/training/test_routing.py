@@ -15,7 +15,10 @@ from foveal.data.targets.labels import Labels
 from foveal.decisions import ROUTE, Decisions
 from foveal.errors import MemoryShort, UnknownName
 from foveal.progress import Progress
-from foveal.training.routing import MANY_SMALL, SMALL, SMALL_INPUTS, choose_route, choose_segmentation_route
+from foveal.training.recipes.finetune import SMALL
+from foveal.training.recipes.scratch import COLOUR_RECIPES, RECIPES
+from foveal.training.routing import MANY_SMALL, SMALL_INPUTS, choose_route, choose_segmentation_route
+from foveal.training.strategies.from_scratch import FromScratch
 from foveal.training.time_budget import TimeBudget
 from foveal.values import Entry
 from runs import placed
@@ -63,6 +66,14 @@ def test_the_route_is_chosen_by_size_and_number_unless_the_user_chose(
     assert again == route
     if strategy == "linear-pixels":
         assert route.preprocess.size == min(SMALL, side) and route.preprocess.channels == (1 if grey else 3)
+
+
+@pytest.mark.parametrize(("grey", "recipes"), [(True, RECIPES), (False, COLOUR_RECIPES)])
+def test_images_in_colour_have_recipes_of_their_own(entries, grey, recipes):
+    decisions = Decisions()
+    route = choose_route(entries(300, 28, grey), TrainConfig(strategy="scratch-minute"), decisions)
+    assert [s.recipe for s in route.strategies if isinstance(s, FromScratch)] == list(recipes)
+    assert choose_route([], TrainConfig(strategy="scratch-minute"), decisions) == route
 
 
 def test_images_that_cannot_be_read_take_the_pretrained_route():

@@ -71,6 +71,7 @@ class _Ensemble:
 class _Shifted:
     inner: dict[str, Any]
     pixels: Annotated[int, Meta(ge=0, le=64)]
+    mirror: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,8 @@ def build(network: Mapping[str, Any]) -> torch.nn.Module:
 
     Args:
         network: `{"architecture": "small", …}` with the arguments of `small.SmallNet`; or `"ensemble"` with
-            `member` (such a mapping) and `count`; or `"shifted"` with `inner` and `pixels`; or `"tuned"` with
-            `backbone`, `dimension` and `classes`; or `"segmenter"` with the arguments of
+            `member` (such a mapping) and `count`; or `"shifted"` with `inner`, `pixels` and maybe `mirror`; or
+            `"tuned"` with `backbone`, `dimension` and `classes`; or `"segmenter"` with the arguments of
             `segmentation.network.segmenter`; or `"sketch"` with `text` and `shape`, `"timm"` or `"torchvision"`
             with `name`, `classes` and `shape`, `"function"` with `name` and `shape`, `"backbone"` with `name` and
             `classes`; or a registered name with its own arguments. A `shape` is `(C, H, W)` of the images.
@@ -231,7 +232,7 @@ def _maker(name: str) -> Callable[..., torch.nn.Module]:
         "small": SmallNet,
         "linear": LinearNet,
         "ensemble": lambda member, count: Ensemble([build(member) for _ in range(count)]),
-        "shifted": lambda inner, pixels: Shifted(build(inner), pixels),
+        "shifted": lambda inner, pixels, mirror=False: Shifted(build(inner), pixels, mirror=mirror),
         "zoo": zoo.create,
         "sketch": sketch.build,
         "timm": foreign.timm_network,

@@ -97,21 +97,31 @@ SHIFTS = 5
 
 
 class Shifted(nn.Module):
-    """A network's mean prediction over small shifts of the image, `pixels` in each direction and none."""
+    """A network's mean prediction over views of the image: small shifts, and their mirror images.
 
-    def __init__(self, inner: nn.Module, pixels: int) -> None:
+    Args:
+        inner: the network.
+        pixels: of the shifts, one in each direction and none; 0: the image as it is.
+        mirror: whether each is seen mirrored from left to right, too.
+    """
+
+    def __init__(self, inner: nn.Module, pixels: int, *, mirror: bool = False) -> None:
         super().__init__()
-        self.inner, self.pixels = inner, pixels
+        self.inner, self.pixels, self.mirror = inner, pixels, mirror
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised images `(N, C, H, W)` to log-probabilities `(N, classes)`."""
-        p = self.pixels
-        padded = nn.functional.pad(x, (p, p, p, p), mode="replicate")
-        height, width = x.shape[2:]
-        offsets = [(p, p), (0, p), (2 * p, p), (p, 0), (p, 2 * p)]
-        views = torch.cat([padded[:, :, y : y + height, c : c + width] for y, c in offsets])
-        log_probabilities = torch.log_softmax(self.inner(views).float(), dim=1).view(len(offsets), len(x), -1)
-        return torch.logsumexp(log_probabilities, dim=0) - torch.log(torch.tensor(float(len(offsets))))
+        p, views = self.pixels, [x]
+        if p:
+            padded = nn.functional.pad(x, (p, p, p, p), mode="replicate")
+            height, width = x.shape[2:]
+            offsets = [(p, p), (0, p), (2 * p, p), (p, 0), (p, 2 * p)]
+            views = [padded[:, :, y : y + height, c : c + width] for y, c in offsets]
+        if self.mirror:
+            views += [view.flip(3) for view in views]
+        logits = self.inner(torch.cat(views)).float()
+        log_probabilities = torch.log_softmax(logits, dim=1).view(len(views), len(x), -1)
+        return torch.logsumexp(log_probabilities, dim=0) - torch.log(torch.tensor(float(len(views))))
 
 
 class LinearNet(nn.Module):

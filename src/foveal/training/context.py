@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from foveal.clock import Clock, Deadline
 from foveal.config import TrainConfig
 from foveal.data.images.pixels import Pixels
+from foveal.data.images.render_cache import noise
 from foveal.data.targets.mask_files import Mask
 from foveal.data.targets.target import Target
 from foveal.decisions import Decisions
+from foveal.engines import choose_engine
 from foveal.errors import UsageError
 from foveal.features import Extractor
 from foveal.memory_budget import MemoryBudget
@@ -106,6 +109,15 @@ class RunContext:
         if preprocess is None or self.extractor is None:
             return self
         return replace(self, extractor=replace(self.extractor, preprocess=preprocess))
+
+    def with_size(self, size: int) -> RunContext:
+        """The same with inputs of the frozen backbone of another side, pixels, on the engine that was chosen."""
+        extractor = self.features
+        backbone, preprocess = extractor.backbone, replace(extractor.preprocess, size=size)
+        engine = choose_engine(
+            backbone, preprocess, partial(noise, preprocess, 32), self.decisions, stages=extractor.stages
+        )
+        return replace(self, extractor=replace(extractor, preprocess=preprocess, engine=engine))
 
     def free_memory(self) -> None:
         """Free what can be recomputed: rendered images, and compiled backbones."""

@@ -27,6 +27,7 @@ from foveal.progress import Progress
 from foveal.training.context import RunContext
 from foveal.training.fresh_network import choose_input
 from foveal.training.images import ImageArrays
+from foveal.training.recipes.finetune import SMALL
 from foveal.training.recipes.scratch import recipe_for
 from foveal.training.strategies import finetune
 from foveal.training.strategies.from_scratch import FromScratch
@@ -40,8 +41,6 @@ from foveal.training.time_budget import (
 )
 from foveal.values import Backbone, Entry, Preprocess, Split
 
-#: Up to this long side, pixels, images are small: a frozen backbone, made for 224 pixels, sees little in them.
-SMALL = 64
 #: From so many small images on, a network of their own is better than a frozen backbone.
 MANY_SMALL = 5000
 #: With more images the stages' features, some 18 kB per image, are not kept.
@@ -286,7 +285,8 @@ def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
     }
     if config.strategy is not None:
         only = known_name("strategy", config.strategy, routes)
-        return routes[only], f"--strategy {only}"
+        in_colour = "-colour" if routes[only] == "scratch" and not probe.grey else ""
+        return routes[only] + in_colour, f"--strategy {only}"
     if config.backbone != DEFAULT:
         return "pretrained", f"--backbone {config.backbone}"
     cramped = not config.memory_budget.covers(least_process_bytes(torch=True, backbone=False))

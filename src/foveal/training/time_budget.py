@@ -84,7 +84,7 @@ FLIP_TEST_SHARE = 0.25
 #: Seconds under which no training is worth considering: imports and measuring speed take a third of them.
 FINETUNE_LEAST_SECONDS = 20.0
 #: So many images make a fine-tuning worth starting, however many epochs they are: assumed, not measured.
-FINETUNE_LEAST_IMAGES = 40_000
+FINETUNE_LEAST_IMAGES = 10_000
 #: Share of the time left for trials of image sizes, and for the least training at the size chosen.
 TRIALS_SHARE, AFFORDABLE_SHARE = 0.25, 0.5
 #: Share of the steps made before it is known whether a training is worth it; held-out images join for the rest.

@@ -90,13 +90,11 @@ def scan(
     options = options or ScanOptions()
     results: dict[int, ImageRecord | Excluded] = {}
     if entries and is_small_idx(entries[0]):  # a listing of IDX files holds nothing else
-        position = {e.path: i for i, e in enumerate(entries)}
-        for members in by_file(entries):
-            for record in read_idx_records(members):
-                i = position[record.path]
+        for places in by_file(entries):
+            for i, record in zip(places, read_idx_records([entries[i] for i in places]), strict=True):
                 complete = partial(target.complete, record, entries[i], max_pixels=options.max_pixels)
                 results[i] = _attempt(entries[i], complete)
-            options.on_each(len(members))
+            options.on_each(len(places))
     left = [i for i in range(len(entries)) if i not in results]
     order = sorted(left, key=lambda i: hashlib.md5(os.fsencode(entries[i].path)).digest())
 

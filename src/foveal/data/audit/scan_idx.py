@@ -59,11 +59,11 @@ def read_idx_records(entries: Sequence[Entry]) -> list[ImageRecord]:
     return records
 
 
-def by_file(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Entries of the same file together."""
-    files: dict[str, list[Entry]] = {}
-    for entry in entries:
-        files.setdefault(split_name(entry.path)[0], []).append(entry)
+def by_file(entries: Iterable[Entry]) -> list[list[int]]:
+    """Places of the entries of each file."""
+    files: dict[str, list[int]] = {}
+    for i, entry in enumerate(entries):
+        files.setdefault(entry.path.rpartition("#")[0], []).append(i)
     return list(files.values())
 
 

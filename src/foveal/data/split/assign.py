@@ -97,7 +97,12 @@ def assign(
     usable = [kept for members in groups if (kept := [i for i in members if records[i].sha256 not in conflicting])]
     subsets: dict[int, _Choice] = {}
     for members in usable:
-        subsets |= _subsets(records, members, shares, is_free=is_free, draw=draw, previous=previous, alike=alike)
+        if len(members) == 1 and is_free[members[0]]:  # nearly all of many images
+            subsets[members[0]] = (_drawn(draw(records[members[0]]), shares), "")
+        else:
+            subsets |= _subsets(
+                records, members, shares, is_free=is_free, draw=draw, previous=previous, alike=alike
+            )
     drawn = [members for members in usable if all(is_free[i] for i in members)]
     subsets |= _for_classes_without_training(records, drawn, subsets, target)
     placed, out = _place(records, groups, subsets, target, test=test)
@@ -118,7 +123,8 @@ def _place(
     placed: list[SplitRecord] = []
     out: list[Excluded] = []
     for members in groups:
-        group = min(records[i].sha256 for i in members)[:12]
+        first = members[0]
+        group = (records[first].sha256 if len(members) == 1 else min(records[i].sha256 for i in members))[:12]
         for i in members:
             subset, note = subsets.get(i, (None, "conflicting_labels"))
             if subset is None:
@@ -170,18 +176,20 @@ def _for_classes_without_training(
     target: Target,
 ) -> dict[int, _Choice]:
     """The oldest of the drawn groups of each class that has no training image, moved to the training subset."""
-    classes = {i: set(target.classes_in(records[i])) for i in subsets}
-    trained = {c for i, (subset, _) in subsets.items() if subset == "train" for c in classes[i]}
+    trained: set[str] = set()
+    for i, (subset, _) in subsets.items():
+        if subset == "train":
+            trained.update(target.classes_in(records[i]))
     groups: dict[str, list[Sequence[int]]] = defaultdict(list)
     for members in drawn:
-        for name in {c for i in members for c in classes[i]} - trained:
+        for name in {c for i in members for c in target.classes_in(records[i]) if c not in trained}:
             groups[name].append(members)
     moved: dict[int, _Choice] = {}
     for name, candidates in sorted(groups.items()):
         if name not in trained:
             oldest = min(candidates, key=lambda members: _age(_oldest(records, members)))
             moved |= dict.fromkeys(oldest, ("train", "for_its_class"))
-            trained |= {c for i in oldest for c in classes[i]}
+            trained.update(c for i in oldest for c in target.classes_in(records[i]))
     return moved
 
 

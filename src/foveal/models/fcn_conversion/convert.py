@@ -98,7 +98,7 @@ def convert(classifier: nn.Module, *, size: int, channels: int = 3) -> FullyConv
 
 
 def _converted(given: nn.Module, size: int, channels: int) -> FullyConvolutional:
-    classifier, remarks = _without_shifts(given)
+    classifier, remarks = _without_views(given)
     images = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
     expected = classifier(images)
     body = _translated(classifier, images)
@@ -130,19 +130,23 @@ def _converted(given: nn.Module, size: int, channels: int) -> FullyConvolutional
     return FullyConvolutional(body, geometry, channels=channels, window=size, remarks=remarks).eval()
 
 
-def _without_shifts(classifier: nn.Module) -> tuple[nn.Module, list[str]]:
-    """The classifier without what has no meaning on a map."""
+def _without_views(classifier: nn.Module) -> tuple[nn.Module, list[str]]:
+    """The classifier without the views that it averages over, and what that leaves out."""
     if isinstance(classifier, Shifted):
-        remark = (
-            f"the mean over shifts by {classifier.pixels} pixels is not computed: a map has neighbouring outputs"
-        )
-        return classifier.inner, [remark]
+        pixels, remarks = classifier.pixels, []
+        if pixels:
+            remarks.append(
+                f"the mean over shifts by {pixels} pixels is not computed: a map has neighbouring outputs"
+            )
+        if classifier.mirror:
+            remarks.append("the mean over mirrored images is not computed")
+        return classifier.inner, remarks
     return classifier, []
 
 
 def _translated(classifier: nn.Module, images: Tensor) -> nn.Module:
     if isinstance(classifier, Ensemble):
-        return Ensemble([_translated(_without_shifts(member)[0], images) for member in classifier.members]).eval()
+        return Ensemble([_translated(_without_views(member)[0], images) for member in classifier.members]).eval()
     try:
         if isinstance(classifier, LinearProbe) and classifier.stages is not None:
             return translate_stages(classifier, images)

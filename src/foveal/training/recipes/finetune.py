@@ -8,6 +8,8 @@ from foveal.training.recipes.augmentation import STRENGTHS, Augment
 
 #: From this side on, pixels, images are large.
 LARGE = 200
+#: Up to this side, pixels, images are small.
+SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class FineTuneRecipe:
         name: as in `--strategy NAME`.
         sizes: image sizes to choose among, from the cheapest. With a frozen share the first is for small images, the
             last for large ones; without one, short trials choose.
+        small_sizes: the same for images of at most `SMALL` pixels.
         frozen_share: the leading segments that make up about this share of the backbone's cost are frozen, and their
             feature maps cached, see `Backbone.cut_at`; 0: nothing is frozen.
         frozen_share_large: the same for images of `LARGE` pixels and more, where a stage costs three times as much.
@@ -35,6 +38,7 @@ class FineTuneRecipe:
 
     name: str
     sizes: tuple[int, ...] = (96, 128, 160, 224)
+    small_sizes: tuple[int, ...] = (64, 96, 128)
     frozen_share: float = 0.0
     frozen_share_large: float = 0.0
     views: int = 0

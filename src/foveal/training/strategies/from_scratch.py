@@ -31,7 +31,7 @@ from foveal.training.candidate import Candidate
 from foveal.training.context import Array, RunContext
 from foveal.training.flip_test import hflip_by_first_model
 from foveal.training.recipes.augmentation import augment_for
-from foveal.training.recipes.scratch import RECIPES, ScratchRecipe
+from foveal.training.recipes.scratch import COLOUR_RECIPES, RECIPES, ScratchRecipe
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import (
     ROUGH_ESTIMATE_FACTOR,
@@ -51,14 +51,23 @@ if TYPE_CHECKING:
 _FLIP_TOLERANCE = 0.05
 #: The first network has learned something when its accuracy is this many times that of chance.
 _OVER_CHANCE = 1.5
+#: Share of the first network's errors that a longer recipe makes.
+LONGER_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class FromScratch:
-    """One recipe as a strategy; `longer` are the strategies after it."""
+    """One recipe as a strategy.
+
+    Attributes:
+        recipe: what is trained.
+        longer: the strategies after it.
+        first: whether it is tried whatever the time; it makes few epochs where a longer recipe can follow.
+    """
 
     recipe: ScratchRecipe
     longer: tuple[FromScratch, ...] = ()
+    first: bool = False
     keep_unless_worse: bool = True
     continues: str | None = None
 
@@ -69,8 +78,10 @@ class FromScratch:
 
     def refuse(self, context: RunContext, state: LadderState) -> str | None:
         """Not worth it when a longer recipe fits the time as well, or when pretrained features are better."""
-        if state.best is not None and state.best.trained.pretrained:
-            return f"{state.best.strategy}, with pretrained weights, is better than a network from scratch"
+        if self.first:
+            return None
+        if tuned := next((c for c in state.candidates if c.trained.pretrained and c.trained.network), None):
+            return f"{tuned.strategy} had the time: it was expected to be better"
         for strategy in reversed(self.longer):
             if strategy.estimate(context, state) * SKIP_MARGIN <= context.deadline.left():
                 return f"there is time for {strategy.name}"
@@ -81,20 +92,23 @@ class FromScratch:
         least = SCRATCH_LEAST_SECONDS if "torch" in sys.modules else SCRATCH_IMPORT_SECONDS
         if context.deadline.left() < least:
             return least
-        from foveal.training.trainers.scratch import ScratchTrainer
-
-        recipe = self.recipe
         first = _first_network(state)
         if first is not None and isinstance(first.recipe, ScratchRecipe):
-            rough = _rough_seconds(recipe, first, first.recipe) * recipe.min_epoch_share
+            return self._estimate(context, first.recipe, _seconds_per_epoch(first, first.recipe))
+        return self._estimate(context)
+
+    def _estimate(
+        self, context: RunContext, known: ScratchRecipe | None = None, known_seconds: float = 0.0
+    ) -> float:
+        """The same; one that is far too long is not measured, where the seconds of an epoch of another are known."""
+        from foveal.training.trainers.scratch import ScratchTrainer
+
+        recipe, passes = self.recipe, self.recipe.epochs * self.recipe.min_epoch_share * self.recipe.members
+        if known is not None:
+            rough = known_seconds * _multiplications(recipe) / _multiplications(known) * passes
             if rough > ROUGH_ESTIMATE_FACTOR * context.deadline.left():
                 return rough  # so far off that measuring is a waste
-        return (
-            ScratchTrainer(recipe, context).epoch_seconds()
-            * recipe.epochs
-            * recipe.min_epoch_share
-            * recipe.members
-        )
+        return ScratchTrainer(recipe, context).epoch_seconds() * passes
 
     def fit(self, context: RunContext, state: LadderState) -> Candidate:
         """Train its network, or networks, and predict the held-out subsets."""
@@ -142,8 +156,17 @@ class FromScratch:
     def _steps(self, trainer: ScratchTrainer, allotment: Allotment) -> tuple[int, str]:
         """Of each member."""
         full = trainer.all_steps(trainer.context.split.subset("train"))
+        if self.first and not self._another_fits(trainer):
+            full = round(full * self.recipe.alone)
         seconds = max(0.0, allotment.planned) / self.recipe.members
         return steps_that_fit(full, trainer.step_seconds(), seconds)
+
+    def _another_fits(self, trainer: ScratchTrainer) -> bool:
+        """Whether there is time for a longer recipe after this one."""
+        context = trainer.context
+        left = context.deadline.left() - trainer.epoch_seconds() * self.recipe.epochs
+        estimates = (s._estimate(context, self.recipe, trainer.epoch_seconds()) for s in self.longer[:1])
+        return any(seconds * SKIP_MARGIN <= left for seconds in estimates)
 
     def _train_members(
         self, trainer: ScratchTrainer, steps: int, deadline: Deadline, context: RunContext
@@ -193,11 +216,15 @@ def _first_network(state: LadderState) -> Candidate | None:
     return next((c for c in state.candidates if isinstance(c.recipe, ScratchRecipe)), None)
 
 
-def _rough_seconds(recipe: ScratchRecipe, first: Candidate, done: ScratchRecipe) -> float:
-    """Seconds of a recipe by the multiplications of its network and those of the first."""
+def expected_error(state: LadderState) -> float | None:
+    """Share of errors that a longer recipe is expected to make, by that of the first; None where there was none."""
+    first = _first_network(state)
+    return None if first is None or first.score is None else LONGER_SHARE * (1 - first.score)
+
+
+def _seconds_per_epoch(first: Candidate, done: ScratchRecipe) -> float:
     epochs = first.steps * done.batch_size / max(1, len(first.seen["train"]))
-    per_epoch = first.training_seconds / max(epochs, 0.01)
-    return per_epoch * _multiplications(recipe) / _multiplications(done) * recipe.epochs * recipe.members
+    return first.training_seconds / max(epochs, 0.01)
 
 
 def _multiplications(recipe: ScratchRecipe) -> float:
@@ -217,7 +244,7 @@ def _strategies(recipes: Sequence[ScratchRecipe]) -> tuple[FromScratch, ...]:
     for recipe in reversed(recipes):
         strategies = (FromScratch(recipe, strategies), *strategies)
     first, *rest = strategies
-    return (replace(first, longer=()), *rest)
+    return (replace(first, first=True), *rest)
 
 
-STRATEGIES = _strategies(RECIPES)
+STRATEGIES, COLOUR_STRATEGIES = _strategies(RECIPES), _strategies(COLOUR_RECIPES)

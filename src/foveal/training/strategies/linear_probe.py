@@ -80,11 +80,13 @@ class LinearProbeStrategy:
     Attributes:
         views: views of each image, see `data.images.render.render_views`.
         stages: whether all stages are features, or the last ones only.
+        cost: of the features of an image, times those of the run's first linear probe.
     """
 
     name: str = "frozen"
     views: tuple[View, ...] = ("plain",)
     stages: bool = False
+    cost: float = 1.0
     keep_unless_worse: bool = False
     continues: str | None = None
 
@@ -198,10 +200,10 @@ class LinearProbeStrategy:
         tables = self._compute(context, first, deadline)
 
         def measured() -> tuple[float, str]:
-            seconds = (context.clock.spent() - began) / max(1, len(first)) / len(self.views)
+            seconds = (context.clock.spent() - began) / max(1, len(first)) / len(self.views) / self.cost
             return seconds, f"of the first {len(first)}"
 
-        per_image = context.decisions.settle(FEATURE_SECONDS, measured) * len(self.views)
+        per_image = context.decisions.settle(FEATURE_SECONDS, measured) * len(self.views) * self.cost
         left = deadline.left()
         ample = per_image * len(records) <= DEFER_SHARE * left
         deferred: set[Subset] = {p.subset for p in records[SPEED_IMAGES:] if ample and p.subset == "test"}

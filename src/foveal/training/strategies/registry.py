@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from foveal.training.strategies import finetune, from_scratch, geometry, linear_pixels, linear_probe, segmentation
+from foveal.training.strategies import (
+    finetune,
+    from_scratch,
+    geometry,
+    linear_pixels,
+    linear_probe,
+    resolution,
+    segmentation,
+)
 from foveal.training.strategy import Strategy
 
 #: Route → its strategies.
@@ -12,15 +20,17 @@ STRATEGIES: dict[str, list[Strategy]] = {
         geometry.STRATEGY,
         linear_probe.FROZEN_STAGES,
         linear_probe.FROZEN_VIEWS,
+        resolution.STRATEGY,
         *finetune.STRATEGIES,
     ],
     "small-colour": [
         linear_pixels.STRATEGY,
-        from_scratch.STRATEGIES[0],
+        from_scratch.COLOUR_STRATEGIES[0],
         linear_probe.FROZEN,
         *finetune.FULL_STRATEGIES,
-        *from_scratch.STRATEGIES[1:],
+        *from_scratch.COLOUR_STRATEGIES[1:],
     ],
+    "scratch-colour": [linear_pixels.STRATEGY, *from_scratch.COLOUR_STRATEGIES],
     "scratch": [linear_pixels.STRATEGY, *from_scratch.STRATEGIES],
     "segmentation": [*segmentation.STRATEGIES],
 }

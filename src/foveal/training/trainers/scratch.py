@@ -110,7 +110,7 @@ class ScratchTrainer(Trainer):
         """See `Trainer`; 0 where time is not limited."""
         if self.context.clock.budget == float("inf"):
             return 0.0
-        views = SHIFTS if self.recipe.shifts else 1
+        views = (SHIFTS if self.recipe.shifts else 1) * (2 if self._mirrored_views else 1)
         per_image = self.epoch_seconds() / max(1, len(self._labels))
         forward = FORWARD_SHARE * (FP32_SLOWDOWN if self.device.precision == "bf16" else 1)
         weights: int = sum(t.nbytes for t in built(lambda: build(self.network)).state_dict().values())
@@ -154,7 +154,7 @@ class ScratchTrainer(Trainer):
         return Training(module, asdict(outcome), outcome, complete)
 
     def gather(self, members: Sequence[nn.Module]) -> TrainedModel:
-        """One model of all members, which averages their predictions, over small shifts where the recipe says so."""
+        """One model of all members, which averages their predictions, over the views that the recipe says."""
         spec, module = self.network, members[0]
         if len(members) > 1:
             spec = {"architecture": "ensemble", "member": spec, "count": len(members)}
@@ -163,8 +163,9 @@ class ScratchTrainer(Trainer):
                 {f"members.{i}.{k}": v for i, m in enumerate(members) for k, v in m.state_dict().items()}
             )
         tensors = {k: v.detach().cpu().numpy() for k, v in module.state_dict().items()}
-        if self.recipe.shifts:
-            spec = {"architecture": "shifted", "inner": spec, "pixels": self.recipe.shifts}
+        if self.recipe.shifts or self._mirrored_views:
+            views = {"pixels": self.recipe.shifts, "mirror": self._mirrored_views}
+            spec = {"architecture": "shifted", "inner": spec, **views}
             tensors = {f"inner.{k}": v for k, v in tensors.items()}
         return TrainedModel(tensors, self.preprocess, network=spec)
 
@@ -173,6 +174,10 @@ class ScratchTrainer(Trainer):
         if not records:
             return np.zeros((0, len(self.context.split.classes)), dtype=np.float32)
         return logits_of(module, self._pixels(records), self.preprocess, self.device.name)
+
+    @property
+    def _mirrored_views(self) -> bool:
+        return self.recipe.mirrored_views and self.augment.hflip
 
     def _pixels(self, records: Sequence[SplitRecord]) -> Pixels:
         """A whole subset is read once; anything else as it is asked for."""
