@@ -38,7 +38,7 @@ from foveal.training.candidate import Candidate
 from foveal.training.context import RunContext
 from foveal.training.ladder import search
 from foveal.training.refit import Delivered, refit
-from foveal.training.time_budget import READING_SHARE
+from foveal.training.time_budget import reading_share
 
 
 def train(
@@ -113,7 +113,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     if listing is not None:
         with clock.lap("audit"), progress.stage("read and audit") as bar:
             options = ScanOptions(
-                clock, READING_SHARE, render_cache, config.cache, on_start=bar.total, on_each=bar
+                clock, reading_share(clock), render_cache, config.cache, on_start=bar.total, on_each=bar
             )
             dataset = read_dataset(listing, config, options, lambda audit: _report(audit, run, progress))
     elif start.audit is not None and not run.has("audit.json"):

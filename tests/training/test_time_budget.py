@@ -18,6 +18,7 @@ from foveal.training.time_budget import (
     READING_SHARE,
     Allotment,
     TimeBudget,
+    reading_share,
     second_part_steps,
     steps_that_fit,
 )
@@ -146,6 +147,18 @@ def test_the_first_part_and_the_rest_are_within_the_whole(budget, before, after,
 def test_a_training_of_few_steps_is_not_divided(step_seconds, parts):
     whole = Allotment.of(Deadline(ManualClock(100.0)))
     assert (whole.first_part(step_seconds) != whole) == parts
+
+
+@given(st.floats(1, 3600) | st.just(math.inf), st.floats(0, 1.5))
+def test_half_of_what_is_left_when_reading_begins_is_for_reading(budget, spent):
+    clock = ManualClock(budget)
+    before = spent * min(budget, 100)
+    clock.now += before
+    share = reading_share(clock)
+    left = max(0.0, budget - before)
+    assert READING_SHARE <= share and clock.over(share=share) is (left <= 0)
+    if left and budget < math.inf:
+        assert share * budget == pytest.approx(before + READING_SHARE * left)
 
 
 def test_the_first_part_of_endless_time_is_endless_too():

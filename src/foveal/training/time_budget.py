@@ -14,7 +14,7 @@ from foveal.clock import Clock, Deadline
 
 # ── The run ──
 
-#: Share of the budget for reading and auditing; images that are not read by then are excluded, with a reason.
+#: Share of the time left when reading begins; images that are not read by then are excluded, with a reason.
 READING_SHARE = 0.5
 #: Seconds kept for evaluation and the report, whatever the dataset: rendering the report and importing what it needs.
 EVALUATION_SECONDS = 4.0
@@ -128,6 +128,12 @@ SPEED_WINDOW = 0.1
 CHECKPOINT_BYTES_PER_SECOND, CHECKPOINT_INTERVAL = 120e6, 10
 
 
+def reading_share(clock: Clock) -> float:
+    """Share of the budget that may be spent when all images are read; on a busy machine imports take seconds before."""
+    begun = clock.spent() / clock.budget
+    return begun + READING_SHARE * max(0.0, 1 - begun)
+
+
 @dataclass(frozen=True)
 class TimeBudget:
     """The time of one run.
@@ -162,7 +168,7 @@ class TimeBudget:
         return {
             "budget_s": self.clock.budget if limited else None,
             "reserved_s": {
-                "read and audit, at most": READING_SHARE * self.clock.budget if limited else None,
+                "read and audit, about": READING_SHARE * self.clock.budget if limited else None,
                 "evaluation and report": self.evaluation,
                 "evaluation and report, while fine-tuning": FINETUNE_EVALUATION_SHARE * self.evaluation,
             },
