@@ -156,7 +156,7 @@ def test_half_of_what_is_left_when_reading_begins_is_for_reading(budget, spent):
     clock.now += before
     share = reading_share(clock)
     left = max(0.0, budget - before)
-    assert READING_SHARE <= share and clock.over(share=share) is (left <= 0)
+    assert share >= READING_SHARE and clock.over(share=share) is (left <= 0)
     if left and budget < math.inf:
         assert share * budget == pytest.approx(before + READING_SHARE * left)
 
