@@ -22,7 +22,8 @@ from foveal.data.targets.masks import Masks
 from foveal.data.targets.pairs import load_pairs
 from foveal.data.targets.registry import find_target, target_of, targets
 from foveal.errors import DataError, UnknownName
-from foveal.metrics.segmentation import VOID
+from foveal.metrics.intervals import wilson
+from foveal.metrics.segmentation import VOID, block_bootstrap
 from foveal.values import LabelMap, Preprocess, SplitRecord
 from pictures import record
 
@@ -227,6 +228,23 @@ def test_the_score_of_masks_is_the_mean_iou_of_all_pixels():
         3,
         3,
     )
+
+
+def test_the_interval_of_labels_is_wilsons():
+    assert Labels().interval(np.array([1, 1, 1, 0])) == wilson(3, 4)
+    assert Labels().interval(np.array([1, 1])) == wilson(2, 2)
+    assert Labels().interval(np.zeros(0, np.int64)) is None
+
+
+def test_the_interval_of_masks_is_a_bootstrap_over_groups():
+    right = np.array([9, 9, 4, 4])
+    tallies = np.stack([right, 10 - right, 10 - right, right], axis=1).reshape(4, 2, 2)
+    low, high = Masks().interval(tallies, list("baab"))
+    assert (low, high) == block_bootstrap(tallies, np.array([1, 0, 0, 1]))
+    assert low <= Masks().score(tallies) <= high
+    assert Masks().interval(tallies) == block_bootstrap(tallies, np.arange(4))
+    assert Masks().interval(tallies, list("aaaa")) is None
+    assert Masks().interval(tallies[:0], []) is None and Masks().interval(tallies[:0]) is None
 
 
 def test_labels_are_calibrated_on_their_logits():

@@ -14,6 +14,7 @@ from foveal.data.targets.target import Array, Target
 from foveal.data.wording import count_of, first_few
 from foveal.errors import DataError
 from foveal.metrics.calibration import Calibration, fit_temperature, set_threshold
+from foveal.metrics.intervals import wilson
 from foveal.values import Entry, Excluded, Finding, ImageRecord, Preprocess, Split, SplitRecord, Subset
 
 if TYPE_CHECKING:
@@ -172,6 +173,12 @@ class Labels(Target):
     def score(self, tallies: NDArray[np.int64]) -> float:
         """Accuracy."""
         return float(tallies.mean()) if len(tallies) else math.nan
+
+    def interval(
+        self, tallies: NDArray[np.int64], groups: Sequence[str] | None = None
+    ) -> tuple[float, float] | None:
+        """Wilson's; images count as independent."""
+        return wilson(int(tallies.sum()), len(tallies))
 
     def calibrate(
         self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0

@@ -22,7 +22,7 @@ from foveal.data.targets.target import Array, Target
 from foveal.data.wording import LISTED, count_of, first_few, separate
 from foveal.errors import DataError
 from foveal.metrics.calibration import Calibration
-from foveal.metrics.segmentation import VOID, confusion, miou
+from foveal.metrics.segmentation import VOID, block_bootstrap, confusion, miou
 from foveal.values import (
     Entry,
     Excluded,
@@ -263,6 +263,16 @@ class Masks(Target):
     def score(self, tallies: NDArray[np.int64]) -> float:
         """Mean IoU of all images together."""
         return miou(tallies.sum(axis=0)) if len(tallies) else math.nan
+
+    def interval(
+        self, tallies: NDArray[np.int64], groups: Sequence[str] | None = None
+    ) -> tuple[float, float] | None:
+        """By a bootstrap over groups; None where there are fewer than two."""
+        if groups is None:
+            blocks = np.arange(len(tallies))
+        else:
+            blocks = np.unique(np.array(groups, dtype=str), return_inverse=True)[1].astype(np.int64)
+        return block_bootstrap(tallies, blocks)
 
     def calibrate(
         self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0

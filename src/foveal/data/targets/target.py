@@ -242,6 +242,18 @@ class Target(ABC):
     def score(self, tallies: NDArray[np.int64]) -> float:
         """The task's main figure over all images that were tallied, `(N, …)`; nan without any."""
 
+    def interval(
+        self, tallies: NDArray[np.int64], groups: Sequence[str] | None = None
+    ) -> tuple[float, float] | None:
+        """95 % interval of `score`; None where none can be given.
+
+        Args:
+            tallies: of N images, `(N, …)`.
+            groups: which images belong together, N names, for targets whose images are not independent;
+                None: each image is a group of its own.
+        """
+        return None
+
     @abstractmethod
     def calibrate(
         self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0

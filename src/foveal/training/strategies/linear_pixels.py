@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from foveal.data.images.pixels import Pixels
 from foveal.decisions import FIT_IMAGES
 from foveal.errors import DataError
-from foveal.metrics.intervals import wilson
 from foveal.models.linear_head import LinearHead
 from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate
@@ -76,12 +75,12 @@ class LinearPixels:
             for subset in ("val", "test")
         }
         val = context.targets(context.split.subset("val"))
-        right = int((logits["val"].argmax(axis=1) == val).sum())
+        tallies = context.target.tally(context.target.predict(logits["val"]), val, classes)
         return Candidate(
             strategy=self.name,
             seconds=context.clock.spent() - began,
-            score=right / len(val) if len(val) else None,
-            score_ci95=wilson(right, len(val)) if len(val) else None,
+            score=context.target.score(tallies) if len(val) else None,
+            score_ci95=context.target.interval(tallies),
             score_n=len(val),
             trained=_trained(head, context, pool),
             logits=logits,
