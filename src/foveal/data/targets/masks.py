@@ -17,7 +17,6 @@ from foveal.config import MAX_PIXELS
 from foveal.data.targets.frames import across_cuts, frame_blocks
 from foveal.data.targets.label_map import class_file, from_colours, from_list, from_values, read_list
 from foveal.data.targets.mask_files import lookup, read_mask_record
-from foveal.data.targets.pairs import load_masks
 from foveal.data.targets.target import Array, Target
 from foveal.data.wording import LISTED, count_of, first_few, separate
 from foveal.errors import DataError
@@ -30,7 +29,6 @@ from foveal.values import (
     ImageRecord,
     LabelMap,
     MaskRecord,
-    Preprocess,
     Split,
     SplitRecord,
     Subset,
@@ -229,14 +227,6 @@ class Masks(Target):
         if not row.get("mask"):
             return record
         return replace(record, mask=MaskRecord(row["mask"], row["mask_sha256"], False, ()))
-
-    def encode(
-        self, placed: Sequence[SplitRecord], classes: Sequence[str], preprocess: Preprocess | None = None
-    ) -> NDArray[np.uint8]:
-        """Masks of class positions, `(N, H, W)`, in the box of a `fit`; `VOID` is the ignore index."""
-        if preprocess is None or self.label_map is None:
-            raise ValueError("masks are encoded in the geometry of a network's input")
-        return load_masks([p.record for p in placed], preprocess, self.label_map)
 
     def loss(
         self, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None, dice: float = 0.0
