@@ -174,7 +174,7 @@ def normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     steps.input().model().set_layout(ov.Layout("NCHW"))
-    mean, std = (list(v[: preprocess.channels]) for v in (preprocess.mean, preprocess.std))
+    mean, std = (list(v) for v in preprocess.statistics)
     steps.input().preprocess().convert_element_type(ov.Type.f32).mean(mean).scale(std)
     return steps.build()
 

@@ -46,13 +46,13 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
     import torch
 
     from foveal.models.fcn_conversion.convert import convert
+    from foveal.models.normalisation import Normalisation
     from foveal.studies.experiments.support.digits import preprocess_for, test_subset
     from foveal.studies.experiments.support.profiling import in_chunks, seconds_of
 
     network = _trained(arm, seed, setting)
     test = test_subset(setting).draw(TESTED, 0)
-    preprocess = preprocess_for(test)
-    images = torch.from_numpy(test.pixels).float().sub(preprocess.mean[0]).div(preprocess.std[0])
+    images = Normalisation(preprocess_for(test))(torch.from_numpy(test.pixels))
     size = images.shape[-1]
     large = _scattered(images, TIMES if setting.share >= 1 else 3, np.random.default_rng(seed))
     with torch.no_grad():

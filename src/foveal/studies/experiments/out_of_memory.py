@@ -179,8 +179,9 @@ def _normalised(digits: DigitSet, preprocess: Preprocess) -> Tensor:
     """
     import torch
 
-    images = torch.empty(digits.pixels.shape)
-    return images.copy_(torch.from_numpy(digits.pixels)).sub_(preprocess.mean[0]).div_(preprocess.std[0])
+    from foveal.models.normalisation import Normalisation
+
+    return torch.empty(digits.pixels.shape).copy_(Normalisation(preprocess)(torch.from_numpy(digits.pixels)))
 
 
 def _resized(images: Tensor, size: int | None) -> Tensor:
