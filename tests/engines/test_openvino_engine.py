@@ -19,11 +19,11 @@ from foveal.values import Preprocess
 
 
 def test_the_graph_computes_what_numpy_computes():
-    ov = openvino_engine._openvino()
+    ov = openvino_engine.import_openvino()
     images = ov.op.Parameter(ov.Type.f32, ov.PartialShape([-1, 3, -1, -1]))
     nothing = ov.Model([ov.opset13.relu(images), ov.opset13.negative(images)], [images], "nothing")
     preprocess = Preprocess(size=32, mean=(120.5, 110.0, 99.0), std=(60.0, 57.5, 51.0))
-    compiled = openvino_engine._core().compile_model(
+    compiled = openvino_engine.core().compile_model(
         openvino_engine.normalising(nothing, preprocess), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -105,7 +105,7 @@ def test_a_converted_model_whose_hashes_are_damaged_is_converted_again(fresh_cac
     made = []
 
     def make(_):
-        ov = openvino_engine._openvino()
+        ov = openvino_engine.import_openvino()
         made.append(ov.op.Parameter(ov.Type.f32, ov.PartialShape([-1, 3])))
         return ov.Model([ov.opset13.relu(made[-1])], [made[-1]], "relu")
 

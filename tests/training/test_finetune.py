@@ -34,7 +34,7 @@ from foveal.training.time_budget import (
     SHORT_SECOND_PART,
     Allotment,
 )
-from foveal.training.trainers.finetune import _of_all_classes
+from foveal.training.trainers.finetune import of_all_classes
 from registered import restored_registries
 from runs import CPU, placed
 from toy_backbone import NAME as TOY
@@ -202,7 +202,7 @@ def test_the_head_that_comes_first_sees_every_class(count):
     labels[7] = 1
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(count)
-        some = _of_all_classes(order, labels)
+        some = of_all_classes(order, labels)
         assert len(some) == min(count, 3000) == len(set(some.tolist()))
         assert 7 in some and set(some.tolist()) <= set(range(count))
 
