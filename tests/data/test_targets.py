@@ -52,8 +52,14 @@ def test_a_target_survives_json_and_pickle(target):
 def test_the_json_names_the_task_and_the_label_map():
     assert Labels().to_dict() == {"task": "classify"}
     values = Masks(label_map=MAP).to_dict()
-    assert set(values) == {"task", "legend"} and values["task"] == "segment"
-    assert set(values["legend"]) == {"classes", "values", "colours", "void", "void_colours"}
+    assert set(values) == {"task", "label_map"} and values["task"] == "segment"
+    assert set(values["label_map"]) == {"classes", "values", "colours", "void", "void_colours"}
+
+
+def test_older_runs_call_the_label_map_a_legend():
+    values = Masks(label_map=MAP).to_dict()
+    values["legend"] = values.pop("label_map")
+    assert target_of(json.loads(json.dumps(values))).label_map == MAP
 
 
 def test_an_audit_without_a_task_is_of_labels():

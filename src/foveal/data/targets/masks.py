@@ -211,12 +211,13 @@ class Masks(Target):
 
     def to_dict(self) -> dict[str, Any]:
         """With the label map."""
-        return {**super().to_dict(), "legend": asdict(self.label_map) if self.label_map else None}
+        return {**super().to_dict(), "label_map": asdict(self.label_map) if self.label_map else None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Restored from `to_dict`."""
-        return cls(label_map=LabelMap.from_dict(values["legend"], "audit.json"))
+        """Restored from `to_dict`; in older runs the label map is called `legend`."""
+        known = values["legend"] if "legend" in values else values["label_map"]
+        return cls(label_map=LabelMap.from_dict(known, "audit.json"))
 
     def to_row(self, record: ImageRecord) -> list[str]:
         """Path and SHA-256 of the mask."""

@@ -16,10 +16,10 @@ from foveal.studies.framework import (
     Arm,
     Contrast,
     Measure,
+    NotebookClaim,
     Plot,
     Point,
     Results,
-    Said,
     Series,
     Setting,
     Study,
@@ -180,8 +180,8 @@ STUDY = Study(
     contrasts=tuple(_contrasts()),
     run=run,
     plot=plot,
-    said=(
-        Said(
+    notebook_claims=(
+        NotebookClaim(
             "Fine-tuning a pretrained network is better than freezing it.", tuple(f"tuning, {n}" for n in BUDGETS)
         ),
     ),
