@@ -58,7 +58,7 @@ def study(verdict="supported", **more):
                 "role": "notebook",
             }
         ],
-        "said": [{"sentence": "Convolutions <are> faster", "by": ["pace"], "verdict": "not supported"}],
+        "notebook_claims": [{"sentence": "Convolutions <are> faster", "by": ["pace"], "verdict": "not supported"}],
     }  # fmt: skip
     return {
         "schema": 1, "name": "invented", "question": "Why?", "claim": "One is more accurate than two & all others",

@@ -69,7 +69,7 @@ Anonymous:             0 kB
 
 def test_only_clean_private_file_mappings_are_released():
     # The third is changed by relocations, the fourth is writable, the others are shared or anonymous.
-    assert machine._clean_file_mappings(_SMAPS.splitlines()) == [
+    assert machine.clean_file_mappings(_SMAPS.splitlines()) == [
         (0x7F0000000000, 0x7F0000001000),
         (0x7F0000001000, 0x7F0000003000),
     ]

@@ -127,11 +127,11 @@ def release_file_pages() -> None:
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    for start, end in _clean_file_mappings(_lines("/proc/self/smaps")):
+    for start, end in clean_file_mappings(_lines("/proc/self/smaps")):
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
-def _clean_file_mappings(smaps: Sequence[str]) -> list[tuple[int, int]]:
+def clean_file_mappings(smaps: Sequence[str]) -> list[tuple[int, int]]:
     """Address ranges of private file mappings that are read-only and were never written to."""
     ranges, current = [], None
     for line in smaps:

@@ -259,6 +259,11 @@ class Preprocess:
         """Height and width, pixels."""
         return self.height or self.size, self.size
 
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the channels that there are, `(C,)` each."""
+        return self.mean[: self.channels], self.std[: self.channels]
+
     def boxed(self, height: int, width: int) -> Preprocess:
         """`fit` with another box; `scale` changes in proportion."""
         return replace(self, height=height, size=width, scale=self.scale * height / self.box[0])

@@ -35,7 +35,7 @@ def test_a_clean_folder(tmp_path):
     assert found.clean, [f.message for f in found.findings]
     areas = found.records[0].mask.areas
     assert sum(areas) == 64 * 48 and areas[-1] == 3 * 48
-    assert found.to_dict()["legend"]["classes"] == masked.CLASSES
+    assert found.to_dict()["label_map"]["classes"] == masked.CLASSES
 
 
 def test_what_is_wrong_is_named_and_the_rest_goes_on(tmp_path):

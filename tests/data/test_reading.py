@@ -9,15 +9,15 @@ import threading
 import pytest
 
 from foveal.data.audit import audit
-from foveal.data.images import reading
 from foveal.data.images.decode import REASONS, read_file
+from foveal.data.images.reading import Reader
 from foveal.errors import UnreadableImage
 from pictures import make_folder
 
 
-def code_of(path):
+def code_of(path, read=read_file):
     with pytest.raises(UnreadableImage) as caught:
-        read_file(str(path))
+        read(str(path))
     assert caught.value.code in REASONS
     return caught.value.code
 
@@ -32,27 +32,25 @@ def linked(tmp_path):
 
 
 @pytest.fixture
-def stuck(monkeypatch):
-    """Every descriptor hangs when it is read, until the test ends."""
-    end = threading.Event()
+def stuck():
+    """Every descriptor hangs when it is read, until the test ends: a reader of little patience, and the patch."""
+    end, reader = threading.Event(), Reader(patience=0.05, least_patience=0.01)
     read = os.read
 
     def hang(descriptor, count):
         end.wait(60)
         return read(descriptor, count)
 
-    monkeypatch.setattr(reading, "PATIENCE", 0.05)
-    monkeypatch.setattr(reading, "_LEAST_PATIENCE", 0.01)
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "read", hang)
-        yield patch
+        yield reader, patch
     end.set()
-    for thread in list(reading._hanging):
+    for thread in reader.hanging:
         thread.join(30)
 
 
 def test_regular_files_and_links_are_read_whole(tmp_path, linked):
-    content = os.urandom(3 * reading._CHUNK + 7)
+    content = os.urandom(3 * Reader().chunk + 7)
     (tmp_path / "file.png").write_bytes(content)
     assert read_file(str(tmp_path / "file.png")) == content
     assert read_file(str(linked)) == content
@@ -105,22 +103,22 @@ def test_files_of_the_kernel_do_not_block(tmp_path):
 
 
 def test_what_does_not_answer_is_given_up(linked, stuck):
-    assert code_of(linked) == "no_answer"
+    reader, _ = stuck
+    assert code_of(linked, reader.read) == "no_answer"
 
 
 def test_only_so_many_reads_hang_at_once(linked, stuck):
-    for _ in range(2 * reading._MOST_HANGING):
-        assert code_of(linked) == "no_answer"
-    assert len(reading._hanging) <= reading._MOST_HANGING
-    stuck.undo()
-    assert read_file(str(linked.resolve())) == b"content"  # a regular file on a local disk is read all the same
+    reader, patch = stuck
+    for _ in range(2 * reader.most_hanging):
+        assert code_of(linked, reader.read) == "no_answer"
+    assert len(reader.hanging) == reader.most_hanging
+    patch.undo()
+    assert reader.read(str(linked.resolve())) == b"content"  # a regular file on a local disk is read all the same
 
 
 def test_what_arrives_slowly_is_waited_for(linked, monkeypatch):
     """Each chunk takes longer than half the patience, all together take much longer than all of it."""
     linked.resolve().write_bytes(bytes(range(40)))
-    monkeypatch.setattr(reading, "PATIENCE", 1.0)
-    monkeypatch.setattr(reading, "_CHUNK", 10)
     read, pause = os.read, threading.Event()
 
     def slow(descriptor, count):
@@ -128,7 +126,7 @@ def test_what_arrives_slowly_is_waited_for(linked, monkeypatch):
         return read(descriptor, count)
 
     monkeypatch.setattr(os, "read", slow)
-    assert read_file(str(linked)) == bytes(range(40))
+    assert Reader(patience=1.0, chunk=10).read(str(linked)) == bytes(range(40))
 
 
 @pytest.mark.parametrize("change", [b"", b"more than before"])

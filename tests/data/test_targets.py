@@ -22,7 +22,8 @@ from foveal.data.targets.masks import Masks
 from foveal.data.targets.pairs import load_pairs
 from foveal.data.targets.registry import find_target, target_of, targets
 from foveal.errors import DataError, UnknownName
-from foveal.metrics.segmentation import VOID
+from foveal.metrics.intervals import wilson
+from foveal.metrics.segmentation import VOID, block_bootstrap
 from foveal.values import LabelMap, Preprocess, SplitRecord
 from pictures import record
 
@@ -51,8 +52,14 @@ def test_a_target_survives_json_and_pickle(target):
 def test_the_json_names_the_task_and_the_label_map():
     assert Labels().to_dict() == {"task": "classify"}
     values = Masks(label_map=MAP).to_dict()
-    assert set(values) == {"task", "legend"} and values["task"] == "segment"
-    assert set(values["legend"]) == {"classes", "values", "colours", "void", "void_colours"}
+    assert set(values) == {"task", "label_map"} and values["task"] == "segment"
+    assert set(values["label_map"]) == {"classes", "values", "colours", "void", "void_colours"}
+
+
+def test_older_runs_call_the_label_map_a_legend():
+    values = Masks(label_map=MAP).to_dict()
+    values["legend"] = values.pop("label_map")
+    assert target_of(json.loads(json.dumps(values))).label_map == MAP
 
 
 def test_an_audit_without_a_task_is_of_labels():
@@ -78,16 +85,16 @@ def test_labels_are_encoded_as_positions():
     assert Labels().encode([], CLASSES).shape == (0,)
 
 
-def test_masks_are_encoded_as_they_are_loaded_with_their_images(tmp_path):
+def test_masks_are_loaded_with_their_images(tmp_path):
     audited = audit(masked.write_pairs(tmp_path, 3))
     target, box = audited.listing.target, Preprocess(size=40, height=32, resize="fit")
-    records = [SplitRecord(r, "train", "g") for r in audited.records]
-    encoded = target.encode(records, target.label_map.classes, box)
-    assert encoded.shape == (3, 32, 40)
-    assert np.array_equal(encoded, load_pairs(audited.records, box, target.label_map)[1])
+    images, masks = load_pairs(audited.records, box, target.label_map)
+    assert images.shape == (3, 3, 32, 40) and masks.shape == (3, 32, 40)
+    with pytest.raises(NotImplementedError):
+        target.encode([SplitRecord(r, "train", "g") for r in audited.records], target.label_map.classes)
     (tmp_path / "masks" / "ax0.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"ax0\.png"):
-        target.encode(records, target.label_map.classes, box)
+        load_pairs(audited.records, box, target.label_map)
 
 
 # Folds and order.
@@ -227,6 +234,23 @@ def test_the_score_of_masks_is_the_mean_iou_of_all_pixels():
         3,
         3,
     )
+
+
+def test_the_interval_of_labels_is_wilsons():
+    assert Labels().interval(np.array([1, 1, 1, 0])) == wilson(3, 4)
+    assert Labels().interval(np.array([1, 1])) == wilson(2, 2)
+    assert Labels().interval(np.zeros(0, np.int64)) is None
+
+
+def test_the_interval_of_masks_is_a_bootstrap_over_groups():
+    right = np.array([9, 9, 4, 4])
+    tallies = np.stack([right, 10 - right, 10 - right, right], axis=1).reshape(4, 2, 2)
+    low, high = Masks().interval(tallies, list("baab"))
+    assert (low, high) == block_bootstrap(tallies, np.array([1, 0, 0, 1]))
+    assert low <= Masks().score(tallies) <= high
+    assert Masks().interval(tallies) == block_bootstrap(tallies, np.arange(4))
+    assert Masks().interval(tallies, list("aaaa")) is None
+    assert Masks().interval(tallies[:0], []) is None and Masks().interval(tallies[:0]) is None
 
 
 def test_labels_are_calibrated_on_their_logits():

@@ -24,6 +24,9 @@ def test_mistakes_are_all_the_wrong_answers_the_surest_first(n, k, seed):
     }
     assert {(m.path, m.label, m.prediction): m.probability for m in found.mistakes} == pytest.approx(expected)
     assert len(found.mistakes) == len(expected)
+    assert {(d["path"], d["label"], d["prediction"]) for d in (m.to_dict() for m in found.mistakes)} == set(
+        expected
+    )
     sure = [m.probability for m in found.mistakes]
     assert sure == sorted(sure, reverse=True)
     assert found.figures["n"] == n

@@ -1,4 +1,4 @@
-"""What ships, at its edges: foreign files in a bundle's place, odd pictures, looks at other test sets."""
+"""What ships, at its edges: foreign files in a bundle's place, odd pictures, evaluations on other test sets."""
 
 import hashlib
 import os
@@ -116,7 +116,7 @@ def test_nothing_asked_nothing_answered(trained):
     assert predictor.probabilities([]).shape == (0, 3)
 
 
-def test_a_look_is_counted_by_the_pictures_not_by_where_they_lie(trained, make_folder, tmp_path, fresh_state):
+def test_an_evaluation_is_counted_by_the_images_not_by_where_they_lie(trained, make_folder, tmp_path, fresh_state):
     folder = make_folder(tmp_path / "here", {"ant": 4, "bee": 4}, seed=4)
     shutil.copytree(folder, tmp_path / "moved")
     assert evaluate_labels(trained[0], folder)["test_looks"] == 1

@@ -43,7 +43,7 @@ def test_invariants(wanted):
             allocator.give(held.pop(0))
         inside = sum(b.size for b in held if b is not None)
         assert allocator.allocated == inside <= allocator.reserved
-        assert allocator.reserved - inside == sum(b.size for b in allocator._free)
+        assert allocator.reserved - inside == sum(b.size for b in allocator.free)
     for block in held:
         allocator.give(block)
     assert allocator.allocated == 0

@@ -133,7 +133,9 @@ def test_the_whole_of_it():
     study = toy()
     sizes = study.sizes(None)
     found = analyse(study, rows(around(0.8, 0.001), around(0.83, 0.001)), sizes=sizes)
-    assert found["verdict"] == SUPPORTED and found["said"][0]["verdict"] == SUPPORTED and found["n"] == 10
+    assert (
+        found["verdict"] == SUPPORTED and found["notebook_claims"][0]["verdict"] == SUPPORTED and found["n"] == 10
+    )
     assert found["contrasts"][0]["mean"] == pytest.approx(0.03)
     assert [(r["arm"], round(r["mean"], 3)) for r in found["summary"]] == [("a", 0.8), ("b", 0.83)]
     points = found["plot"]["series"][0]["points"]

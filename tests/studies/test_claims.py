@@ -34,7 +34,7 @@ def test_names_are_known(name):
     assert {arm for c in study.contrasts for _, arm, _ in c.terms} <= arms
     assert study.contrasts or study.checks
     if not study.checks:
-        assert {n for said in study.said for n in said.by} <= set(contrasts)
+        assert {n for claim in study.notebook_claims for n in claim.by} <= set(contrasts)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if STUDIES[n].contrasts])
@@ -48,7 +48,7 @@ def test_a_page_can_be_drawn(name):
         "machine": {"cpu": "some", "cores": 2, "instruction_sets": []},
     }  # fmt: skip
     found = analyse(study, rows, sizes=sizes)
-    assert found["said"] == [] or all(s["verdict"] for s in found["said"])
+    assert all(claim["verdict"] for claim in found["notebook_claims"])
     page = render(content | {"analysis": found, "verdict": found["verdict"], "more_seeds": found["more_seeds"]})
     assert page.count("<svg") == 2 and "nan" not in page.split("<svg")[1].split("</svg>")[0]
 

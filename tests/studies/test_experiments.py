@@ -29,7 +29,7 @@ def test_a_peak_counts_what_is_there_at_once():
 
 def test_the_notebooks_sum():
     assert sum((9 * c + 1) * f for c, f in cost.LAYERS) == 903_400
-    checks = {c.name: c for c in cost._against_the_notebook(903_400, 526e6, 1.5e9, 9e6)}
+    checks = {c.name: c for c in cost.notebook_checks(903_400, 526e6, 1.5e9, 9e6)}
     assert not checks["sum"].holds and not checks["times the batch"].holds
     assert checks["two neighbours"].holds
 
@@ -48,10 +48,10 @@ def test_accumulating_lowers_a_step():
 
 def test_remedies_change_what_they_say():
     setting = Setting("sample:mnist", share=0.01)
-    assert out_of_memory._scenario(out_of_memory.REMEDIES["smaller images"], setting).input == (1, 20, 20)
+    assert out_of_memory.scenario_of(out_of_memory.REMEDIES["smaller images"], setting).input == (1, 20, 20)
     image = torch.zeros(1, 1, 28, 28)
     image[..., 14, 14] = 1
-    shifted = out_of_memory._shifted(image, 0, 1)
+    shifted = out_of_memory.shifted(image, 0, 1)
     assert shifted.sum() == 1
     assert max(abs(int(p) - 14) for p in shifted[0, 0].nonzero()[0]) <= out_of_memory.REACH
 
@@ -62,7 +62,7 @@ def test_one_by_one_is_right_after_an_average_only():
     for arm, exact in (("averaged", True), ("flattened", False)):
         network = resolve(dense_to_conv.SKETCHES[arm]).build((1, 28, 28)).eval()
         with torch.no_grad():
-            off = (dense_to_conv._with_1x1(network, images) - network(images)).abs().max()
+            off = (dense_to_conv.logits_with_1x1(network, images) - network(images)).abs().max()
         assert (off < 1e-5) == exact
 
 
@@ -70,7 +70,7 @@ def test_training_sets_are_nested_and_apart_from_the_test_set(tmp_path):
     by_class = {c: [f"/{c}/{i}.png" for i in range(110)] for c in "ab"}
     tables = {}
     for count in (5, 100):
-        path = transfer._table(by_class, count, 3, Setting("x"), tmp_path / f"{count}.csv")
+        path = transfer.write_table(by_class, count, 3, Setting("x"), tmp_path / f"{count}.csv")
         with path.open() as file:
             tables[count] = {(r["path"], r["split"]) for r in csv.DictReader(file)}
     tested = {p for p, split in tables[100] if split == "test"}

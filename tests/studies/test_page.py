@@ -32,11 +32,18 @@ def test_a_page_shows_claim_verdict_measurements_and_how_to_reproduce_them():
     for text in (
         content["claim"], content["question"], content["method"], content["command"], content["machine"]["cpu"],
         content["contrasts"][0]["statement"], content["analysis"]["checks"][0]["evidence"],
-        content["analysis"]["said"][0]["sentence"], "supported", "not supported",
+        content["analysis"]["notebook_claims"][0]["sentence"], "supported", "not supported",
     ):  # fmt: skip
         assert text.casefold() in shown.text.casefold()
     for number in ("+2.1", "+1.7 to +2.5", "2.90 ×", "2.70 × to 3.10 ×", "95.1 %", "94.0 % to 96.2 %", "903,400"):
         assert number in shown.text
+
+
+def test_older_files_call_the_notebooks_claims_said():
+    content = study()
+    page = render(content)
+    content["analysis"]["said"] = content["analysis"].pop("notebook_claims")
+    assert render(content) == page
 
 
 @pytest.mark.parametrize("plot", [DOTS, BARS, PANELS])
@@ -58,7 +65,7 @@ def test_an_undecided_study_shows_how_many_seeds_are_missing():
 
 def test_a_study_without_results_has_a_page():
     content = study("undecided", rows=[], looks=[])
-    content["analysis"] |= {"n": 0, "summary": [], "contrasts": [], "checks": [], "said": []}
+    content["analysis"] |= {"n": 0, "summary": [], "contrasts": [], "checks": [], "notebook_claims": []}
     content["analysis"].pop("plot")
     shown = Shown(render(content))
     assert "undecided" in shown.text.casefold() and "svg" not in shown.tags

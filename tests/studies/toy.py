@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from foveal.studies.framework import Arm, Check, Contrast, Equal, Measure, Said, Study, difference
+from foveal.studies.framework import Arm, Check, Contrast, Equal, Measure, NotebookClaim, Study, difference
 from foveal.studies.framework.analysis import forest_plot
 
 CONTRAST = Contrast("better", "b is better than a", difference("b", "a", "accuracy"), min_effect=0.02)
@@ -30,7 +30,7 @@ def toy(*, effect=0.05, sd=0.01, fail_at=None, **changes):
         contrasts=(CONTRAST,),
         sizes=lambda setting: {"a": {"parameters": 1000, "macs": 5}, "b": {"parameters": 1010, "macs": 7}},
         equal=(Equal("parameters"),),
-        said=(Said("b always wins", ("better",)),),
+        notebook_claims=(NotebookClaim("b always wins", ("better",)),),
         seconds=0.1,
     )
     return replace(made, **changes)
@@ -40,7 +40,7 @@ def deterministic(holds):
     """A study of one statement."""
     return toy(
         contrasts=(),
-        said=(),
+        notebook_claims=(),
         equal=(),
         checks=lambda results: [Check("right", "the sum is right", holds, "4 = 4")],
         plot=lambda results, analysis: forest_plot("nothing", [CONTRAST], analysis),

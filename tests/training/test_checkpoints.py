@@ -6,7 +6,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from foveal.training.loop import checkpoints
 from foveal.training.loop.checkpoints import Checkpoints
 
 
@@ -58,7 +57,7 @@ def test_on_a_full_disk_the_old_one_stays_and_the_user_is_told(store, messages, 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "write_bytes", full)
+    monkeypatch.setattr("foveal.files.os.fsync", full)
     assert not store.save(2, some(2), {"step": 2})
     assert "No space left" in messages[-1]
     assert store.load()[1]["step"] == 1

@@ -30,7 +30,7 @@ def test_the_network_in_a_bundle_gives_the_logits_of_the_model_that_was_fitted(c
     rng = np.random.default_rng(side)
     pixels = rng.integers(0, 256, (7, channels, side, side), dtype=np.uint8)
     preprocess = Preprocess(size=side, channels=channels, mean=(120.0, 110.0, 100.0), std=(60.0, 70.0, 80.0))
-    features = averaged(pixels, preprocess.mean, preprocess.std, pool)
+    features = averaged(pixels, preprocess, pool)
     weight, bias = rng.normal(size=(3, features.shape[1])).astype(np.float32), np.float32([0.1, 0.2, 0.3])
     network = {"architecture": "linear", "channels": channels, "size": side, "pool": pool, "classes": 3}
     module = with_weights(network, {"head.weight": weight, "head.bias": bias})

@@ -1,17 +1,20 @@
 """Training from scratch: the recipe by the time, mirroring by evidence, ensembles of whole networks."""
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from digits import bars
 from fake_time import FakeTime, ManualClock
+from foveal.clock import Clock
 from foveal.data.targets.labels import Labels
-from foveal.decisions import EPOCH_SECONDS, HFLIP, MEMBERS, STEPS, STOPPED_AT
-from foveal.models.networks import build
+from foveal.decisions import EPOCH_SECONDS, HFLIP, MEMBERS, STOPPED_AT
+from foveal.models.networks import build, register_architecture
 from foveal.training.batches.arrays import Batches
 from foveal.training.ladder import search
 from foveal.training.loop.device import Device
@@ -22,6 +25,7 @@ from foveal.training.strategy import LadderState
 from foveal.training.trainers.base import measure_step
 from foveal.training.trainers.scratch import ScratchTrainer
 from foveal.values import Preprocess
+from registered import restored_registries
 from scratch_context import SWAPPED, SYMMETRIC, AtEachStep, context_with
 
 SECONDS, MINUTE, QUARTER, HOUR = RECIPES
@@ -106,39 +110,64 @@ def test_networks_of_an_ensemble_have_as_much_time_each():
     assert stopped["scratch-hour-0"] == stopped["scratch-hour-1"] == pytest.approx(30, abs=1)
 
 
-@pytest.mark.parametrize("count", [10, 200, 400])
+class Slow(torch.nn.Module):
+    """A linear model whose passes take time by the number of images: less where it predicts."""
+
+    def __init__(self, image_seconds, side):
+        super().__init__()
+        self.image_seconds, self.head = image_seconds, torch.nn.Linear(side * side, 2)
+
+    def forward(self, x):
+        if not isinstance(x, FakeTensor):
+            time.sleep(self.image_seconds * len(x) * (1 if self.training else 0.4))
+        return self.head(x.flatten(1))
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """`slow(budget, …)`: a run whose clock moves by the passes of `Slow` alone; the last five seconds are kept."""
+    FakeTime(monkeypatch)
+
+    def context(budget, **options):
+        return context_with(clock=Clock(budget, started_at=0.0), evaluation=5.0, **options)
+
+    with restored_registries():
+        register_architecture("slow", Slow)
+        yield context
+
+
+def slow_recipe(image_seconds, side=12, **changes):
+    definition = {"architecture": "slow", "image_seconds": image_seconds, "side": side}
+    return replace(recipe_for(definition, side), augment=Augment(), **changes)
+
+
+@pytest.mark.parametrize("count", [4, 20, 40])
 @pytest.mark.parametrize(("shifts", "members"), [(0, 1), (1, 1), (0, 3)])
-def test_a_slow_network_leaves_time_for_its_predictions(count, shifts, members):
+def test_a_slow_network_leaves_time_for_its_predictions(slow, count, shifts, members):
     """It trained to the last second, predicted the held-out images only then, and took 73 s of 60."""
-    clock = ManualClock(100.0)
-    recipe = replace(SECONDS, **TINY | {"batch_size": 2}, epochs=1000, members=members, shifts=shifts)
-    made = {EPOCH_SECONDS.of(recipe.name).id: {"value": 1.0, "reason": "100 images, 10 ms each"}}
-    stop = AtEachStep("-0", clock.stop)
-    context = context_with(clock=clock, counts=(100, count, count), evaluation=5.0, progress=stop, made=made)
-    FromScratch(recipe).fit(context, LadderState())
-    seconds = context.decisions.get(STEPS.of(recipe.name)) / 50 * members
-    predictions = 2 * count * 0.01 * 0.4 * members * (5 if shifts else 1)
-    assert 0.9 * (95 - predictions) <= seconds + 0.03 * members <= 95 - predictions
+    context = slow(100.0, counts=(100, count, count))
+    recipe = slow_recipe(0.1, batch_size=10, epochs=1000, members=members, shifts=shifts)
+    candidate = FromScratch(recipe).fit(context, LadderState())
+    assert 75 <= context.clock.spent() <= 95
+    assert len(candidate.settings["outcomes"]) == members and len(candidate.logits["test"]) == count
 
 
 @pytest.mark.parametrize(
-    ("step_seconds", "left", "expected"),
-    [(1.0, 100.0, 64), (4.0, 100.0, 32), (40.0, 100.0, 8), (40.0, math.inf, 64)],
+    ("image_seconds", "budget", "sizes"),
+    [(0.01, 105.0, {64}), (0.06, 105.0, {32, 16}), (0.6, 105.0, {8}), (0.6, math.inf, {64})],
 )
-def test_a_large_network_takes_smaller_batches_rather_than_a_single_step(
-    monkeypatch, step_seconds, left, expected
-):
-    """VGG-16 made one step of 64 images in a minute. Time passes at each reading: nine of them are a step here."""
-    FakeTime(monkeypatch, per_call=step_seconds / 9)
-    context = context_with(clock=ManualClock(left + 5.0), evaluation=5.0, side=32)
-    assert (
-        ScratchTrainer(recipe_for({"architecture": "zoo", "name": "lenet5"}, 32), context).batch_size == expected
-    )
+def test_a_large_network_takes_smaller_batches_rather_than_a_single_step(slow, image_seconds, budget, sizes):
+    """VGG-16 made one step of 64 images in a minute."""
+    context = slow(budget, counts=(64, 4, 4))
+    candidate = FromScratch(slow_recipe(image_seconds, epochs=30)).fit(context, LadderState())
+    assert candidate.settings["batch_size"] in sizes
+    assert candidate.steps >= 10 and context.clock.spent() <= budget - 5
 
 
-def test_a_small_network_keeps_the_batch_size_of_its_recipe(monkeypatch):
-    FakeTime(monkeypatch, per_call=5.0)
-    assert ScratchTrainer(MINUTE, context_with(clock=ManualClock(100.0))).batch_size == MINUTE.batch_size
+def test_a_small_network_keeps_the_batch_size_of_its_recipe():
+    """There is no time for a single step of any size."""
+    context = context_with(clock=ManualClock(1e-9))
+    assert ScratchTrainer(MINUTE, context).batch_size == MINUTE.batch_size
 
 
 @pytest.mark.parametrize(("left", "whole"), [(math.inf, True), (1e-6, False)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,15 @@ def find_named(arguments: list[str], *, besides: Path | None = None) -> Iterator
                     yield image
 
     return each()
+
+
+def files_read(run: str, arguments: list[str], besides: Path | None = None) -> Iterator[str]:
+    """The files that a prediction reads: those of the model, and the images; raises as `find_named` does."""
+    from foveal.data.images.idx import file_of
+    from foveal.models.shipped import bundle_files
+
+    images = find_named(arguments, besides=besides)
+    return chain(map(str, bundle_files(run)), (file_of(image) for image in images if isinstance(image, str)))
 
 
 def paths_among(images: list[ImageInput]) -> list[str]:

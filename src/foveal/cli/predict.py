@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foveal.cli.console import Terminal, counted, data_stream, put, put_json, say
-from foveal.cli.image_arguments import find_named, paths_among
+from foveal.cli.image_arguments import files_read, find_named, paths_among
 from foveal.cli.options import Device, Quiet
 from foveal.config import TrainConfig
 from foveal.errors import UsageError
+
+if TYPE_CHECKING:
+    from foveal.inference.outputs.outcome import Outcome
 
 
 def predict(
@@ -61,11 +61,11 @@ def predict(
     An image that can't be read becomes a row with the reason. Exits with 1 if there are such images, with 2 if no
     image can be read.
     """
+    from foveal.inference.predictor import check_precision
     from foveal.machine import bytes_of
     from foveal.output_files import names_stdout
 
-    if precision not in (None, "fp32", "bf16"):
-        raise UsageError(f"invalid precision {precision!r}", hint="fp32 or bf16")
+    check_precision(precision)
     call = _Call(
         run,
         images,
@@ -75,18 +75,15 @@ def predict(
         json=json,
         quiet=quiet,
     )
-    if map:
-        _map(call, window)
-    else:
-        _predict(call, topk=topk, name=format, precision=precision)
-    if call.failed:
-        say(f"{call.failed} of {call.done} images could not be read")
-        raise typer.Exit(1 if call.failed < call.done else 2)
+    outcome = _map(call, window) if map else _predict(call, topk=topk, name=format, precision=precision)
+    if outcome.failed:
+        say(f"{outcome.failed} of {outcome.done} images could not be read")
+        raise typer.Exit(1 if outcome.failed < outcome.done else 2)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Call:
-    """What is asked for, and how many predictions were made, and failed."""
+    """What is asked for."""
 
     run: str
     images: list[str]
@@ -95,53 +92,12 @@ class _Call:
     memory: int | None
     json: bool
     quiet: bool
-    done: int = field(default=0, init=False)
-    failed: int = field(default=0, init=False)
-
-    def counted(self, predictions: Iterable[Any]) -> Iterator[Any]:
-        """Count predictions as they pass."""
-        for prediction in predictions:
-            is_mapping = isinstance(prediction, Mapping)
-            self.done += 1
-            self.failed += bool(prediction.get("error") if is_mapping else getattr(prediction, "error", None))
-            yield prediction
-
-    def at_least_one(self, predictions: Iterator[Any]) -> Iterator[Any]:
-        """The same. The first is awaited at once: what can't begin is noticed before a file is opened.
-
-        Raises:
-            UsageError: when there is none.
-        """
-        first = next(predictions, None)
-        if first is None:
-            message = f"no images in {', '.join(self.images)}"
-            raise UsageError(message, hint="give image files, or folders that hold some")
-        return chain([first], predictions)
-
-    def input_files(self, images: Iterable[Any]) -> Iterator[str]:
-        """The files that are read: the model's and the images."""
-        from foveal.data.images.idx import file_of
-        from foveal.models.shipped import bundle_folder, model_path
-
-        folder = bundle_folder(model_path(self.run))
-        yield from (str(folder / name) for name in ("bundle.json", "weights.safetensors"))
-        yield from (file_of(image) for image in images if isinstance(image, str))
-
-    @contextmanager
-    def write_errors(self) -> Iterator[None]:
-        """Report a target that can no longer be written, such as on a full disk, as a usage error."""
-        try:
-            yield
-        except OSError as error:
-            if self.out is None:
-                raise
-            hint = "free some space, or give another place with --out"
-            raise UsageError(f"{self.out} can't be written: {error}", hint=hint) from None
 
 
-def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None) -> None:
+def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None) -> Outcome:
     """Predictions in one of the output formats."""
     from foveal.inference.outputs.formats import check_output, choose_format, wrote
+    from foveal.inference.outputs.outcome import Outcome, at_least_one, write_errors
     from foveal.inference.outputs.output_format import OutputOptions
     from foveal.inference.predictor import load_predictor
 
@@ -150,8 +106,7 @@ def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None)
     output = choose_format(manifest.task, name=name, out=out, json=json)
     earlier = out if out is not None and out.is_file() and wrote(out) else None
     if out is not None:
-        files = call.input_files(find_named(call.images, besides=earlier))
-        check_output(output, out, inputs=files, overwrite=call.overwrite)
+        check_output(output, out, inputs=files_read(call.run, call.images, earlier), overwrite=call.overwrite)
     images = find_named(call.images, besides=earlier)
     inputs = list(images) if output.folder else []  # files of their own must not take the place of an input
     terminal = Terminal(quiet=call.quiet, bars=not (sys.stdout.isatty() and (out is None or output.folder)))
@@ -166,59 +121,40 @@ def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None)
         on_partial=lambda file: say(f"the predictions so far are in {file}"),
         overwrite=call.overwrite,
     )
-    with terminal.stage("predict", len(inputs)) as bar, call.write_errors():
-        predictions = counted(call.counted(predictor.stream(inputs or images, topk=topk)), bar)
-        count = output.write(call.at_least_one(predictions), stream if out is None else out, options)
+    outcome = Outcome()
+    with terminal.stage("predict", len(inputs)) as bar, write_errors(out):
+        predictions = counted(outcome.counted(predictor.stream(inputs or images, topk=topk)), bar)
+        count = output.write(at_least_one(predictions, call.images), stream if out is None else out, options)
     if out is not None:
         terminal.say(f"{count} predictions in {out}{output.note}")
+    return outcome
 
 
-def _map(call: _Call, window: int | None) -> None:
+def _map(call: _Call, window: int | None) -> Outcome:
     """A dense map of each image."""
-    from foveal.errors import UnreadableImage
     from foveal.inference.dense_map import DenseMapPredictor
-    from foveal.inference.outputs.map_files import write_maps
+    from foveal.inference.outputs.map_files import map_records, maps_object, notes_on
     from foveal.inference.outputs.names import Names
+    from foveal.inference.outputs.outcome import Outcome, at_least_one, write_errors
     from foveal.output_files import check_folder
 
-    out = call.out
+    out, terminal, outcome = call.out, Terminal(quiet=call.quiet), Outcome()
     if out is None:
         raise UsageError("a map is written as a set of files", hint="say where: --map --out DIR")
     check_folder(out)
     inputs = list(find_named(call.images))
     names = Names(out, paths_among(inputs), overwrite=call.overwrite)
     predictor = DenseMapPredictor.load(call.run, window=window, memory=call.memory)
-
-    def records() -> Iterator[dict[str, Any]]:
-        for image in inputs:
-            try:
-                yield write_maps(predictor(image), out, names)
-            except UnreadableImage as refusal:
-                say(f"{refusal.path}: {refusal.detail}")
-                yield {"path": refusal.path, "error": f"{refusal.code}: {refusal.detail}"}
-
-    terminal = Terminal(quiet=call.quiet)
-    with terminal.stage("map", len(inputs)) as bar, call.write_errors():
-        made = list(call.at_least_one(counted(call.counted(records()), bar)))
-    written = [record for record in made if "error" not in record]
-    network = predictor.network
+    made = map_records(predictor, inputs, out, names, lambda path, reason: say(f"{path}: {reason}"))
+    with terminal.stage("map", len(inputs)) as bar, write_errors(out):
+        records = list(at_least_one(counted(outcome.counted(made), bar), call.images))
     if call.json:
-        about = {"padded": network.padded, "mixing": network.mixing, "remarks": network.remarks}
-        refused = [record for record in made if "error" in record]
-        put_json({"schema": 1, "maps": written, "refused": refused, "network": about})
-        return
-    for record in written:
-        _, h, w = record["shape"]
-        put(f"{record['overlay']}  {h} × {w} predictions in {record['seconds']:.1f} s, {record['array']}")
-    if network.mixing:
-        terminal.say(
-            f"note: {len(network.mixing)} layers see the whole image ({network.mixing[0]} …): "
-            "each prediction depends on all of it"
-        )
-    if written and written[0]["agreement"]:
-        agreement = written[0]["agreement"]
-        terminal.say(
-            f"checked at {agreement['places']} places against the network on that window alone: same class in "
-            f"{100 * agreement['same']:.0f} %, probabilities {agreement['mean']:.3f} apart, "
-            f"at most {agreement['largest']:.3f}"
-        )
+        put_json(maps_object(records, predictor.network))
+        return outcome
+    for record in records:
+        if "error" not in record:
+            _, h, w = record["shape"]
+            put(f"{record['overlay']}  {h} × {w} predictions in {record['seconds']:.1f} s, {record['array']}")
+    for note in notes_on(records, predictor.network):
+        terminal.say(note)
+    return outcome

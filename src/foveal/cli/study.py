@@ -65,6 +65,7 @@ def _list(json: bool) -> None:
 
 def _one(name: str, clock: Clock | None, json: bool, **options: Any) -> None:  # noqa: ANN401
     from foveal.studies import find
+    from foveal.studies.framework.page import notebook_claims
     from foveal.studies.framework.runner import PAGE, headline, run_study
 
     path, content = run_study(
@@ -75,8 +76,8 @@ def _one(name: str, clock: Clock | None, json: bool, **options: Any) -> None:  #
         return
     put(f"claim    {content['claim']}")
     put(f"verdict  {headline(content)}")
-    for said in content["analysis"]["said"]:
-        put(f"notebook “{said['sentence']}”: {said['verdict']}")
+    for claim in notebook_claims(content):
+        put(f"notebook “{claim['sentence']}”: {claim['verdict']}")
     put(f"page     {path / PAGE}")
 
 

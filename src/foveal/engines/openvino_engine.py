@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU. The only place that imports it: see `_openvino` for why."""
+"""OpenVINO on a CPU. The only place that imports it: see `import_openvino` for why."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 @cache
-def _openvino() -> Any:  # noqa: ANN401
+def import_openvino() -> Any:  # noqa: ANN401
     """OpenVINO without its telemetry, which would otherwise contact its server when imported."""
     if "openvino_telemetry" not in sys.modules:
         # Python's own way to say "not installed"; OpenVINO then uses its stub.
@@ -48,19 +48,20 @@ def _openvino() -> Any:  # noqa: ANN401
 
 
 @cache
-def _core() -> Any:  # noqa: ANN401
+def core() -> Any:  # noqa: ANN401
+    """OpenVINO's runtime, one for the process; what it compiled is released at exit."""
     atexit.register(_release_all)
-    return _openvino().Core()
+    return import_openvino().Core()
 
 
 def version() -> str:
     """OpenVINO's version, short."""
-    return str(_openvino().__version__).partition("-")[0]
+    return str(import_openvino().__version__).partition("-")[0]
 
 
 def has_bf16() -> bool:
     """Whether this processor has instructions for bfloat16."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 #: What may still be inside a callback when the interpreter ends.
@@ -96,7 +97,7 @@ class CompiledModel:
 
     def _compiled(self) -> Any:  # noqa: ANN401
         """A queue of requests to the compiled network: what takes the memory."""
-        queue = _openvino().AsyncInferQueue(_compile(self._model, self.precision), 2)
+        queue = import_openvino().AsyncInferQueue(_compile(self._model, self.precision), 2)
         queue.set_callback(_deliver)
         return queue
 
@@ -142,7 +143,7 @@ class OpenVinoEngine(CompiledModel):
     def __init__(
         self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "fp32", stages: bool = False
     ) -> None:
-        whole = _core().read_model(convert_backbone(backbone))
+        whole = core().read_model(convert_backbone(backbone))
         model = normalising(_outputs(whole, preprocess, stages=stages), preprocess)
         super().__init__(model, (preprocess.size, preprocess.size, 3), precision=precision)
 
@@ -157,7 +158,7 @@ def _deliver(request: Any, userdata: tuple[Future[Features], float]) -> None:  #
 
 def _outputs(model: Any, preprocess: Preprocess, *, stages: bool) -> Any:  # noqa: ANN401
     """The model with one output: the features, followed, if wanted, by every stage in 2 × 2 cells."""
-    ov = _openvino()
+    ov = import_openvino()
     ops = ov.opset13
     model.reshape([-1, 3, preprocess.size, preprocess.size])
     features, *maps = [model.get_results()[i].input_value(0) for i in range(len(model.outputs))]
@@ -168,13 +169,13 @@ def _outputs(model: Any, preprocess: Preprocess, *, stages: bool) -> Any:  # noq
 
 def normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
     """The model with 8-bit images `(N, H, W, C)` as input and the normalisation inside."""
-    ov = _openvino()
+    ov = import_openvino()
     from openvino.preprocess import PrePostProcessor
 
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     steps.input().model().set_layout(ov.Layout("NCHW"))
-    mean, std = (list(v[: preprocess.channels]) for v in (preprocess.mean, preprocess.std))
+    mean, std = (list(v) for v in preprocess.statistics)
     steps.input().preprocess().convert_element_type(ov.Type.f32).mean(mean).scale(std)
     return steps.build()
 
@@ -230,7 +231,7 @@ def _converted(folder: Path, name: str, make: Callable[[Path], Any]) -> Path:
     try:
         target, model = scratch / name, make(scratch)
         try:
-            _openvino().save_model(model, target, compress_to_fp16=False)
+            import_openvino().save_model(model, target, compress_to_fp16=False)
         except RuntimeError as error:  # OpenVINO's word for a full disk is "iostream error"
             raise OSError(errno.EIO, f"the converted model: {error}") from None
         files = (target, target.with_suffix(".bin"))
@@ -271,7 +272,7 @@ def _read_graph(backbone: Backbone, folder: Path) -> Any:  # noqa: ANN401
     try:
         graph = Path(shutil.copy(backbone.graph, source))
         shutil.copy(backbone.blob, source)
-        model = _core().read_model(graph)
+        model = core().read_model(graph)
         model.validate_nodes_and_infer_types()
         return model
     finally:
@@ -299,12 +300,12 @@ def convert_module(module: torch.nn.Module, shape: tuple[int, int, int]) -> Any:
     batch = torch.export.Dim("batch", min=1, max=4096)
     with torch.no_grad():
         program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: batch},))
-    return _openvino().convert_model(program)
+    return import_openvino().convert_model(program)
 
 
 def read(path: Path) -> Any:  # noqa: ANN401
     """A model file as OpenVINO's model."""
-    return _core().read_model(path)
+    return core().read_model(path)
 
 
 def leading_stages(
@@ -318,10 +319,10 @@ def leading_stages(
         stage: the one whose map `(N, C, H, W)` is wanted, from 0; None for the features `(N, dimension)`.
         precision: `fp32` or `bf16`.
     """
-    model = _core().read_model(convert_backbone(backbone))
+    model = core().read_model(convert_backbone(backbone))
     model.reshape([-1, 3, size, size])
     output = model.get_results()[0 if stage is None else 1 + stage].input_value(0)
-    compiled = _compile(_openvino().Model([output], model.get_parameters(), "beginning"), precision)
+    compiled = _compile(import_openvino().Model([output], model.get_parameters(), "beginning"), precision)
 
     def run(images: Features) -> Features:
         return np.array(compiled(images)[compiled.output(0)], dtype=np.float32)
@@ -336,7 +337,7 @@ def _compile(model: Any, precision: str) -> Any:  # noqa: ANN401
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
         "ENABLE_CPU_PINNING": False,
     }
-    return _core().compile_model(model, "CPU", options)
+    return core().compile_model(model, "CPU", options)
 
 
 def _may_use_cpu() -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from foveal.devices import AUTO, kind_of, wanted_device
 from foveal.engines.base import BATCH_SIZE, EngineSpec, Features, Pixels
 from foveal.models.backbones import load_feature_network
+from foveal.models.normalisation import Normalisation
 from foveal.values import Backbone, Preprocess
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ class TorchEngine:
         self._type = torch.bfloat16 if precision == "bf16" else torch.float32
         module = network if isinstance(network, torch.nn.Module) else load_feature_network(network, pooled=stages)
         self._module = module.eval().to(self.device, self._type, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        channels = preprocess.channels
-        self._mean = torch.tensor(preprocess.mean[:channels], device=self.device).view(1, channels, 1, 1)
-        self._std = torch.tensor(preprocess.std[:channels], device=self.device).view(1, channels, 1, 1)
+        self._normalise = Normalisation(preprocess, self.device)
         self._pool = ThreadPoolExecutor(1)
 
     def submit(self, pixels: Pixels) -> Future[Features]:
@@ -73,8 +72,8 @@ class TorchEngine:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float()
-            features = self._module(((batch - self._mean) / self._std).to(self._type))
+            batch = self._normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+            features = self._module(batch.to(self._type))
             result: Features = features.float().cpu().numpy()
         return result
 

@@ -25,7 +25,12 @@ class Mistake:
 
     def to_dict(self) -> dict[str, Any]:
         """As `evaluate --json` prints it."""
-        return {"path": self.path, "label": self.label, "answer": self.prediction, "probability": self.probability}
+        return {
+            "path": self.path,
+            "label": self.label,
+            "prediction": self.prediction,
+            "probability": self.probability,
+        }
 
 
 #: Mistakes that the report shows.

@@ -24,7 +24,7 @@ from foveal.files import cache_dir, cannot_write, digest_of, replacing
 
 #: Above this size, the least recently used spaces are deleted.
 MAX_BYTES = 4 << 30
-_SHARD_ROWS = 4096
+SHARD_ROWS = 4096
 
 
 class FeatureCache:
@@ -33,11 +33,15 @@ class FeatureCache:
     Args:
         key: everything that features depend on besides the image; any value that `digest_of` takes.
         enabled: whether anything is read or written.
+        shard_rows: vectors in a full shard.
+        max_bytes: of all spaces together; above it the least recently used are deleted.
     """
 
-    def __init__(self, key: object, *, enabled: bool = True) -> None:
+    def __init__(
+        self, key: object, *, enabled: bool = True, shard_rows: int = SHARD_ROWS, max_bytes: int = MAX_BYTES
+    ) -> None:
         self.folder = cache_dir() / "features" / digest_of(key)
-        self._enabled = enabled
+        self._enabled, self._shard_rows, self._max_bytes = enabled, shard_rows, max_bytes
         self._new: dict[str, NDArray[np.float32]] = {}
 
     def load(self, wanted: Sequence[str], width: int | None = None) -> dict[str, NDArray[np.float32]]:
@@ -77,7 +81,7 @@ class FeatureCache:
         """Add one vector. Full shards are written at once, the last one by `flush`."""
         if self._enabled:
             self._new[sha256] = features
-            if len(self._new) >= _SHARD_ROWS:
+            if len(self._new) >= self._shard_rows:
                 self.flush()
 
     def flush(self) -> None:
@@ -90,7 +94,7 @@ class FeatureCache:
         try:
             with replacing(self.folder / f"{secrets.token_hex(8)}.safetensors") as part:
                 save_file({"sha256": names, "features": rows, "digest": _digest(names, rows)}, part)
-            _prune(self.folder)
+            _prune(self.folder, self._max_bytes)
         except OSError as error:
             cannot_write(error)
         except SafetensorError as error:  # its word for a full disk
@@ -122,12 +126,12 @@ def _checked(content: bytes, width: int | None) -> tuple[list[str], NDArray[np.f
     return [bytes(name).hex() for name in names], rows
 
 
-def _prune(newest: Path) -> None:
+def _prune(newest: Path, max_bytes: int) -> None:
     """Delete whole spaces, the least recently used first, until the rest fits."""
     spaces = [s for s in newest.parent.iterdir() if s.is_dir()]
     sizes = {s: sum(f.stat().st_size for f in s.iterdir()) for s in spaces}
     for space in sorted(spaces, key=lambda s: s.stat().st_mtime):
-        if sum(sizes.values()) <= MAX_BYTES or space == newest:
+        if sum(sizes.values()) <= max_bytes or space == newest:
             continue
         shutil.rmtree(space, ignore_errors=True)
         sizes.pop(space)

@@ -20,6 +20,7 @@ from foveal.inference.inputs import ImageInput, decode_input, name_of
 from foveal.inference.pass_memory import largest_that_fits
 from foveal.memory_budget import forward_pass_bytes
 from foveal.models.backbones import load_network
+from foveal.models.normalisation import Normalisation
 from foveal.values import Preprocess
 
 if TYPE_CHECKING:
@@ -237,8 +238,5 @@ def _normalised(canvas: NDArray[np.uint8], preprocess: Preprocess) -> torch.Tens
     """`(H, W, C)` in 8 bits to `(1, C, H, W)`, in the memory order in which convolutions are fast."""
     import torch
 
-    pixels = torch.from_numpy(canvas).permute(2, 0, 1)[None].float()
-    mean, std = (
-        torch.tensor(v[: preprocess.channels]).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std)
-    )
-    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+    pixels = torch.from_numpy(canvas).permute(2, 0, 1)[None]
+    return Normalisation(preprocess)(pixels).contiguous(memory_format=torch.channels_last)

@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from foveal.errors import UnknownName
+from foveal.errors import UnknownName, UsageError
 from foveal.inference.bundle import Bundle, load_bundle
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.inference.inputs import ImageInput
 from foveal.inference.segmenter import SegmentationPredictor
+
+#: What an engine may compute in.
+PRECISIONS = ("fp32", "bf16")
 
 
 class Predictor(Protocol):
@@ -54,6 +57,16 @@ PREDICTORS: dict[str, MakePredictor] = {"classify": _classification, "segment": 
 def register_predictor(task: str, make: MakePredictor) -> None:
     """Predict with bundles of a task by what `make` makes of them."""
     PREDICTORS[task] = make
+
+
+def check_precision(precision: str | None) -> None:
+    """Refuse a precision that no engine has.
+
+    Raises:
+        UsageError: naming those that there are.
+    """
+    if precision not in (None, *PRECISIONS):
+        raise UsageError(f"invalid precision {precision!r}", hint=" or ".join(PRECISIONS))
 
 
 def predictor_of(bundle: Bundle, *, precision: str | None = None, memory: int | None = None) -> Predictor:

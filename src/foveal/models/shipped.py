@@ -50,6 +50,12 @@ def model_path(name: str | os.PathLike[str]) -> Path:
     return shipped_folder(text) if text.startswith(PREFIX) else Path(text)
 
 
+def bundle_files(name: str | os.PathLike[str]) -> list[Path]:
+    """The files that a bundle is read from, by the name of the model."""
+    folder = bundle_folder(model_path(name))
+    return [folder / "bundle.json", folder / "weights.safetensors"]
+
+
 def latest_run(runs: Path = Path("runs")) -> Path:
     """The run below a folder that was finished last.
 

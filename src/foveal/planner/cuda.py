@@ -33,13 +33,14 @@ class CachingAllocator:
     Attributes:
         allocated, reserved: bytes in use, rounded, and bytes held of the GPU.
         peak_allocated, peak_reserved: their highest.
+        free: blocks that were given back.
     """
 
     allocated: int = 0
     reserved: int = 0
     peak_allocated: int = 0
     peak_reserved: int = 0
-    _free: list[_Block] = field(default_factory=list)
+    free: list[_Block] = field(default_factory=list)
 
     def take(self, size: int) -> _Block | None:
         """A block for so many bytes; None for none."""
@@ -47,14 +48,14 @@ class CachingAllocator:
             return None
         rounded = -(-size // _ROUND) * _ROUND
         small = rounded <= _SMALL
-        fitting = [b for b in self._free if b.small is small and b.size >= rounded]
+        fitting = [b for b in self.free if b.small is small and b.size >= rounded]
         block = min(fitting, key=lambda b: b.size, default=None)
         if block is None:
             block = _Block(_segment(rounded), small)
             self.reserved += block.size
             self.peak_reserved = max(self.peak_reserved, self.reserved)
         else:
-            self._free.remove(block)
+            self.free.remove(block)
         self._split(block, rounded)
         self.allocated += block.size
         self.peak_allocated = max(self.peak_allocated, self.allocated)
@@ -66,11 +67,11 @@ class CachingAllocator:
             return
         self.allocated -= block.size
         for neighbour, first in ((block.before, True), (block.after, False)):
-            if neighbour is not None and neighbour in self._free:
-                self._free.remove(neighbour)
+            if neighbour is not None and neighbour in self.free:
+                self.free.remove(neighbour)
                 block.size += neighbour.size
                 self._join(block, neighbour, first)
-        self._free.append(block)
+        self.free.append(block)
 
     def _split(self, block: _Block, wanted: int) -> None:
         rest = block.size - wanted
@@ -81,7 +82,7 @@ class CachingAllocator:
         if block.after is not None:
             block.after.before = other
         block.after = other
-        self._free.append(other)
+        self.free.append(other)
 
     @staticmethod
     def _join(block: _Block, neighbour: _Block, first: bool) -> None:

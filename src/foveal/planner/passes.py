@@ -83,7 +83,11 @@ def outputs_of(module: nn.Module, shape: tuple[int, int, int]) -> object:
 
 
 def record_training(
-    module: nn.Module, scenario: Scenario, fake_network: tuple[nn.Module, Fake] | None = None
+    module: nn.Module,
+    scenario: Scenario,
+    fake_network: tuple[nn.Module, Fake] | None = None,
+    *,
+    batches: tuple[int, int] = SIZES,
 ) -> tuple[Recording, Recording]:
     """A training step at two batch sizes, with the optimizer's state of the steps before.
 
@@ -91,6 +95,7 @@ def record_training(
         module: the network; not touched.
         scenario: how it is trained.
         fake_network: of the network, when there is one already; it is used up.
+        batches: the two sizes.
 
     Raises:
         UsageError: when the network does not take such images.
@@ -100,18 +105,27 @@ def record_training(
     copy = prepared(copy.train(), scenario)
     optimizer = make_optimizer(scenario.optimizer, copy.parameters())
     _prime(copy, optimizer, fake)
-    one, two = (_record_step(copy, optimizer, fake, scenario, batch) for batch in SIZES)
+    one, two = (_record_step(copy, optimizer, fake, scenario, batch) for batch in batches)
     return one, two
 
 
-def replay_training(module: nn.Module, scenario: Scenario, backend: Backend) -> Replay:
-    """A training step, ready to be played at any batch size; of a network that depends on values, with content."""
+def replay_training(
+    module: nn.Module, scenario: Scenario, backend: Backend, *, batches: tuple[int, int] = SIZES
+) -> Replay:
+    """A training step, ready to be played at any batch size; of a network that depends on values, with content.
+
+    Args:
+        module: the network; not touched.
+        scenario: how it is trained.
+        backend: the machine that it is trained on.
+        batches: the two sizes that are recorded.
+    """
     try:
-        one, two = record_training(module, scenario)
+        one, two = record_training(module, scenario, batches=batches)
     except UsageError as refusal:
         if not wants_content(refusal):
             raise
-        one, two = record_training(module, scenario, (to_fake_network(module, None), None))
+        one, two = record_training(module, scenario, (to_fake_network(module, None), None), batches=batches)
     return Replay(one, two, backend)
 
 

@@ -181,7 +181,7 @@ def _described(scenario: Scenario, device: str, backend: Backend) -> dict[str, A
         "frozen": scenario.frozen,
         "device": device,
         "threads": backend.threads,
-        "layers_are_per": "picture",
+        "layers_are_per": "image",
     }
 
 

@@ -94,12 +94,12 @@ def write_index(out: Path, studies: Sequence[Mapping[str, Any]], command: str) -
     lines = [f"# {_TITLE}", "", f"Made by `{command}`. {where}.", ""]
     lines += ["| study | claim | verdict |", "| --- | --- | --- |"]
     lines += [f"| [{s['name']}]({s['name']}/{FILE}) | {s['claim']} | {headline(s)} |" for s in studies]
-    claims = [(s, said) for s in studies for said in notebook_claims(s)]
+    claims = [(s, claim) for s in studies for claim in notebook_claims(s)]
     if claims:
         lines += ["", "## What the notebook says", ""]
         lines += [
-            f"- {said['sentence'].rstrip('.')}: **{said['verdict']}** ({s['name']}). {_evidence(said)}"
-            for s, said in claims
+            f"- {claim['sentence'].rstrip('.')}: **{claim['verdict']}** ({s['name']}). {_evidence(claim)}"
+            for s, claim in claims
         ]
     write_text(out / _README, "\n".join(lines) + "\n")
     write_text(out / _INDEX, render_index(studies, command))
@@ -112,10 +112,10 @@ def _is_ours(path: Path) -> bool:
     return head.startswith(f"# {_TITLE}\n\nMade by `") or f"<title>{_TITLE} – foveal</title>" in head
 
 
-def _evidence(said: Mapping[str, Any]) -> str:
+def _evidence(claim: Mapping[str, Any]) -> str:
     """The measurements behind the verdict on one of the notebook's sentences."""
     return "; ".join(
-        f"{c['statement']}: {c['evidence']}" if "criterion" in c else str(c["evidence"]) for c in said["evidence"]
+        f"{c['statement']}: {c['evidence']}" if "criterion" in c else str(c["evidence"]) for c in claim["evidence"]
     )
 
 

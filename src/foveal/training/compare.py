@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foveal.data.targets.target import Target
 from foveal.metrics.calibration import fit_temperature, softmax
-from foveal.metrics.segmentation import Counts, block_bootstrap, miou
+from foveal.metrics.segmentation import Counts, miou
 from foveal.values import SplitRecord
 
 Array = NDArray[np.float32]
@@ -101,9 +101,10 @@ class LabelEvidence:
         return cls(dict(zip(names, logits, strict=True)), dict(zip(names, labels.tolist(), strict=True)))
 
     @property
-    def correct(self) -> int:
-        """How many of the predictions are correct."""
-        return sum(int(row.argmax()) == self.labels[name] for name, row in self.logits.items())
+    def tallies(self) -> NDArray[np.int64]:
+        """As `Labels.tally`: 1 for each image whose predicted label is right, `(N,)`."""
+        right = [int(row.argmax()) == self.labels[name] for name, row in self.logits.items()]
+        return np.array(right, dtype=np.int64)
 
     def compare_to(self, old: Any) -> Comparison:  # noqa: ANN401
         """By accuracy and by log-loss, each model at its own best temperature."""
@@ -146,14 +147,17 @@ class MaskEvidence:
     @property
     def miou(self) -> float:
         """Over all images; nan without any."""
-        return miou(sum(self.counts.values())) if self.counts else math.nan  # type: ignore[arg-type]
+        return miou(self.tallies.sum(axis=0)) if self.counts else math.nan
 
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 %, by a bootstrap over groups; None where there are fewer than two."""
-        if not self.counts:
-            return None
-        return block_bootstrap(np.stack(list(self.counts.values())), self._blocks(list(self.counts)))
+    def tallies(self) -> Counts:
+        """As `Masks.tally`: the confusion matrix of each image, `(N, K, K)`; of no images `(0, 0, 0)`."""
+        return np.stack(list(self.counts.values())) if self.counts else np.zeros((0, 0, 0), dtype=np.int64)
+
+    @property
+    def blocks(self) -> list[str]:
+        """The group of each image of `tallies`."""
+        return [self.groups[name] for name in self.counts]
 
     def compare_to(self, old: Any) -> Comparison:  # noqa: ANN401
         """By mIoU, with a standard error from a bootstrap over groups."""

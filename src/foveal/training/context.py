@@ -138,4 +138,4 @@ class RunContext:
 
     def targets(self, records: Sequence[SplitRecord]) -> NDArray[Any]:
         """What is to be predicted for these images, encoded as the loss takes it, `(N, …)`."""
-        return self.target.encode(records, self.split.classes, self.preprocess)
+        return self.target.encode(records, self.split.classes)

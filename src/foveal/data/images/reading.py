@@ -12,6 +12,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,12 +20,8 @@ from foveal.errors import UnreadableImage
 
 #: Larger files are refused. An image of 100 megapixels has 800 MB without compression, at 16 bits and four channels.
 MAX_BYTES = 1 << 30
-#: Seconds without a single byte after which a file is given up; halved for each other file that still hangs.
+#: Seconds that a file system has to answer.
 PATIENCE = 10.0
-#: So many reads may hang; after that, only regular files on local disks are read.
-_MOST_HANGING = 16
-_LEAST_PATIENCE = 0.5
-_CHUNK = 4 << 20
 
 #: File systems that answer or fail, as Linux calls them.
 _LOCAL = {
@@ -32,30 +29,57 @@ _LOCAL = {
     *("overlay", "squashfs", "erofs", "iso9660", "udf", "vfat", "exfat", "ntfs", "ntfs3", "hfsplus"),
 }
 
-_hanging: set[threading.Thread] = set()
+
+@dataclass
+class Reader:
+    """Reads regular files, and remembers which reads hang.
+
+    Attributes:
+        patience: seconds without a single byte after which a file is given up; halved for each other file that
+            still hangs.
+        least_patience: seconds that are waited in any case.
+        most_hanging: so many reads may hang; after that, only regular files on local disks are read.
+        chunk: bytes that are read at once where it is unknown whether the file system answers.
+        hanging: the threads of the reads that were given up.
+    """
+
+    patience: float = PATIENCE
+    least_patience: float = 0.5
+    most_hanging: int = 16
+    chunk: int = 4 << 20
+    hanging: set[threading.Thread] = field(default_factory=set)
+
+    def read(self, path: str, *, limit: int = MAX_BYTES) -> bytes:
+        """All of a regular file.
+
+        Raises:
+            UnreadableImage: `unreadable_file` (also when it is not a regular file), `too_large`, `changed`,
+                `no_answer`.
+            FileNotFoundError: when there is no such file.
+        """
+        try:
+            folder = os.path.dirname(path)
+            if _in_local_folder(folder if os.path.isabs(folder) else os.path.abspath(folder)):
+                status = os.lstat(path)
+                if not stat.S_ISLNK(status.st_mode):
+                    return _read(path, limit, status)
+            return _Watched(self, path, limit).content()
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+        except (OSError, ValueError) as error:  # ValueError: a name with a null character
+            words = getattr(error, "strerror", None) or str(error)
+            raise UnreadableImage(path, "unreadable_file", words) from None
+        except MemoryError:
+            raise UnreadableImage(path, "too_large", "more than the memory that is left") from None
+
+
+#: The reader of this process: a file system that hangs is known to all of its threads.
+_READER = Reader()
 
 
 def read_regular(path: str, *, limit: int = MAX_BYTES) -> bytes:
-    """All of a regular file.
-
-    Raises:
-        UnreadableImage: `unreadable_file` (also when it is not a regular file), `too_large`, `changed`, `no_answer`.
-        FileNotFoundError: when there is no such file.
-    """
-    try:
-        folder = os.path.dirname(path)
-        if _in_local_folder(folder if os.path.isabs(folder) else os.path.abspath(folder)):
-            status = os.lstat(path)
-            if not stat.S_ISLNK(status.st_mode):
-                return _read(path, limit, status)
-        return _Watched(path, limit).content()
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
-    except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        words = getattr(error, "strerror", None) or str(error)
-        raise UnreadableImage(path, "unreadable_file", words) from None
-    except MemoryError:
-        raise UnreadableImage(path, "too_large", "more than the memory that is left") from None
+    """All of a regular file: see `Reader.read`."""
+    return _READER.read(path, limit=limit)
 
 
 def _read(
@@ -98,24 +122,25 @@ def _check_regular(path: str, status: os.stat_result) -> None:
 class _Watched:
     """One read in a thread of its own."""
 
-    def __init__(self, path: str, limit: int) -> None:
-        self._path, self._limit = path, limit
+    def __init__(self, reader: Reader, path: str, limit: int) -> None:
+        self._reader, self._path, self._limit = reader, path, limit
         self._chunks = 0
         self._result: bytes | BaseException | None = None
         self._done = threading.Event()
 
     def content(self) -> bytes:
         """Wait for the content as long as some of it arrives."""
-        _hanging.difference_update([t for t in _hanging.copy() if not t.is_alive()])
-        if len(_hanging) >= _MOST_HANGING:
+        reader, hanging = self._reader, self._reader.hanging
+        hanging.difference_update([t for t in hanging.copy() if not t.is_alive()])
+        if len(hanging) >= reader.most_hanging:
             raise UnreadableImage(self._path, "no_answer", "too many files did not answer before")
-        patience = max(_LEAST_PATIENCE, PATIENCE / 2 ** len(_hanging))
+        patience = max(reader.least_patience, reader.patience / 2 ** len(hanging))
         thread = threading.Thread(target=self._run, daemon=True, name="foveal-read")
         thread.start()
         seen = 0
         while not self._done.wait(patience):
             if self._chunks == seen:
-                _hanging.add(thread)
+                hanging.add(thread)
                 raise UnreadableImage(self._path, "no_answer", f"nothing arrived for {patience:g} s")
             seen = self._chunks
         assert self._result is not None
@@ -125,7 +150,8 @@ class _Watched:
 
     def _run(self) -> None:
         try:
-            self._result = _read(self._path, self._limit, os.stat(self._path), chunk=_CHUNK, on_chunk=self._count)
+            status, chunk = os.stat(self._path), self._reader.chunk
+            self._result = _read(self._path, self._limit, status, chunk=chunk, on_chunk=self._count)
         except BaseException as error:  # handed on to the thread that waits
             self._result = error
         finally:

@@ -39,8 +39,12 @@ def is_archive(path: str) -> bool:
     return path.lower().endswith(_ENDINGS) and os.path.isfile(path)
 
 
-def unpack_archive(path: str) -> Path:
+def unpack_archive(path: str, *, max_files: int = MAX_FILES) -> Path:
     """The folder that an archive is unpacked into, in the cache, named by its content.
+
+    Args:
+        path: of the archive.
+        max_files: members that it may have.
 
     Raises:
         DataError: when it is damaged, or holds something that is not unpacked.
@@ -54,7 +58,7 @@ def unpack_archive(path: str) -> Path:
     if not folder.is_dir():
         with written_whole(folder) as part:
             try:
-                _write(path, part)
+                _write(path, part, max_files)
             except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
                 raise DataError(f"{path}: {error}", hint="the archive is damaged: fetch it again") from None
             except (RuntimeError, NotImplementedError) as error:  # encrypted, or an unknown compression
@@ -62,14 +66,14 @@ def unpack_archive(path: str) -> Path:
     return folder
 
 
-def _write(path: str, folder: Path) -> None:
+def _write(path: str, folder: Path, max_files: int) -> None:
     most = min(MAX_BYTES, _FREE_OF_RATIO + MAX_RATIO * os.path.getsize(path))
     written = 0
     members = _zip_members(path) if path.lower().endswith(".zip") else _tar_members(path)
     with closing(members):
         for number, (name, opened) in enumerate(members):
-            if number >= MAX_FILES:
-                raise _refused(path, name, f"more than {MAX_FILES} files")
+            if number >= max_files:
+                raise _refused(path, name, f"more than {max_files} files")
             target = folder / _inner(path, name)
             (target if opened is None else target.parent).mkdir(parents=True, exist_ok=True)
             content = opened() if opened is not None else None

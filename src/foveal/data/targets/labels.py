@@ -14,7 +14,8 @@ from foveal.data.targets.target import Array, Target
 from foveal.data.wording import count_of, first_few
 from foveal.errors import DataError
 from foveal.metrics.calibration import Calibration, fit_temperature, set_threshold
-from foveal.values import Entry, Excluded, Finding, ImageRecord, Preprocess, Split, SplitRecord, Subset
+from foveal.metrics.intervals import wilson
+from foveal.values import Entry, Excluded, Finding, ImageRecord, Split, SplitRecord, Subset
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,9 +134,7 @@ class Labels(Target):
         """Restored from `to_dict`."""
         return cls()
 
-    def encode(
-        self, placed: Sequence[SplitRecord], classes: Sequence[str], preprocess: Preprocess | None = None
-    ) -> NDArray[np.int64]:
+    def encode(self, placed: Sequence[SplitRecord], classes: Sequence[str]) -> NDArray[np.int64]:
         """Positions of the labels in `classes`, `(N,)`."""
         index = {c: i for i, c in enumerate(classes)}
         return np.array([index[str(p.record.label)] for p in placed], dtype=np.int64)
@@ -172,6 +171,12 @@ class Labels(Target):
     def score(self, tallies: NDArray[np.int64]) -> float:
         """Accuracy."""
         return float(tallies.mean()) if len(tallies) else math.nan
+
+    def interval(
+        self, tallies: NDArray[np.int64], groups: Sequence[str] | None = None
+    ) -> tuple[float, float] | None:
+        """Wilson's; images count as independent."""
+        return wilson(int(tallies.sum()), len(tallies))
 
     def calibrate(
         self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0

@@ -17,12 +17,11 @@ from foveal.config import MAX_PIXELS
 from foveal.data.targets.frames import across_cuts, frame_blocks
 from foveal.data.targets.label_map import class_file, from_colours, from_list, from_values, read_list
 from foveal.data.targets.mask_files import lookup, read_mask_record
-from foveal.data.targets.pairs import load_masks
 from foveal.data.targets.target import Array, Target
 from foveal.data.wording import LISTED, count_of, first_few, separate
 from foveal.errors import DataError
 from foveal.metrics.calibration import Calibration
-from foveal.metrics.segmentation import VOID, confusion, miou
+from foveal.metrics.segmentation import VOID, block_bootstrap, confusion, miou
 from foveal.values import (
     Entry,
     Excluded,
@@ -30,7 +29,6 @@ from foveal.values import (
     ImageRecord,
     LabelMap,
     MaskRecord,
-    Preprocess,
     Split,
     SplitRecord,
     Subset,
@@ -213,12 +211,13 @@ class Masks(Target):
 
     def to_dict(self) -> dict[str, Any]:
         """With the label map."""
-        return {**super().to_dict(), "legend": asdict(self.label_map) if self.label_map else None}
+        return {**super().to_dict(), "label_map": asdict(self.label_map) if self.label_map else None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Restored from `to_dict`."""
-        return cls(label_map=LabelMap.from_dict(values["legend"], "audit.json"))
+        """Restored from `to_dict`; in older runs the label map is called `legend`."""
+        known = values["legend"] if "legend" in values else values["label_map"]
+        return cls(label_map=LabelMap.from_dict(known, "audit.json"))
 
     def to_row(self, record: ImageRecord) -> list[str]:
         """Path and SHA-256 of the mask."""
@@ -229,14 +228,6 @@ class Masks(Target):
         if not row.get("mask"):
             return record
         return replace(record, mask=MaskRecord(row["mask"], row["mask_sha256"], False, ()))
-
-    def encode(
-        self, placed: Sequence[SplitRecord], classes: Sequence[str], preprocess: Preprocess | None = None
-    ) -> NDArray[np.uint8]:
-        """Masks of class positions, `(N, H, W)`, in the box of a `fit`; `VOID` is the ignore index."""
-        if preprocess is None or self.label_map is None:
-            raise ValueError("masks are encoded in the geometry of a network's input")
-        return load_masks([p.record for p in placed], preprocess, self.label_map)
 
     def loss(
         self, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None, dice: float = 0.0
@@ -263,6 +254,16 @@ class Masks(Target):
     def score(self, tallies: NDArray[np.int64]) -> float:
         """Mean IoU of all images together."""
         return miou(tallies.sum(axis=0)) if len(tallies) else math.nan
+
+    def interval(
+        self, tallies: NDArray[np.int64], groups: Sequence[str] | None = None
+    ) -> tuple[float, float] | None:
+        """By a bootstrap over groups; None where there are fewer than two."""
+        if groups is None:
+            blocks = np.arange(len(tallies))
+        else:
+            blocks = np.unique(np.array(groups, dtype=str), return_inverse=True)[1].astype(np.int64)
+        return block_bootstrap(tallies, blocks)
 
     def calibrate(
         self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0

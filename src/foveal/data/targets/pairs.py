@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,9 +19,6 @@ from foveal.machine import cores
 from foveal.memory_budget import MemoryBudget
 from foveal.metrics.segmentation import VOID
 from foveal.values import ImageRecord, LabelMap, Preprocess
-
-#: No limit: what a record names was under the limit of its run, and its hash is compared.
-_PASSED = sys.maxsize
 
 
 def load_pairs(
@@ -72,26 +68,6 @@ def load_pairs(
             on_each(1)
     refuse_changed(gone)
     return pixels, masks
-
-
-def load_masks(records: Sequence[ImageRecord], preprocess: Preprocess, label_map: LabelMap) -> Mask:
-    """The masks of `load_pairs` alone, `(N, H, W)`.
-
-    Raises:
-        DataError: naming the files that are gone or no longer what was read before.
-    """
-    height, width = preprocess.box
-    masks: Mask = np.full((len(records), height, width), VOID, dtype=np.uint8)
-    gone: list[str] = []
-    for i, record in enumerate(records):
-        assert record.mask is not None
-        try:
-            mask = load_mask(record.mask.path, label_map, record.mask.sha256, max_pixels=_PASSED)
-            masks[i] = _in_box(mask, preprocess)
-        except UnreadableImage as refusal:
-            gone.append(refusal.path)
-    refuse_changed(gone)
-    return masks
 
 
 def _in_box(mask: Mask, preprocess: Preprocess) -> Mask:

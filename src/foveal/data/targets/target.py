@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from foveal.config import MAX_PIXELS
 from foveal.data.targets.folds import FOLDS, stratified_folds
 from foveal.metrics.calibration import Calibration, softmax
-from foveal.values import Entry, Excluded, Finding, ImageRecord, Preprocess, Split, SplitRecord, Subset
+from foveal.values import Entry, Excluded, Finding, ImageRecord, Split, SplitRecord, Subset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,20 +163,19 @@ class Target(ABC):
 
     # Training.
 
-    @abstractmethod
-    def encode(
-        self, placed: Sequence[SplitRecord], classes: Sequence[str], preprocess: Preprocess | None = None
-    ) -> NDArray[Any]:
+    def encode(self, placed: Sequence[SplitRecord], classes: Sequence[str]) -> NDArray[Any]:
         """The targets as the loss takes them: positions in `classes`, `(N, …)`.
+
+        Targets that are files of their own are loaded together with the images instead (`pairs.load_pairs`).
 
         Args:
             placed: N images.
             classes: K names.
-            preprocess: geometry of the network's input, for targets that have one.
 
         Raises:
-            DataError: naming files that are gone or changed.
+            NotImplementedError: for such a target.
         """
+        raise NotImplementedError(f"{self.plural} are loaded together with their images")
 
     def strata(self, records: Sequence[ImageRecord]) -> list[str | None]:
         """What stratified folds and a fair order go by, one for each image; by default all are alike."""
@@ -241,6 +240,18 @@ class Target(ABC):
     @abstractmethod
     def score(self, tallies: NDArray[np.int64]) -> float:
         """The task's main figure over all images that were tallied, `(N, …)`; nan without any."""
+
+    def interval(
+        self, tallies: NDArray[np.int64], groups: Sequence[str] | None = None
+    ) -> tuple[float, float] | None:
+        """95 % interval of `score`; None where none can be given.
+
+        Args:
+            tallies: of N images, `(N, …)`.
+            groups: which images belong together, N names, for targets whose images are not independent;
+                None: each image is a group of its own.
+        """
+        return None
 
     @abstractmethod
     def calibrate(

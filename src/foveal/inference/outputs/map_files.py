@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from foveal.errors import UnreadableImage
 from foveal.files import replacing, write_json
-from foveal.inference.dense_map import DenseMap
+from foveal.inference.dense_map import DenseMap, DenseMapPredictor
+from foveal.inference.inputs import ImageInput
 from foveal.inference.outputs.drawing import PALETTE, as_rgb, at_display_size, save_png, with_key
 from foveal.inference.outputs.names import DIGESTS, Names, digests_of, shortened
 from foveal.values import SCHEMA
+
+if TYPE_CHECKING:
+    from foveal.models.fcn_conversion.convert import FullyConvolutional
 
 _REST = (128, 128, 128)
 #: Dark to bright, with about even steps of lightness (some points of matplotlib's inferno).
@@ -70,6 +76,54 @@ def write_maps(dense: DenseMap, folder: Path, names: Names | None = None) -> dic
     }
     write_json(folder / f"{name}.json", record)
     return record
+
+
+def map_records(
+    predictor: DenseMapPredictor,
+    images: Iterable[ImageInput],
+    folder: Path,
+    names: Names,
+    on_error: Callable[[str, str], None] = lambda *_: None,
+) -> Iterator[dict[str, Any]]:
+    """Predict and write the maps of images, one after the other: see `write_maps`.
+
+    Yields:
+        The record of each image, or its path and `error`; `on_error` is told path and reason of such an image.
+    """
+    for image in images:
+        try:
+            yield write_maps(predictor(image), folder, names)
+        except UnreadableImage as refusal:
+            on_error(refusal.path, refusal.detail)
+            yield {"path": refusal.path, "error": f"{refusal.code}: {refusal.detail}"}
+
+
+def maps_object(records: Sequence[Mapping[str, Any]], network: FullyConvolutional) -> dict[str, Any]:
+    """The object that `--map --json` prints."""
+    return {
+        "schema": SCHEMA,
+        "maps": [record for record in records if "error" not in record],
+        "refused": [record for record in records if "error" in record],
+        "network": {"padded": network.padded, "mixing": network.mixing, "remarks": network.remarks},
+    }
+
+
+def notes_on(records: Sequence[Mapping[str, Any]], network: FullyConvolutional) -> list[str]:
+    """What a person should know about written maps: layers that see the whole image, and how exact they are."""
+    notes = []
+    if network.mixing:
+        notes.append(
+            f"note: {len(network.mixing)} layers see the whole image ({network.mixing[0]} …): "
+            "each prediction depends on all of it"
+        )
+    agreement = next((record["agreement"] for record in records if "error" not in record), None)
+    if agreement:
+        notes.append(
+            f"checked at {agreement['places']} places against the network on that window alone: same class in "
+            f"{100 * agreement['same']:.0f} %, probabilities {agreement['mean']:.3f} apart, "
+            f"at most {agreement['largest']:.3f}"
+        )
+    return notes
 
 
 def _names_of(labels: list[str]) -> dict[str, str]:

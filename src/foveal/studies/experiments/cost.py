@@ -10,10 +10,10 @@ from foveal.studies.framework import (
     Arm,
     Check,
     Measure,
+    NotebookClaim,
     Plot,
     Point,
     Results,
-    Said,
     Series,
     Setting,
     Study,
@@ -124,12 +124,18 @@ def checks(results: Results) -> Sequence[Check]:
         evidence = f"{planned:,.0f} planned, {measured:,.0f} measured ({error} %)"
         statement = f"{arm}: planned within {format_number(_WITHIN, 'percent', 0)}, measured below the bound"
         statements.append(Check(f"memory, {arm}", statement, holds, evidence))
-    return statements + _against_the_notebook(
-        total, of(fifty, "maps"), of(step, "measured"), of(one, "neighbours")
-    )
+    return statements + notebook_checks(total, of(fifty, "maps"), of(step, "measured"), of(one, "neighbours"))
 
 
-def _against_the_notebook(total: float, maps: float, step: float, neighbours: float) -> list[Check]:
+def notebook_checks(total: float, maps: float, step: float, neighbours: float) -> list[Check]:
+    """The notebook's numbers against those of the network.
+
+    Args:
+        total: number of parameters.
+        maps: bytes of all feature maps of a batch.
+        step: peak bytes of a training step.
+        neighbours: bytes of the two largest neighbouring maps of one image.
+    """
     multiplied = _FLOAT * total * BATCH
     largest = _FLOAT * total + neighbours
     return [
@@ -207,9 +213,9 @@ STUDY = Study(
     run=run,
     plot=plot,
     checks=checks,
-    said=(
-        Said(f"The three layers have {NOTEBOOK_PARAMETERS:,} parameters together.", ("sum",)),
-        Said("A batch of 50 needs 50 times the memory of the parameters.", ("times the batch",)),
+    notebook_claims=(
+        NotebookClaim(f"The three layers have {NOTEBOOK_PARAMETERS:,} parameters together.", ("sum",)),
+        NotebookClaim("A batch of 50 needs 50 times the memory of the parameters.", ("times the batch",)),
     ),
     seconds=11.0,
     min_seeds=1,

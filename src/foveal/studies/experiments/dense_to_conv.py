@@ -10,9 +10,9 @@ from foveal.studies.framework import (
     Check,
     Contrast,
     Measure,
+    NotebookClaim,
     Plot,
     Results,
-    Said,
     Series,
     Setting,
     Study,
@@ -46,13 +46,13 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
     import torch
 
     from foveal.models.fcn_conversion.convert import convert
+    from foveal.models.normalisation import Normalisation
     from foveal.studies.experiments.support.digits import preprocess_for, test_subset
     from foveal.studies.experiments.support.profiling import in_chunks, seconds_of
 
     network = _trained(arm, seed, setting)
     test = test_subset(setting).draw(TESTED, 0)
-    preprocess = preprocess_for(test)
-    images = torch.from_numpy(test.pixels).float().sub(preprocess.mean[0]).div(preprocess.std[0])
+    images = Normalisation(preprocess_for(test))(torch.from_numpy(test.pixels))
     size = images.shape[-1]
     large = _scattered(images, TIMES if setting.share >= 1 else 3, np.random.default_rng(seed))
     with torch.no_grad():
@@ -63,7 +63,7 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
         crops = windows.permute(0, 2, 3, 1, 4, 5).reshape(-1, *images.shape[1:])
         of_crops = torch.cat([network(part) for part in in_chunks(crops, 256)])
         map_of_crops = of_crops.view(1, *dense_map.shape[2:], -1).permute(0, 3, 1, 2)
-        ones = _with_1x1(network, images)
+        ones = logits_with_1x1(network, images)
         repeats = 3 if setting.share >= 1 else 1
         one_pass = seconds_of(lambda: converted(large), repeats)
         all_crops = seconds_of(lambda: [network(part) for part in in_chunks(crops, 256)], repeats)
@@ -94,7 +94,7 @@ def _trained(arm: str, seed: int, setting: Setting) -> nn.Module:
     return network.eval()
 
 
-def _with_1x1(network: Any, images: Tensor) -> Tensor:  # noqa: ANN401
+def logits_with_1x1(network: Any, images: Tensor) -> Tensor:  # noqa: ANN401
     """Logits when the first dense layer is replaced by a 1 × 1 convolution and the feature map is averaged.
 
     Such a convolution has one weight per channel, the same for every position. The closest to the trained weights
@@ -238,7 +238,7 @@ STUDY = Study(
     checks=checks,
     run=run,
     plot=plot,
-    said=(Said("A dense layer is replaced by a 1 × 1 convolution.", ("1×1 is the same",)),),
+    notebook_claims=(NotebookClaim("A dense layer is replaced by a 1 × 1 convolution.", ("1×1 is the same",)),),
     seconds=11.0,
     min_seeds=5,
     data="sample:mnist",

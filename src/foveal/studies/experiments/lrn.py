@@ -10,9 +10,9 @@ from foveal.studies.framework import (
     Contrast,
     Equal,
     Measure,
+    NotebookClaim,
     Plot,
     Results,
-    Said,
     Series,
     Setting,
     Study,
@@ -157,7 +157,9 @@ STUDY = Study(
     ),
     sizes=sizes,
     equal=(Equal("parameters", within=0.02), Equal("macs")),
-    said=(Said("Local response normalisation helps a network to generalise", ("more accurate than none",)),),
+    notebook_claims=(
+        NotebookClaim("Local response normalisation helps a network to generalise", ("more accurate than none",)),
+    ),
     seconds=20,
     data="sample:mnist",
     method="Three 3 × 3 convolutions with overlapping pooling after the first two, ReLU, global average pooling, "

@@ -12,10 +12,10 @@ from foveal.studies.framework import (
     Check,
     Contrast,
     Measure,
+    NotebookClaim,
     Plot,
     Point,
     Results,
-    Said,
     Series,
     Setting,
     Study,
@@ -43,7 +43,7 @@ _WITHIN = 0.03
 
 
 @dataclass(frozen=True)
-class _Remedy:
+class Remedy:
     """How an arm trains.
 
     Attributes:
@@ -64,24 +64,24 @@ class _Remedy:
 
 
 BASE = "baseline"
-REMEDIES: Mapping[str, _Remedy] = {
-    BASE: _Remedy(f"{BATCH} images per step, AdamW, fp32"),
-    "smaller batch": _Remedy(f"{MICRO} images per step, as many images in total", {"batch": MICRO}),
-    "accumulate": _Remedy(
+REMEDIES: Mapping[str, Remedy] = {
+    BASE: Remedy(f"{BATCH} images per step, AdamW, fp32"),
+    "smaller batch": Remedy(f"{MICRO} images per step, as many images in total", {"batch": MICRO}),
+    "accumulate": Remedy(
         f"{BATCH // MICRO} micro-batches of {MICRO} before each step",
         {"batch": MICRO, "accumulate": BATCH // MICRO},
     ),
-    "checkpoint": _Remedy("activations are recomputed in the backward pass", {"checkpoint": "blocks"}),
-    "half precision": _Remedy("bf16 autocast", {"precision": "bf16"}),
-    "step in backward": _Remedy(
+    "checkpoint": Remedy("activations are recomputed in the backward pass", {"checkpoint": "blocks"}),
+    "half precision": Remedy("bf16 autocast", {"precision": "bf16"}),
+    "step in backward": Remedy(
         "each parameter is updated as soon as its gradient is available", {"optimizer": "adamw-in-backward"}
     ),
-    "lean optimizer": _Remedy("SGD with momentum instead of AdamW", {"optimizer": "sgd"}),
-    "smaller images": _Remedy("20 × 20 pixels instead of 28 × 28", size=20),
-    "larger stride": _Remedy("a first stride of 4, instead of 2 and pooling", sketch=STRIDED),
-    "fewer layers": _Remedy("four convolutions instead of eight", sketch=SHALLOW),
-    "augmented, stored": _Remedy(f"{COPIES} shifted copies of all images are stored", copies=COPIES),
-    "augmented on the fly": _Remedy("images are shifted when they are used", on_the_fly=True),
+    "lean optimizer": Remedy("SGD with momentum instead of AdamW", {"optimizer": "sgd"}),
+    "smaller images": Remedy("20 × 20 pixels instead of 28 × 28", size=20),
+    "larger stride": Remedy("a first stride of 4, instead of 2 and pooling", sketch=STRIDED),
+    "fewer layers": Remedy("four convolutions instead of eight", sketch=SHALLOW),
+    "augmented, stored": Remedy(f"{COPIES} shifted copies of all images are stored", copies=COPIES),
+    "augmented on the fly": Remedy("images are shifted when they are used", on_the_fly=True),
 }
 
 
@@ -94,12 +94,12 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
     from foveal.studies.experiments.support.profiling import in_chunks, step_peak
 
     remedy = REMEDIES[arm]
-    scenario = _scenario(remedy, setting)
+    scenario = scenario_of(remedy, setting)
     train = training_subset(setting, IMAGES, 0)
     preprocess = preprocess_for(train)
     stored = _resized(_normalised(train, preprocess), remedy.size)
     if remedy.copies > 1:
-        stored = torch.cat([stored, *(_shifted(stored, seed, copy) for copy in range(1, remedy.copies))])
+        stored = torch.cat([stored, *(shifted(stored, seed, copy) for copy in range(1, remedy.copies))])
     targets = torch.from_numpy(train.labels).repeat(remedy.copies)
     torch.manual_seed(seed)
     network = resolve(remedy.sketch).build(scenario.input)
@@ -125,7 +125,8 @@ def _contiguous_copies(*tensors: Tensor) -> list[Tensor]:
     return [t.new_empty(t.shape).copy_(t) for t in tensors]
 
 
-def _scenario(remedy: _Remedy, setting: Setting) -> Any:  # noqa: ANN401
+def scenario_of(remedy: Remedy, setting: Setting) -> Any:  # noqa: ANN401
+    """The planner's scenario of a training with this remedy."""
     from foveal.planner.scenario import Scenario
     from foveal.studies.experiments.support.digits import subsets
 
@@ -135,14 +136,14 @@ def _scenario(remedy: _Remedy, setting: Setting) -> Any:  # noqa: ANN401
 
 
 def _train(
-    network: nn.Module, images: Tensor, targets: Tensor, remedy: _Remedy, setting: Setting, seed: int
+    network: nn.Module, images: Tensor, targets: Tensor, remedy: Remedy, setting: Setting, seed: int
 ) -> float:
     """Train in place; returns seconds per image."""
     import numpy as np
 
     from foveal.planner.steps import make_optimizer, prepared, train_step
 
-    scenario = _scenario(remedy, setting)
+    scenario = scenario_of(remedy, setting)
     network = prepared(network.train(), scenario)
     optimizer = make_optimizer(scenario.optimizer, network.parameters())
     optimizers = list(getattr(optimizer, "_one", {None: optimizer}).values())
@@ -154,7 +155,7 @@ def _train(
         chosen = order[start : start + count]
         for one in optimizers:  # linear decay to zero: the accuracy then varies less between seeds
             one.param_groups[0]["lr"] = LR[scenario.optimizer] * (1 - start / total)
-        batch = _shifted(images[chosen], seed, number) if remedy.on_the_fly else images[chosen]
+        batch = shifted(images[chosen], seed, number) if remedy.on_the_fly else images[chosen]
         train_step(network, optimizer, batch, targets[chosen], scenario)
     return (time.perf_counter() - begin) / total
 
@@ -179,8 +180,9 @@ def _normalised(digits: DigitSet, preprocess: Preprocess) -> Tensor:
     """
     import torch
 
-    images = torch.empty(digits.pixels.shape)
-    return images.copy_(torch.from_numpy(digits.pixels)).sub_(preprocess.mean[0]).div_(preprocess.std[0])
+    from foveal.models.normalisation import Normalisation
+
+    return torch.empty(digits.pixels.shape).copy_(Normalisation(preprocess)(torch.from_numpy(digits.pixels)))
 
 
 def _resized(images: Tensor, size: int | None) -> Tensor:
@@ -189,7 +191,7 @@ def _resized(images: Tensor, size: int | None) -> Tensor:
     return images if size is None else interpolate(images, size=(size, size), mode="area")
 
 
-def _shifted(images: Tensor, *seed: int) -> Tensor:
+def shifted(images: Tensor, *seed: int) -> Tensor:
     """All images shifted alike by up to `REACH` pixels, cyclically: a digit's margin is empty."""
     import numpy as np
 
@@ -203,7 +205,7 @@ def sizes(setting: Setting) -> Mapping[str, Mapping[str, float]]:
 
     costs = {}
     for name, remedy in REMEDIES.items():
-        planned = plan(remedy.sketch, input=_scenario(remedy, setting).input, batch=1, remedies=False)
+        planned = plan(remedy.sketch, input=scenario_of(remedy, setting).input, batch=1, remedies=False)
         costs[name] = {"parameters": float(planned.parameters), "macs": float(planned.macs)}
     return costs
 
@@ -292,12 +294,12 @@ STUDY = Study(
     checks=checks,
     run=run,
     plot=plot,
-    said=(
-        Said("A smaller batch needs less memory.", ("smaller batch, peak",)),
-        Said("Smaller images need less memory.", ("smaller images, peak",)),
-        Said("Fewer layers need less memory.", ("fewer layers, peak",)),
-        Said("16-bit floats need less memory.", ("half precision, peak",)),
-        Said("Augmenting on the fly saves memory in training.", ("augmented on the fly, peak",)),
+    notebook_claims=(
+        NotebookClaim("A smaller batch needs less memory.", ("smaller batch, peak",)),
+        NotebookClaim("Smaller images need less memory.", ("smaller images, peak",)),
+        NotebookClaim("Fewer layers need less memory.", ("fewer layers, peak",)),
+        NotebookClaim("16-bit floats need less memory.", ("half precision, peak",)),
+        NotebookClaim("Augmenting on the fly saves memory in training.", ("augmented on the fly, peak",)),
     ),
     seconds=42.0,
     min_seeds=5,

@@ -16,10 +16,10 @@ from foveal.studies.framework import (
     Arm,
     Contrast,
     Measure,
+    NotebookClaim,
     Plot,
     Point,
     Results,
-    Said,
     Series,
     Setting,
     Study,
@@ -45,7 +45,7 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
     measures: dict[str, float] = {}
     for count, budget in BUDGETS.items():
         with tempfile.TemporaryDirectory(prefix="foveal-study-") as folder, _own_state(folder):
-            table = _table(by_class, setting.scaled(count, 3), seed, setting, Path(folder) / "images.csv")
+            table = write_table(by_class, setting.scaled(count, 3), seed, setting, Path(folder) / "images.csv")
             config = TrainConfig(
                 time=f"{max(1.0, budget * setting.share)}s", seed=seed, strategy=STRATEGIES[arm], cache=False
             )
@@ -78,7 +78,9 @@ def paths_by_class(data: str) -> dict[str, list[str]]:
     return dict(by_class)
 
 
-def _table(by_class: Mapping[str, Sequence[str]], count: int, seed: int, setting: Setting, path: Path) -> Path:
+def write_table(
+    by_class: Mapping[str, Sequence[str]], count: int, seed: int, setting: Setting, path: Path
+) -> Path:
     """Write one split as a CSV file.
 
     The test images of a seed do not depend on the count, and a smaller training set is part of a larger one.
@@ -178,8 +180,8 @@ STUDY = Study(
     contrasts=tuple(_contrasts()),
     run=run,
     plot=plot,
-    said=(
-        Said(
+    notebook_claims=(
+        NotebookClaim(
             "Fine-tuning a pretrained network is better than freezing it.", tuple(f"tuning, {n}" for n in BUDGETS)
         ),
     ),

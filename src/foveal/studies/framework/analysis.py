@@ -161,7 +161,7 @@ def analyse(study: Study, rows: Sequence[Row], *, sizes: Mapping[str, Any], look
         "contrasts": [{"name": c.name, **asdict(judged[c.name])} for c in study.contrasts if c.name in judged],
         "checks": [asdict(c) for c in checks],
     }
-    analysis["said"] = _said(study, judged, checks)
+    analysis["notebook_claims"] = _notebook_claims(study, judged, checks)
     analysis["verdict"], analysis["more_seeds"] = verdict_of(study, judged, checks)
     if results.seeds:
         analysis["plot"] = asdict(study.plot(results, analysis))
@@ -256,14 +256,16 @@ def _on_analysis_scale(contrast: Contrast) -> float:
     return math.log(contrast.min_effect) if contrast.ratio else contrast.min_effect
 
 
-def _said(study: Study, judged: Mapping[str, ContrastResult], checks: Sequence[Check]) -> list[dict[str, Any]]:
+def _notebook_claims(
+    study: Study, judged: Mapping[str, ContrastResult], checks: Sequence[Check]
+) -> list[dict[str, Any]]:
     verdicts = {name: j.verdict for name, j in judged.items()}
     verdicts |= {c.name: SUPPORTED if c.holds else NOT_SUPPORTED for c in checks}
     return [
         {
-            "sentence": s.sentence,
-            "by": list(s.by),
-            "verdict": combine_verdicts([verdicts.get(n, UNDECIDED) for n in s.by]),
+            "sentence": claim.sentence,
+            "by": list(claim.by),
+            "verdict": combine_verdicts([verdicts.get(name, UNDECIDED) for name in claim.by]),
         }
-        for s in study.said
+        for claim in study.notebook_claims
     ]

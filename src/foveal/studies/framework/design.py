@@ -1,12 +1,12 @@
 """The parts that a study declares: what is compared, what is measured, and which difference would settle it.
 
-    Setting     the data and the scale that a study runs at
-    Arm         one of the things compared; the planner computes its cost
-    Equal       a cost that is the same for several arms; checked against the planner
-    Measure     a quantity measured for each arm and seed
-    Contrast    a difference between measures of arms, paired by seed, with the smallest effect of interest
-    Check       a statement that is simply true or false, where no statistics are needed
-    Said        a sentence of the notebook under review, and the contrasts or checks that test it
+    Setting        the data and the scale that a study runs at
+    Arm            one of the things compared; the planner computes its cost
+    Equal          a cost that is the same for several arms; checked against the planner
+    Measure        a quantity measured for each arm and seed
+    Contrast       a difference between measures of arms, paired by seed, with the smallest effect of interest
+    Check          a statement that is simply true or false, where no statistics are needed
+    NotebookClaim  a sentence of the notebook under review, and the contrasts or checks that test it
 
 No torch and no numpy here: listing all studies imports this module.
 """
@@ -139,7 +139,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Said:
+class NotebookClaim:
     """A sentence of the notebook under review, paraphrased, and the names of the contrasts or checks that test it.
     All of them must hold."""
 

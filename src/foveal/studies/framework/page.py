@@ -25,9 +25,9 @@ def render(study: Stored) -> str:
     Args:
         study: the content of its `study.json`.
     """
-    analysis, statements, said = study["analysis"], _statements(study), notebook_claims(study)
+    analysis, statements, claims = study["analysis"], _statements(study), notebook_claims(study)
     reasons = [c for c in statements.values() if c["role"] == "claim"]
-    shown = {c["name"] for c in reasons} | {name for s in said for name in s["by"]}
+    shown = {c["name"] for c in reasons} | {name for claim in claims for name in claim["by"]}
     page: str = _template("study.html.j2").render(
         study=study,
         figures=_figures(study),
@@ -35,7 +35,7 @@ def render(study: Stored) -> str:
         confidence=f"{100 * analysis['confidence']:.5g} %",
         reasons=reasons,
         findings=[c for name, c in statements.items() if name not in shown],
-        said=said,
+        notebook_claims=claims,
         arms=_arms(study),
         measurements=_measurements(study),
         runs=_runs(study),
@@ -47,9 +47,10 @@ def render(study: Stored) -> str:
 def notebook_claims(study: Stored) -> list[dict[str, Any]]:
     """The notebook's sentences with their verdicts and, under `evidence`, the statements that test them."""
     statements = _statements(study)
+    analysis = study["analysis"]
+    claims = analysis["said"] if "said" in analysis else analysis["notebook_claims"]  # `said` in older files
     return [
-        {**s, "evidence": [statements[name] for name in s["by"] if name in statements]}
-        for s in study["analysis"]["said"]
+        {**claim, "evidence": [statements[name] for name in claim["by"] if name in statements]} for claim in claims
     ]
 
 
@@ -67,11 +68,11 @@ def render_index(studies: Sequence[Stored], command: str) -> str:
         studies: the contents of their `study.json`, in order; each page is expected in `NAME/study.html`.
         command: the command line that made them.
     """
-    said = [{**one, "study": s["name"]} for s in studies for one in notebook_claims(s)]
+    claims = [{**claim, "study": s["name"]} for s in studies for claim in notebook_claims(s)]
     counts = {verdict: sum(s["verdict"] == verdict for s in studies) for verdict in _SIGNS}
     page: str = _template("index.html.j2").render(
         studies=[{"content": s, "figures": _figures(s), "verdict": verdict_basis(s)} for s in studies],
-        refuted=[one for one in said if one["verdict"] == "not supported"],
+        refuted=[claim for claim in claims if claim["verdict"] == "not supported"],
         counts={verdict: n for verdict, n in counts.items() if n},
         seconds=sum(s["seconds"] for s in studies),
         command=command,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foveal.studies.framework.design import Arm, Check, Contrast, Equal, Measure, Said, Setting
+from foveal.studies.framework.design import Arm, Check, Contrast, Equal, Measure, NotebookClaim, Setting
 from foveal.studies.framework.plot_data import Plot
 from foveal.studies.framework.results import Results
 
@@ -33,7 +33,7 @@ class Study:
         sizes: setting → arm name → `{"parameters": …, "macs": …}`, computed by the planner.
         equal: costs that are the same for several arms.
         checks: results → statements that need no statistics.
-        said: sentences of the notebook under review.
+        notebook_claims: sentences of the notebook under review.
         seconds: approximate time for one seed of all arms on two cores; `study all` divides its time by it.
         min_seeds: fewest seeds, and the number run while the spread has not been measured.
         data: training data when the user names none.
@@ -51,7 +51,7 @@ class Study:
     sizes: Callable[[Setting], Mapping[str, Mapping[str, float]]] | None = None
     equal: tuple[Equal, ...] = ()
     checks: Callable[[Results], Sequence[Check]] | None = None
-    said: tuple[Said, ...] = ()
+    notebook_claims: tuple[NotebookClaim, ...] = ()
     seconds: float = 30.0
     min_seeds: int = 5
     data: str = ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +9,7 @@ from torch import Tensor
 
 from foveal.data.images.pixels import Pixels
 from foveal.memory_budget import GPU_IMAGES_BYTES
+from foveal.models.normalisation import Normalisation
 from foveal.training.batches.augment import augmented
 from foveal.training.recipes.augmentation import Augment
 from foveal.values import Preprocess
@@ -50,7 +49,7 @@ class Batches:
         if pixels.nbytes <= GPU_IMAGES_BYTES:
             self._pixels = self._pixels.to(device)
         self._labels, self._device = torch.from_numpy(labels).to(device), device
-        self._mean, self._std = statistics_of(preprocess, device)
+        self._normalise = Normalisation(preprocess, device)
         self._augment, self._seed = augment, seed
         self._order: tuple[int, Tensor] = (-1, torch.zeros(0))
 
@@ -61,19 +60,10 @@ class Batches:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self._pixels))
             self._order = epoch, torch.from_numpy(order).to(self._pixels.device)
         chosen = self._order[1][place * self.size : (place + 1) * self.size]
-        images = (self._pixels[chosen].to(self._device).float() - self._mean) / self._std
+        images = self._normalise(self._pixels[chosen])
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         images = augmented(images, self._augment, generator)
         return images.contiguous(memory_format=torch.channels_last), self._labels[chosen.to(self._device)]
-
-
-def statistics_of(preprocess: Preprocess, device: str) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a preprocessing, each `(1, C, 1, 1)`."""
-
-    def shaped(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values[: preprocess.channels], device=device).view(1, -1, 1, 1)
-
-    return shaped(preprocess.mean), shaped(preprocess.std)
 
 
 def prediction_batch_size(side: int, device: str) -> int:
@@ -86,12 +76,10 @@ def logits_of(
     module: torch.nn.Module, pixels: Pixels, preprocess: Preprocess, device: str, batch_size: int | None = None
 ) -> NDArray[np.float32]:
     """A network's logits `(N, K)` for 8-bit images `(N, C, H, W)`, in fp32, in batches of `batch_size`."""
-    mean, std = statistics_of(preprocess, device)
+    normalise = Normalisation(preprocess, device)
     rows, batch_size = [], batch_size or prediction_batch_size(pixels.shape[-1], device)
     with torch.inference_mode():
         for start in range(0, len(pixels), batch_size):
-            batch = (
-                torch.from_numpy(np.array(pixels[start : start + batch_size])).to(device).float() - mean
-            ) / std
+            batch = normalise(torch.from_numpy(np.array(pixels[start : start + batch_size])))
             rows.append(module(batch.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
     return np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foveal.metrics.segmentation import VOID
-from foveal.training.batches.arrays import statistics_of
+from foveal.models.normalisation import Normalisation
 from foveal.training.batches.augment import augmented
 from foveal.training.recipes.augmentation import Augment
 from foveal.values import Preprocess
@@ -82,7 +82,7 @@ class Crops:
         self.per_epoch = max(1, len(images) // self.size)
         self.options = options
         self._images, self._masks = images, masks
-        self._mean, self._std = statistics_of(preprocess, "cpu")
+        self._normalise = Normalisation(preprocess)
         self._seed, self._device = seed, device
         self._classes = classes
         self._by_class: dict[int, list[NDArray[np.int64]]] = {}
@@ -95,7 +95,7 @@ class Crops:
         rng = np.random.default_rng([self._seed, 1, step])
         crops = [self._crop(i, rng) for i in chosen]
         images, masks = (torch.cat(p) for p in zip(*crops, strict=True))
-        images = (images - self._mean) / self._std
+        images = self._normalise(images)
         if self.options.hflip:
             flipped = torch.from_numpy(rng.random(len(images)) < 0.5)
             images = torch.where(flipped[:, None, None, None], images.flip(3), images)
@@ -126,11 +126,11 @@ class Crops:
             dtype=torch.float32,
         )  # fmt: skip
         grid = functional.affine_grid(affine, [1, 1, options.height, options.width], align_corners=False)
-        seen = torch.from_numpy(image)[None].float() - self._mean
+        seen = torch.from_numpy(image)[None].float() - self._normalise.mean
         seen = functional.grid_sample(seen, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         wanted = torch.from_numpy(mask)[None, None].float() - VOID  # so that zeros outside are VOID
         wanted = functional.grid_sample(wanted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-        return seen + self._mean, (wanted[:, 0] + VOID).round().long()
+        return seen + self._normalise.mean, (wanted[:, 0] + VOID).round().long()
 
     def _centre(
         self, i: int, sides: tuple[int, int], crop: tuple[float, float], rng: np.random.Generator

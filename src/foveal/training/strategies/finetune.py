@@ -16,7 +16,6 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from foveal.decisions import FALLBACK, IMAGE_SIZE, LEARNING_RATE, STEPS, TRAINING_IMAGES
-from foveal.metrics.intervals import wilson
 from foveal.planner.process import least_process_bytes
 from foveal.planner.sheet import size_text
 from foveal.training.candidate import Candidate
@@ -241,7 +240,7 @@ class _Trials:
                 words.append(f"no time to try {size} px")
                 break
             evidence[size] = self._tried(size)
-            words.append(f"{size} px: {evidence[size].correct} of {len(self.outside)}")
+            words.append(f"{size} px: {evidence[size].tallies.sum()} of {len(self.outside)}")
             if size != best:
                 if evidence[size].compare_to(evidence[best]).sum_of_z <= 0:
                     break
@@ -396,8 +395,8 @@ def _candidate(
     return Candidate(
         strategy=name,
         seconds=seconds,
-        score=evidence.correct / n if evidence and n else None,
-        score_ci95=wilson(evidence.correct, n) if evidence and n else None,
+        score=context.target.score(evidence.tallies) if evidence and n else None,
+        score_ci95=context.target.interval(evidence.tallies) if evidence and n else None,
         score_n=n,
         trained=trainer.trained_model(training.module),
         logits=logits,

@@ -26,7 +26,6 @@ import numpy as np
 
 from foveal.clock import Deadline
 from foveal.decisions import MEMBERS, STEPS
-from foveal.metrics.intervals import wilson
 from foveal.training.candidate import Candidate
 from foveal.training.context import Array, RunContext
 from foveal.training.flip_test import hflip_by_first_model
@@ -132,7 +131,7 @@ class FromScratch:
             strategy=self.name,
             seconds=context.clock.spent() - began,
             score=context.target.score(tallies) if len(labels) else None,
-            score_ci95=wilson(int(tallies.sum()), len(labels)) if len(labels) else None,
+            score_ci95=context.target.interval(tallies),
             score_n=len(labels),
             trained=trained,
             logits=logits,

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from foveal.data.images.pixels import Pixels
 from foveal.decisions import FIT_IMAGES
 from foveal.errors import DataError
-from foveal.metrics.intervals import wilson
 from foveal.models.linear_head import LinearHead
+from foveal.models.normalisation import normalised
 from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate
 from foveal.training.context import Array, RunContext
 from foveal.training.linear_head import fit_head, import_solvers
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import FLOOR_SHARE, LINEAR_PIXELS_SECONDS
-from foveal.values import SUBSETS, Subset
+from foveal.values import SUBSETS, Preprocess, Subset
 
 #: Pixels are averaged over squares until a side has no more than this many.
 _SIDE = 16
@@ -66,22 +66,21 @@ class LinearPixels:
         some = context.target.fair_order(records)[: context.decisions.settle(FIT_IMAGES, lambda: _count(context))]
         place = {p.record.sha256: i for i, p in enumerate(records)}
         rows = np.array(sorted({place[p.record.sha256] for p in some}))
-        features = averaged(context.pixels("train"), preprocess.mean, preprocess.std, pool)
+        features = averaged(context.pixels("train"), preprocess, pool)
         import_solvers()
         with context.clock.lap("fit"), context.progress.stage("fit", 1) as bar:
             head = fit_head(features[None, rows], labels[rows], _STRENGTH, floor=1.0)
             bar(1)
         logits: dict[Subset, Array] = {
-            subset: head.logits(averaged(context.pixels(subset), preprocess.mean, preprocess.std, pool))
-            for subset in ("val", "test")
+            subset: head.logits(averaged(context.pixels(subset), preprocess, pool)) for subset in ("val", "test")
         }
         val = context.targets(context.split.subset("val"))
-        right = int((logits["val"].argmax(axis=1) == val).sum())
+        tallies = context.target.tally(context.target.predict(logits["val"]), val, classes)
         return Candidate(
             strategy=self.name,
             seconds=context.clock.spent() - began,
-            score=right / len(val) if len(val) else None,
-            score_ci95=wilson(right, len(val)) if len(val) else None,
+            score=context.target.score(tallies) if len(val) else None,
+            score_ci95=context.target.interval(tallies),
             score_n=len(val),
             trained=_trained(head, context, pool),
             logits=logits,
@@ -90,18 +89,15 @@ class LinearPixels:
         )
 
 
-def averaged(
-    pixels: Pixels, mean: tuple[float, float, float], std: tuple[float, float, float], pool: int
-) -> NDArray[np.float32]:
+def averaged(pixels: Pixels, preprocess: Preprocess, pool: int) -> NDArray[np.float32]:
     """Images `(N, C, H, W)` normalised and averaged over squares, `(N, features)`, as `small.LinearNet` does it."""
     count, channels, height, width = pixels.shape
     h, w = height // pool, width // pool
     result = np.empty((count, channels * h * w), dtype=np.float32)
-    shift, scale = (np.array(v[:channels], dtype=np.float32)[:, None, None] for v in (mean, std))
     for start in range(0, count, 4096):  # in parts: as floats they take four times the memory
         part = np.asarray(pixels[start : start + 4096, :, : h * pool, : w * pool])
         squares = part.reshape(len(part), channels, h, pool, w, pool).mean(axis=(3, 5), dtype=np.float32)
-        result[start : start + 4096] = ((squares - shift) / scale).reshape(len(part), -1)
+        result[start : start + 4096] = normalised(squares, preprocess).reshape(len(part), -1)
     return result
 
 

@@ -19,7 +19,6 @@ from foveal.clock import Clock, Deadline
 from foveal.data.images.pixels import refuse_changed
 from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH, HFLIP
 from foveal.errors import DataError, Interrupted, UsageError
-from foveal.metrics.intervals import wilson
 from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate, Refit, Refitted
 from foveal.training.compare import LabelEvidence
@@ -152,8 +151,8 @@ class LinearProbeStrategy:
         return Candidate(
             strategy=self.name,
             seconds=context.clock.spent() - began,
-            score=evidence.correct / n if evidence else None,
-            score_ci95=wilson(evidence.correct, n) if evidence else None,
+            score=context.target.score(evidence.tallies) if evidence else None,
+            score_ci95=context.target.interval(evidence.tallies) if evidence else None,
             score_n=n,
             trained=TrainedModel.of_head(head, extractor.preprocess, extractor.backbone, self.views),
             logits={s: head.logits(features.by_subset[s]) for s in ("val", "test") if s in features.by_subset},

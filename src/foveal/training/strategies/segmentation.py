@@ -83,7 +83,7 @@ class SegmentationStrategy:
             strategy=self.name,
             seconds=context.clock.spent() - began,
             score=None if math.isnan(evidence.miou) else evidence.miou,
-            score_ci95=evidence.interval,
+            score_ci95=context.target.interval(evidence.tallies, evidence.blocks),
             score_n=len(evidence.counts),
             trained=trainer.trained_model(training.module),
             logits={},

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from foveal.data.images.pixels import Pixels, allocate
 from foveal.models.finetuned import FineTunedNetwork
-from foveal.training.batches.arrays import statistics_of
+from foveal.models.normalisation import Normalisation
 from foveal.training.batches.augment import augmented
 from foveal.training.context import RunContext
 from foveal.training.loop.device import Device
@@ -102,9 +102,8 @@ class FrozenTrunk:
         return view
 
     def _normalised(self, pixels: Pixels, start: int) -> Tensor:
-        mean, std = statistics_of(self.preprocess, self.device.name)
-        batch = torch.from_numpy(np.array(pixels[start : start + self.batch_size])).to(self.device.name).float()
-        return (batch - mean) / std
+        batch = torch.from_numpy(np.array(pixels[start : start + self.batch_size]))
+        return Normalisation(self.preprocess, self.device.name)(batch)
 
     @property
     def _compiled(self) -> bool:

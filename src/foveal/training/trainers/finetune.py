@@ -221,7 +221,7 @@ class FineTuneTrainer(Trainer):
         """The pretrained network with a head fitted on its features at this size."""
         network = self._fresh()
         order = np.random.default_rng(self.context.config.seed).permutation(len(pixels))
-        some = _of_all_classes(order, labels)
+        some = of_all_classes(order, labels)
         if len(np.unique(labels[some])) < len(self.context.split.classes):
             return network
         with self.context.clock.lap("features"):
@@ -402,7 +402,7 @@ def calibrate_initial_head(
         network.head.bias.div_(best)
 
 
-def _of_all_classes(order: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
+def of_all_classes(order: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
     """The beginning of an order of images, as many as a head is fitted on; one of each class is among them."""
     if len(order) <= _HEAD_IMAGES:
         return order

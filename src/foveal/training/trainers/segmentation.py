@@ -16,8 +16,8 @@ from foveal.data.targets.mask_files import Mask
 from foveal.data.targets.mask_loss import class_weights
 from foveal.decisions import STEP_SECONDS
 from foveal.models.backbones import find_backbone
+from foveal.models.normalisation import Normalisation
 from foveal.models.segmentation.network import CropSegmenter, Segmenter, segmenter
-from foveal.training.batches.arrays import statistics_of
 from foveal.training.batches.crops import CropOptions, Crops, Stack
 from foveal.training.compare import MaskEvidence
 from foveal.training.context import RunContext
@@ -248,11 +248,11 @@ def predict_masks(
     module: nn.Module, pixels: Stack, preprocess: Preprocess, device: str = "cpu", *, mirrored: bool = False
 ) -> list[Mask]:
     """Masks `(H, W)` of 8-bit images `(3, H, W)`, one at a time; `mirrored`: of the mirror images, mirrored back."""
-    mean, std = statistics_of(preprocess, device)
+    normalise = Normalisation(preprocess, device)
     masks = []
     with torch.inference_mode():
         for image in pixels:
-            x = (torch.from_numpy(np.array(image))[None].to(device).float() - mean) / std
+            x = normalise(torch.from_numpy(np.array(image))[None])
             x = (x.flip(3) if mirrored else x).contiguous(memory_format=torch.channels_last)
             best = module(x)[0].argmax(0)
             masks.append((best.flip(1) if mirrored else best).to(torch.uint8).cpu().numpy())
