@@ -9,9 +9,9 @@ from foveal.training.recipes.scratch import COLOUR_RECIPES, RECIPES
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, *COLOUR_RECIPES], ids=lambda r: r.name)
-@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (1, 8)])
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32), (1, 8), (1, 3), (3, 1)])
 def test_every_recipe_makes_a_network_for_any_small_image(recipe, channels, size):
-    network = recipe.network(channels, 7)
+    network = recipe.network(channels, 7, size)
     module = build(network)
     assert module.eval()(torch.zeros(2, channels, size, size)).shape == (2, 7)
     features = module.forward_features(torch.zeros(2, channels, size, size))

@@ -1,6 +1,7 @@
 """The floor of small images: a linear model on pixels, which a network has to beat."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,13 +75,29 @@ def test_it_comes_first(route):
     assert STRATEGIES[route][0] is STRATEGY
 
 
-def test_pretrained_features_and_networks_from_scratch_do_not_both_go_on():
+def after(scratch_score, frozen_score):
+    """The state of a search that tried a first network and frozen features, with these scores."""
     context = context_with()
     scratch = FromScratch(replace(TINY, epochs=3, least_steps=1)).fit(context, LadderState())
-    state = LadderState([scratch], scratch)
+    pretrained = replace(scratch.trained, network={"backbone": "lite0"})
+    scratch = replace(scratch, score=scratch_score)
+    frozen = replace(scratch, strategy=FROZEN.name, score=frozen_score, recipe=None, trained=pretrained)
+    return context, LadderState([scratch, frozen], max((scratch, frozen), key=lambda c: c.score))
+
+
+def test_a_longer_recipe_is_tried_where_it_is_expected_to_beat_fine_tuning():
     longer = FromScratch(replace(TINY, name="scratch-minute"))
+    context, state = after(scratch_score=0.97, frozen_score=0.3)
     assert longer.refuse(context, state) is None
-    pretrained = replace(scratch, trained=replace(scratch.trained, network={"backbone": "lite0"}))
-    assert longer.refuse(context, LadderState([scratch, pretrained], pretrained))
-    assert FROZEN.refuse(context, state) is None
-    assert not scratch.trained.pretrained and pretrained.trained.pretrained
+    context, state = after(scratch_score=0.3, frozen_score=0.97)
+    assert longer.refuse(context, state)
+    assert FROZEN.refuse(context, LadderState(state.candidates[:1], state.candidates[0])) is None
+
+
+def test_fine_tuning_does_not_follow_a_longer_recipe_that_is_the_best():
+    _, state = after(scratch_score=0.97, frozen_score=0.3)
+    first, frozen = state.candidates
+    longer = replace(first, strategy="scratch-minute", score=0.98)
+    fine_tuning = next(s for s in STRATEGIES["small-colour"] if s.name == "fine-tune")
+    backbone = SimpleNamespace(features=SimpleNamespace(backbone=SimpleNamespace(stages=(), name="lite0")))
+    assert fine_tuning.refuse(backbone, LadderState([first, frozen, longer], longer))

@@ -22,7 +22,7 @@ EVALUATION_SECONDS = 4.0
 #: measured speed of training.
 MASK_SCORING_SECONDS = 0.1
 #: Evaluation keeps at most this share of the budget: in a short one training has to happen at all.
-EVALUATION_SHARE = 0.4
+EVALUATION_SHARE = 0.25
 #: Share of the evaluation reserve that fine-tuning keeps: predictions, most of it, are measured and planned for there.
 FINETUNE_EVALUATION_SHARE = 0.5
 

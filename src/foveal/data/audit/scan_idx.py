@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.audit.measure import NEAR_FROM, measure_levels
-from foveal.data.images.idx import header_of, is_idx, read_idx, split_name
+from foveal.data.images.idx import hashes_of, is_idx, read_idx, split_name
 from foveal.values import Entry, ImageRecord
 
 _AT_ONCE = 4096
@@ -31,20 +30,20 @@ def read_idx_records(entries: Sequence[Entry]) -> list[ImageRecord]:
     """
     file = split_name(entries[0].path)[0]
     images = read_idx(file)
-    prefix, changed = header_of(images), os.stat(file).st_mtime_ns
+    hashes, changed = hashes_of(file), os.stat(file).st_mtime_ns
     height, width = images.shape[1:3]
     records = []
     for start in range(0, len(entries), _AT_ONCE):
         some = entries[start : start + _AT_ONCE]
-        pixels = images[[split_name(e.path)[1] for e in some]]
-        mean, deviation, sharpness = measure_levels(_grey(pixels))
+        numbers = [split_name(e.path)[1] for e in some]
+        mean, deviation, sharpness = measure_levels(_grey(images[numbers]))
         records += [
             ImageRecord(
                 path=entry.path,
                 label=entry.label,
                 split=entry.split,
                 group=entry.group,
-                sha256=hashlib.sha256(prefix + pixels[i].tobytes()).hexdigest(),
+                sha256=hashes[numbers[i]],
                 width=width,
                 height=height,
                 file_time=changed,

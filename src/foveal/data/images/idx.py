@@ -10,6 +10,7 @@ Image number 7 of a file has the path `FILE#7` throughout foveal.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import re
 import struct
@@ -99,11 +100,16 @@ def read_idx(path: str) -> NDArray[np.uint8]:
     Raises:
         DataError: when it is not an IDX file of bytes, or too short or too long.
     """
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}", hint="can you read this file?") from None
-    return _read(path, status.st_mtime_ns, status.st_size)
+    return _read(path, *_version(path))
+
+
+def hashes_of(path: str) -> tuple[str, ...]:
+    """SHA-256 of the content of each image of one file, see `member`; computed once while the file stays the same.
+
+    Raises:
+        DataError: as `read_idx`.
+    """
+    return _hashes(path, *_version(path))
 
 
 def member(path: str) -> bytes | None:
@@ -138,6 +144,22 @@ def split_name(path: str) -> tuple[str, int]:
     """`FILE#N` as file and number."""
     file, _, number = path.rpartition("#")
     return file, int(number)
+
+
+def _version(path: str) -> tuple[int, int]:
+    """Time and size of a file, which tell whether it is still the one that was read."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", hint="can you read this file?") from None
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=4)
+def _hashes(path: str, changed: int, size: int) -> tuple[str, ...]:
+    images = _read(path, changed, size)
+    prefix = header_of(images)
+    return tuple(hashlib.sha256(prefix + image.tobytes()).hexdigest() for image in images)
 
 
 @lru_cache(maxsize=4)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from foveal.config import MAX_PIXELS
 from foveal.data.images.decode import decode, quiet, read_file
-from foveal.data.images.idx import header_of, is_idx, read_idx, split_name
+from foveal.data.images.idx import hashes_of, is_idx, read_idx, split_name
 from foveal.data.images.render import GEOMETRIES, render_views, shrink_limit, turned
 from foveal.data.images.render_cache import RenderCache
 from foveal.errors import DataError, UnreadableImage
@@ -100,7 +100,7 @@ def load_pixels(
     for file, members in _by_file(records).items():
         images = read_idx(file) if file else np.zeros((0, 0, 0), dtype=np.uint8)
         if file and images.shape[1:] == ((size, size) if channels == 1 else (size, size, 3)):
-            gone += _take(images, records, members, result)
+            gone += _take(file, images, records, members, result)
             on_each(len(members))
         else:
             rest += members
@@ -163,14 +163,17 @@ def _by_file(records: Sequence[ImageRecord]) -> dict[str, list[int]]:
     return positions | ({"": rest} if rest else {})
 
 
-def _take(images: Pixels, records: Sequence[ImageRecord], members: Sequence[int], result: Pixels) -> list[str]:
-    """Copy one file's images to their places; the paths of those that changed."""
-    prefix, changed = header_of(images), []
-    for i in members:
-        number = split_name(records[i].path)[1]
-        content = prefix + images[number].tobytes() if number < len(images) else b""
-        if hashlib.sha256(content).hexdigest() != records[i].sha256:
-            changed.append(records[i].path)
-            continue
-        result[i] = images[number] if images.ndim == 3 else images[number].transpose(2, 0, 1)
+def _take(
+    file: str, images: Pixels, records: Sequence[ImageRecord], members: Sequence[int], result: Pixels
+) -> list[str]:
+    """Copy one file's images to their places; the paths of those that changed, and then nothing is copied."""
+    hashes, numbers = hashes_of(file), [split_name(records[i].path)[1] for i in members]
+    changed = [
+        records[i].path
+        for i, number in zip(members, numbers, strict=True)
+        if number >= len(hashes) or hashes[number] != records[i].sha256
+    ]
+    if not changed:
+        values = images[numbers]
+        result[members] = values[:, None] if values.ndim == 3 else values.transpose(0, 3, 1, 2)
     return changed

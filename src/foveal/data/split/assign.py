@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 
 from foveal.data.audit.duplicates import Joined, exact_copies, join_all
@@ -244,16 +244,24 @@ def _ranked(
 
 def _drawn(number: float, shares: Mapping[Subset, float]) -> Subset:
     """The subset for a number in [0, 1)."""
-    rest = number * sum(shares.values())
+    return next((subset for subset, end in _ends(tuple(shares.items())) if number < end), "train")
+
+
+@lru_cache(maxsize=8)
+def _ends(shares: tuple[tuple[Subset, float], ...]) -> list[tuple[Subset, float]]:
+    """Where the numbers of each subset end."""
+    known, total, end = dict(shares), sum(share for _, share in shares), 0.0
+    ends: list[tuple[Subset, float]] = []
     for subset in _PRECEDENCE:
-        rest -= shares.get(subset, 0.0)
-        if rest < 0:
-            return subset
-    return "train"
+        end += known.get(subset, 0.0)
+        ends.append((subset, end / total))
+    return ends
 
 
 def _divided(placed: Sequence[SplitRecord], pairs: Sequence[tuple[ImageRecord, ImageRecord]]) -> set[str]:
     """Paths of training images whose pair was assigned to a held-out subset."""
+    if not pairs:
+        return set()
     by_path = {p.record.path: p for p in placed}
     divided = set()
     for pair in pairs:

@@ -58,14 +58,16 @@ class ScratchRecipe:
     definition: Mapping[str, Any] = field(default_factory=dict)
 
     def network(self, channels: int, classes: int, side: int = 0) -> dict[str, Any]:
-        """Arguments of `models.networks.build` for one member; the `side` of the images matters to a definition."""
+        """Arguments of `models.networks.build` for one member; the `side` of the images matters to a definition, and to
+        how many stages there is something left to halve for."""
         if self.definition:
             return completed(self.definition, (channels, side, side), classes)
+        halvings = max(1, -(-side // self.stride)).bit_length() - 1 if side else len(self.stages)
         return {
             "architecture": "small",
             "channels": channels,
             "classes": classes,
-            "stages": [list(s) for s in self.stages],
+            "stages": [list(s) for s in self.stages[: halvings + 1]],
             "kernel": self.kernel,
             "stride": self.stride,
             "dropout": self.dropout,
@@ -105,7 +107,8 @@ RECIPES = (
     ScratchRecipe(
         "scratch-minute",
         ((24, 24), (48, 48), (96,)),
-        epochs=8,
+        epochs=12,
+        min_epoch_share=0.2,
         lr=1.5e-2,
         kernel=5,
         stride=2,
@@ -120,10 +123,12 @@ RECIPES = (
 
 _COLOUR_MINUTE = ScratchRecipe(
     "scratch-minute",
-    ((16,), (48, 48), (96, 96), (96,)),
-    epochs=12,
-    min_epoch_share=0.1,
+    ((32, 32), (64, 64), (128, 128)),
+    epochs=20,
+    min_epoch_share=0.15,
     lr=1e-2,
+    kernel=5,
+    stride=2,
     weight_decay=0.02,
     label_smoothing=0.1,
     ema=0.99,
@@ -131,13 +136,23 @@ _COLOUR_MINUTE = ScratchRecipe(
     mirrored_views=True,
 )
 
-#: The same for images in colour, whose objects fill them: more layers at full resolution, and augmentation by small
-#: shifts and mirroring, as Jordan 2024 ("94% on CIFAR-10 in 3.29 seconds") has it.
+#: The same for images in colour, whose objects fill them: wider, with small shifts and mirroring as augmentation, as in
+#: Jordan 2024 ("94% on CIFAR-10 in 3.29 seconds"). On 40,000 images of CIFAR-10, one thread: 72.7 % of 10,000 others
+#: after 3 epochs and 91 s of ((24,), (48,), (96,), (96,)), 78.5 % after 4 epochs and 395 s of the minute's network, and
+#: 75.4 % after 2 epochs and 455 s of one with four stages that began at full resolution (n 1 each).
 COLOUR_RECIPES = (
-    replace(RECIPES[0], stages=((16,), (32,), (64,)), stride=1, kernel=3, lr=2e-2, mirrored_views=False),
+    replace(RECIPES[0], stages=((24,), (48,), (96,), (96,)), lr=1e-2, ema=0.98),
     _COLOUR_MINUTE,
-    replace(_COLOUR_MINUTE, name="scratch-quarter", stages=((32,), (64, 64), (128, 128), (128,)), epochs=24),
-    replace(_COLOUR_MINUTE, name="scratch-hour", stages=((64,), (128, 128), (256, 256), (256,)), epochs=40),
+    replace(_COLOUR_MINUTE, name="scratch-quarter", stages=((48, 48), (96, 96), (192, 192)), epochs=40),
+    replace(
+        _COLOUR_MINUTE,
+        name="scratch-hour",
+        stages=((64,), (128, 128), (256, 256), (256,)),
+        kernel=3,
+        stride=1,
+        epochs=40,
+        min_epoch_share=0.2,
+    ),
 )
 
 

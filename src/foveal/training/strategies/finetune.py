@@ -24,10 +24,10 @@ from foveal.training.context import Array, RunContext
 from foveal.training.flip_test import hflip_by_linear_probe
 from foveal.training.recipes.augmentation import augment_for
 from foveal.training.recipes.finetune import CACHED, FULL, SMALL, FineTuneRecipe
+from foveal.training.recipes.scratch import ScratchRecipe
 from foveal.training.sampling import sample
 from foveal.training.starting_point import falls_back
-from foveal.training.strategies.from_scratch import expected_error
-from foveal.training.strategies.linear_probe import FROZEN, FROZEN_STAGES
+from foveal.training.strategies.linear_probe import FROZEN_STAGES
 from foveal.training.strategy import LadderState, below_noise_floor
 from foveal.training.time_budget import (
     AFFORDABLE_SHARE,
@@ -78,11 +78,8 @@ class FineTune:
             return f"the stages of {backbone.name} are not known: no part of it can be frozen alone"
         if best is None:
             return None
-        frozen, from_scratch = state.of(FROZEN.name), expected_error(state)
-        if frozen is not None and frozen.score is not None and from_scratch is not None:
-            tuned = (1 - USUAL_GAIN) * (1 - frozen.score)
-            if from_scratch < tuned:
-                return f"about {from_scratch:.0%} errors are expected from scratch, {tuned:.0%} after fine-tuning"
+        if not best.trained.pretrained and sum(isinstance(c.recipe, ScratchRecipe) for c in state.candidates) > 1:
+            return f"{best.strategy}, trained from scratch, had the time: it was expected to be better"
         needed = least_process_bytes(torch=True, backbone=True)
         if not context.memory.covers(needed):
             have, least = size_text(context.memory.total or 0), size_text(needed)

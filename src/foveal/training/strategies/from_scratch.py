@@ -31,6 +31,8 @@ from foveal.training.context import Array, RunContext
 from foveal.training.flip_test import hflip_by_first_model
 from foveal.training.recipes.augmentation import augment_for
 from foveal.training.recipes.scratch import COLOUR_RECIPES, RECIPES, ScratchRecipe
+from foveal.training.strategies.finetune import USUAL_GAIN as FINE_TUNING_GAIN
+from foveal.training.strategies.linear_probe import FROZEN
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import (
     ROUGH_ESTIMATE_FACTOR,
@@ -50,8 +52,9 @@ if TYPE_CHECKING:
 _FLIP_TOLERANCE = 0.05
 #: The first network has learned something when its accuracy is this many times that of chance.
 _OVER_CHANCE = 1.5
-#: Share of the first network's errors that a longer recipe makes.
-LONGER_SHARE = 0.4
+#: Share of the first network's errors that a longer recipe makes with so many images, and the power of their number by
+#: which that share grows where there are fewer: assumed, not measured.
+LONGER_SHARE, LONGER_IMAGES, LONGER_POWER = 0.35, 40_000, 0.25
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,11 @@ class FromScratch:
         """Not worth it when a longer recipe fits the time as well, or when pretrained features are better."""
         if self.first:
             return None
-        if tuned := next((c for c in state.candidates if c.trained.pretrained and c.trained.network), None):
-            return f"{tuned.strategy} had the time: it was expected to be better"
+        frozen, expected = state.of(FROZEN.name), self._expected_error(context, state)
+        if frozen is not None and frozen.score is not None and expected is not None:
+            tuned = (1 - FINE_TUNING_GAIN) * (1 - frozen.score)
+            if tuned <= expected:
+                return f"{tuned:.0%} errors are expected after fine-tuning, {expected:.0%} from scratch"
         for strategy in reversed(self.longer):
             if strategy.estimate(context, state) * SKIP_MARGIN <= context.deadline.left():
                 return f"there is time for {strategy.name}"
@@ -95,6 +101,15 @@ class FromScratch:
         if first is not None and isinstance(first.recipe, ScratchRecipe):
             return self._estimate(context, first.recipe, _seconds_per_epoch(first, first.recipe))
         return self._estimate(context)
+
+    def _expected_error(self, context: RunContext, state: LadderState) -> float | None:
+        """Share of errors that a longer recipe will make, from that of the first network; None: nobody can tell."""
+        first = _first_network(state)
+        if first is None or first.score is None:
+            return None
+        fewer = LONGER_IMAGES / max(1, len(context.split.subset("train")))
+        share: float = LONGER_SHARE * fewer**LONGER_POWER
+        return share * (1 - first.score)
 
     def _estimate(
         self, context: RunContext, known: ScratchRecipe | None = None, known_seconds: float = 0.0
@@ -213,12 +228,6 @@ class FromScratch:
 def _first_network(state: LadderState) -> Candidate | None:
     """The first model that was trained from scratch, which saw no mirrored images."""
     return next((c for c in state.candidates if isinstance(c.recipe, ScratchRecipe)), None)
-
-
-def expected_error(state: LadderState) -> float | None:
-    """Share of errors that a longer recipe is expected to make, by that of the first; None where there was none."""
-    first = _first_network(state)
-    return None if first is None or first.score is None else LONGER_SHARE * (1 - first.score)
 
 
 def _seconds_per_epoch(first: Candidate, done: ScratchRecipe) -> float:
