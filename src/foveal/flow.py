@@ -39,6 +39,7 @@ from foveal.training.context import RunContext
 from foveal.training.ladder import search
 from foveal.training.refit import Delivered, refit
 from foveal.training.time_budget import READING_SHARE
+from foveal.values import NO_TIME
 
 
 def train(
@@ -135,7 +136,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     )
     clock.check()
     best = search_result.best
-    split = dataset.split.without(best.unreached(dataset.split), "no_time", "the run ended before its turn")
+    split = dataset.split.without(best.unreached(dataset.split), NO_TIME, "the run ended before its turn")
 
     # 4 and 5, inference and evaluation: the test subset is predicted once, and that is recorded.
     with clock.lap("evaluate"), progress.stage("evaluate"):
