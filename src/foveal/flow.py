@@ -26,6 +26,7 @@ from foveal.data.split.fingerprints import FILE_NAME as FINGERPRINTS
 from foveal.data.split.fingerprints import fingerprints_to_bytes
 from foveal.data.split.split_csv import split_to_csv
 from foveal.devices import require_device, using_device
+from foveal.errors import FovealError
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
@@ -52,6 +53,8 @@ def train(
 ) -> Run:
     """Run all stages.
 
+    A default folder is removed again where DATA are refused before anything is trained.
+
     Raises:
         FovealError: see `errors.py`. What exists of the run by then stays.
     """
@@ -60,7 +63,12 @@ def train(
         find_task(config.task)  # refuses an unknown name before anything is read or written
     require_device(config.device)
     run = RunFolder.create(out, Path(os.fspath(data).removeprefix("sample:")).stem or "data")
-    return _begin(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
+    try:
+        return _begin(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
+    except FovealError as error:
+        if out is None and error.exit_code == FovealError.exit_code:
+            run.remove_if_unbegun()  # nobody asked for this folder, and there is nothing in it to go on from
+        raise
 
 
 def resume(

@@ -206,6 +206,8 @@ class RunFolder:
                         if file.name != ".lock":
                             file.unlink()
                 return cls(path, made=False)
+            if not path.is_dir():
+                raise UsageError(f"{path} is a file: a run needs a folder", hint="give another name with --out")
             if any(path.iterdir()):
                 raise UsageError(f"{path} exists and is not empty", hint=_instead(path))
         except OSError as error:
@@ -331,6 +333,11 @@ class RunFolder:
                 f.unlink()
             if self.made:
                 self.path.rmdir()
+
+    def remove_if_unbegun(self) -> None:
+        """Remove the folder, if foveal created it, when the run ended before there was anything to resume."""
+        if self.made and self.path.is_dir() and _is_unbegun(self.path):
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _instead(path: Path) -> str:

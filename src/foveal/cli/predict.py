@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from foveal.cli.console import Terminal, counted, data_stream, put, put_json, say
-from foveal.cli.image_arguments import find_named, paths_among
+from foveal.cli.image_arguments import find_named, hint_about, paths_among
+from foveal.cli.named_run import run_named
 from foveal.cli.options import Device, Quiet
 from foveal.config import TrainConfig
+from foveal.data.wording import count_of
 from foveal.errors import UsageError
 
 
@@ -67,7 +69,7 @@ def predict(
     if precision not in (None, "fp32", "bf16"):
         raise UsageError(f"invalid precision {precision!r}", hint="fp32 or bf16")
     call = _Call(
-        run,
+        run_named(run, Terminal(quiet=quiet)),
         images,
         out=None if out is None or names_stdout(out) else out,
         overwrite=overwrite,
@@ -79,14 +81,20 @@ def predict(
         _map(call, window)
     else:
         _predict(call, topk=topk, name=format, precision=precision)
+    if call.skipped and not quiet:
+        say(f"{count_of(len(call.skipped), 'file')} skipped: no image by its name, such as {call.skipped[0]}")
     if call.failed:
-        say(f"{call.failed} of {call.done} images could not be read")
+        say(f"{call.failed} of {count_of(call.done, 'image')} could not be read")
+        for hint, path in call.hints.items():
+            say(f"hint: {path}: {hint}")
+        if call.failed == call.done and not call.hints:
+            say("hint: give image files, such as JPEG or PNG, or folders that hold some")
         raise typer.Exit(1 if call.failed < call.done else 2)
 
 
 @dataclass
 class _Call:
-    """What is asked for, and how many predictions were made, and failed."""
+    """What is asked for, how many predictions were made and failed, and the files that are no images by their name."""
 
     run: str
     images: list[str]
@@ -97,13 +105,18 @@ class _Call:
     quiet: bool
     done: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
+    hints: dict[str, str] = field(default_factory=dict, init=False)  # → one of the files that it is about
+    skipped: list[str] = field(default_factory=list, init=False)
 
     def counted(self, predictions: Iterable[Any]) -> Iterator[Any]:
         """Count predictions as they pass."""
         for prediction in predictions:
-            is_mapping = isinstance(prediction, Mapping)
+            values = prediction if isinstance(prediction, Mapping) else None
+            path, error = (values.get(n) if values else getattr(prediction, n, None) for n in ("path", "error"))
             self.done += 1
-            self.failed += bool(prediction.get("error") if is_mapping else getattr(prediction, "error", None))
+            self.failed += bool(error)
+            if error and (hint := hint_about(str(path))):
+                self.hints[hint] = str(path)
             yield prediction
 
     def at_least_one(self, predictions: Iterator[Any]) -> Iterator[Any]:
@@ -121,9 +134,9 @@ class _Call:
     def input_files(self, images: Iterable[Any]) -> Iterator[str]:
         """The files that are read: the model's and the images."""
         from foveal.data.images.idx import file_of
-        from foveal.models.shipped import bundle_folder, model_path
+        from foveal.models.shipped import bundle_folder
 
-        folder = bundle_folder(model_path(self.run))
+        folder = bundle_folder(Path(self.run))
         yield from (str(folder / name) for name in ("bundle.json", "weights.safetensors"))
         yield from (file_of(image) for image in images if isinstance(image, str))
 
@@ -150,9 +163,11 @@ def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None)
     output = choose_format(manifest.task, name=name, out=out, json=json)
     earlier = out if out is not None and out.is_file() and wrote(out) else None
     if out is not None:
-        files = call.input_files(find_named(call.images, besides=earlier))
+        skipped: list[str] = []  # they are not read, and kept all the same
+        named = find_named(call.images, besides=earlier, on_skipped=skipped.append)
+        files = chain(call.input_files(named), skipped)
         check_output(output, out, inputs=files, overwrite=call.overwrite)
-    images = find_named(call.images, besides=earlier)
+    images = find_named(call.images, besides=earlier, on_skipped=call.skipped.append)
     inputs = list(images) if output.folder else []  # files of their own must not take the place of an input
     terminal = Terminal(quiet=call.quiet, bars=not (sys.stdout.isatty() and (out is None or output.folder)))
     stream, topk = data_stream(), min(topk, len(manifest.classes))
@@ -170,7 +185,7 @@ def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None)
         predictions = counted(call.counted(predictor.stream(inputs or images, topk=topk)), bar)
         count = output.write(call.at_least_one(predictions), stream if out is None else out, options)
     if out is not None:
-        terminal.say(f"{count} predictions in {out}{output.note}")
+        terminal.say(f"{count_of(count, 'prediction')} in {out}{output.note}")
 
 
 def _map(call: _Call, window: int | None) -> None:
@@ -185,7 +200,7 @@ def _map(call: _Call, window: int | None) -> None:
     if out is None:
         raise UsageError("a map is written as a set of files", hint="say where: --map --out DIR")
     check_folder(out)
-    inputs = list(find_named(call.images))
+    inputs = list(find_named(call.images, on_skipped=call.skipped.append))
     names = Names(out, paths_among(inputs), overwrite=call.overwrite)
     predictor = DenseMapPredictor.load(call.run, window=window, memory=call.memory)
 
@@ -211,9 +226,9 @@ def _map(call: _Call, window: int | None) -> None:
         _, h, w = record["shape"]
         put(f"{record['overlay']}  {h} × {w} predictions in {record['seconds']:.1f} s, {record['array']}")
     if network.mixing:
+        layers = count_of(len(network.mixing), "layer sees", "layers see")
         terminal.say(
-            f"note: {len(network.mixing)} layers see the whole image ({network.mixing[0]} …): "
-            "each prediction depends on all of it"
+            f"note: {layers} the whole image ({network.mixing[0]} …): each prediction depends on all of it"
         )
     if written and written[0]["agreement"]:
         agreement = written[0]["agreement"]

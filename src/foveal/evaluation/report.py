@@ -109,7 +109,7 @@ def delivery(summary: Mapping[str, Any]) -> str:
     if not refit["done"]:
         return f"The delivered model is the measured one: {refit['reason']}."
     before = "; the figures above were measured before that" if summary["test"]["n"] else ""
-    return f"The delivered model was refitted on all {refit['images']} images{before}."
+    return f"The delivered model was refitted on all {count_of(refit['images'], 'image')}{before}."
 
 
 def shortcomings(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -120,7 +120,7 @@ def shortcomings(summary: Mapping[str, Any]) -> dict[str, str]:
     if stopped:
         found["stopped"] = "early, by Ctrl-C: the model is the best one until then"
     if late := data["no_time"]:
-        unread = f"{count_of(late, 'image')} {'was' if late == 1 else 'were'} not read"
+        unread = f"{count_of(late, 'image was', 'images were')} not read"
         more = "" if time["budget_s"] is None else f": give it more, --time {_more_time(time['budget_s'], data)}"
         found["unread"] = f"{unread} before it was stopped" if stopped else f"{unread} in time{more}"
     if test["n"] and test["classes_not_tested"]:
