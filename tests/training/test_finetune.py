@@ -255,3 +255,11 @@ def test_no_further_size_is_tried_once_the_user_asked_to_stop():
     trials = StoppedTrials(runs.context_of(clock=ManualClock(600)))
     size, reason = trials.choose()
     assert (size, trials.tried) == (96, [96]) and "the user asked to stop" in reason
+
+
+@pytest.mark.parametrize(("train", "reason"), [(40, "no time to validate frozen"), (2, "too few images")])
+def test_a_model_without_a_score_is_refused_for_what_it_lacked(train, reason):
+    context = context_of(train=train)
+    trained = TrainedModel({}, context.preprocess)
+    first = Candidate("frozen", 1.0, None, None, 0, trained, logits={}, seen={}, settings={})
+    assert reason in FineTune(FULL).refuse(context, LadderState([first], first))
