@@ -118,3 +118,10 @@ def test_auto_and_cpu_decide_alike_without_a_gpu(photos, trained, tmp_path):
     assert made[0].get(ENGINE) == made[1].get(ENGINE) and made[0].get(DEVICE) == made[1].get(DEVICE)
     weights = [(folder / "model" / "weights.safetensors").read_bytes() for folder in (run, trained[0])]
     assert weights[0] == weights[1]
+
+
+def test_gpu_without_cuda_is_answered_with_cpu(monkeypatch):
+    monkeypatch.setattr("foveal.devices._has_cuda", lambda: False)
+    with pytest.raises(UsageError) as caught:
+        check_device("gpu")
+    assert "--device cpu" in caught.value.hint

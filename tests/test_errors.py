@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.errors import UnknownName, known_name
+from foveal.errors import UnknownName, UnreadableImage, known_name
 
 NAMES = [f"network_{letter}{number}" for letter in "abcdefghij" for number in range(100)]
 
@@ -34,3 +34,8 @@ def test_few_names_are_all_listed_and_the_nearest_of_many():
 
 def test_a_mistyped_name_is_corrected_whatever_its_case():
     assert UnknownName("network", "RESNET5O", ["alexnet", "resnet50"]).near == "resnet50"
+
+
+@pytest.mark.parametrize("code", ["missing", "broken"])
+def test_an_unreadable_image_has_a_hint(code):
+    assert UnreadableImage("a.png", code, "no such file").hint

@@ -86,6 +86,18 @@ def test_score_and_evaluate(fitted, photos):
     assert fitted.evaluate(photos, include_seen=True)["test"]["n"] == 120
 
 
+def test_the_score_of_a_folder_warns_of_images_that_were_trained_on(fitted, photos, make_folder, tmp_path):
+    with pytest.warns(UserWarning, match="120 of 120 images were trained on"):
+        assert fitted.score(photos) > 0.8
+    new = make_folder(tmp_path / "new", {"ant": 3, "bee": 3, "cat": 3}, seed=78)
+    assert fitted.score(new) >= 0  # warnings are errors here
+
+
+def test_one_label_for_three_images_is_counted_in_words():
+    with pytest.raises(UsageError, match="3 images and 1 label:"):
+        ImageClassifier().fit(["a.jpg", "b.jpg", "c.jpg"], ["a"])
+
+
 def test_save_and_load_give_the_same_probabilities(fitted, photos, tmp_path):
     files = sorted((photos / "cat").iterdir())[:5]
     fitted.save(tmp_path / "bundle")

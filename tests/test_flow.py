@@ -11,8 +11,9 @@ import pytest
 from foveal.cli.train import summary_lines
 from foveal.clock import Clock
 from foveal.config import TrainConfig
-from foveal.errors import DataError, UnknownName, UsageError
+from foveal.errors import DataError, FovealError, UnknownName, UsageError
 from foveal.flow import resume, train
+from foveal.inference.bundle import load_bundle
 from foveal.progress import Progress
 from foveal.tasks import find_task
 
@@ -213,3 +214,27 @@ def test_findings_are_said_before_training_and_classes_that_are_not_learned_at_t
     assert "cow (3)" in (run / "report.html").read_text()
     (run / "summary.json").unlink()
     assert resume(str(run))[1]["data"]["not_learned"] == ["cow"]
+
+
+def test_a_default_folder_is_removed_where_data_are_refused(make_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = make_folder(tmp_path / "one", {"ant": 4})
+    with pytest.raises(FovealError):
+        train(folder)
+    assert not list((tmp_path / "runs").iterdir())
+    with pytest.raises(FovealError):
+        train(folder, out="asked-for")
+    assert (tmp_path / "asked-for" / "audit.json").is_file()
+    with pytest.raises(FovealError, match="nothing was trained in this run") as caught:
+        load_bundle(tmp_path / "asked-for")
+    assert "foveal train" in caught.value.hint
+
+
+def test_folders_that_do_not_exist_are_named_without_the_words_of_the_system(photos, tmp_path):
+    with pytest.raises(FovealError, match=r"nowhere: no such file or folder$"):
+        load_bundle(tmp_path / "nowhere")
+    with pytest.raises(FovealError, match=r"nowhere: no such run folder$"):
+        train(photos, TrainConfig(split_from=str(tmp_path / "nowhere")), out=str(tmp_path / "run"))
+    (tmp_path / "photos.zip").touch()
+    with pytest.raises(FovealError, match=r"photos.zip is a file"):
+        train(photos, out=str(tmp_path / "photos.zip"))

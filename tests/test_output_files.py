@@ -26,8 +26,12 @@ def test_a_new_file_an_empty_one_and_one_of_ours_may_be_written(tmp_path, conten
     if content is not None:
         (tmp_path / "a.csv").write_bytes(content)
     check(tmp_path / "a.csv")
-    check(tmp_path / "new" / "er" / "a.csv")
-    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_in_a_folder_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="there is no folder") as refused:
+        check(tmp_path / "new" / "er" / "a.csv")
+    assert "mkdir -p" in refused.value.hint and not (tmp_path / "new").exists()
 
 
 def test_a_file_of_somebody_else_is_kept_unless_the_user_says_so(tmp_path):
@@ -87,7 +91,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(output_files.tempfile, "TemporaryFile", read_only)
     for refuse in (check, check_folder):
         with pytest.raises(UsageError, match="Read-only"):
-            refuse(tmp_path / "new" / "a")
+            refuse(tmp_path / "a")
 
 
 def test_a_write_protected_file_is_refused(tmp_path, monkeypatch):

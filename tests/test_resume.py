@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from digits import bars, idx, write_idx
 from foveal import flow
 from foveal.cli.main import app
+from foveal.cli.train import summary_lines
 from foveal.clock import Clock
 from foveal.config import TrainConfig
 from foveal.data.images.idx import read_idx
@@ -137,6 +138,9 @@ def test_stopped_by_ctrl_c_it_is_finished_and_can_be_repeated(small, tmp_path):
     config = TrainConfig(strategy="scratch-seconds")
     path, summary = flow.train(str(small), config, out=str(tmp_path / "a"), clock=Leaves(6, "stop"))
     assert summary["status"] == "interrupted"
+    assert any("by Ctrl-C" in line for line in summary_lines(path, summary) if line.startswith("stopped"))
+    with pytest.raises(UsageError, match="was stopped by Ctrl-C"):
+        flow.resume(str(path))
     assert "scratch-seconds-0/stopped_at" in read_json(path / "config.json")["decisions"]
     again, _ = flow.replay(str(path), out=str(tmp_path / "b"))
     assert weights(again) == weights(path)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,9 +33,16 @@ def check_device(text: str) -> None:
         hint = f"a run uses one GPU: --device cuda:{numbers[0]}"
     elif text.isdigit() or text.lower().startswith(("gpu", "cuda")):
         hint = f"--device {':'.join(['cuda', *numbers])}"
+        if not _has_cuda():
+            hint += "; but there seems to be no CUDA on this machine: --device cpu, or auto"
     else:
         hint = _FORMS
     raise UsageError(f"invalid device {text!r}", hint=hint)
+
+
+def _has_cuda() -> bool:
+    """Whether there is an NVIDIA driver; without the time that torch takes to be imported."""
+    return os.path.exists("/dev/nvidiactl") or os.path.exists("/proc/driver/nvidia") or os.name == "nt"
 
 
 def require_device(device: str) -> None:

@@ -25,6 +25,15 @@ _LISTED, _NEAREST = 300, 5
 _LONGEST = 80
 
 
+#: The hint where a URL is given in place of a file.
+URL_HINT = "download it first, then give the file or the folder"
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a web address and no path."""
+    return re.match(r"(?:https?|ftp|s3|gs)://", text, re.IGNORECASE) is not None
+
+
 class FovealError(Exception):
     """Base class of all exceptions that foveal raises deliberately."""
 
@@ -107,7 +116,8 @@ class UnreadableImage(DataError):
     """One image that was refused; `code` is the reason, one of those in `data/images/decode.py`."""
 
     def __init__(self, path: str, code: str, detail: str) -> None:
-        super().__init__(f"{path}: {detail}")
+        hint = "check the path" if code == "missing" else "open it with another program; then convert or remove it"
+        super().__init__(f"{path}: {detail}", hint=hint)
         self.path = path
         self.code = code
         self.detail = detail

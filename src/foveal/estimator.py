@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -29,7 +30,8 @@ from foveal.config import (
 )
 from foveal.data.images.array_batches import SupportsArray, is_array
 from foveal.data.sources.datasets import materialise
-from foveal.data.sources.in_memory import keep_images, keep_masks, write_table
+from foveal.data.sources.in_memory import check_counts, keep_images, keep_masks, write_table
+from foveal.data.wording import count_of
 from foveal.devices import require_device, using_device
 from foveal.errors import BundleError, DataError, FovealError, UnknownName, UsageError
 from foveal.figures import Evaluation, Summary
@@ -108,6 +110,20 @@ class _Estimator(BaseEstimator, TrainSettings):
                 run = folder / "bundle"
                 save_bundle(bundle, run)
             return cast(Evaluation, evaluate(run, self._source(X, y, folder), include_seen=include_seen))
+
+    def _with_seen(self, X: TrainingData, y: Targets | None) -> Evaluation:
+        """Figures on all images, as `score` of scikit-learn has them, with a warning where the run has seen some.
+
+        Cross-validation gives X and y, and scores its own training images on purpose: it is not warned.
+        """
+        found = self.evaluate(X, y, include_seen=True)
+        if y is None and (seen := found["seen"]):
+            warnings.warn(
+                f"{seen} of {count_of(found['test']['n'], 'image')} were trained on, or nearly: this score says little "
+                "about new images; evaluate(...) leaves them out",
+                stacklevel=3,
+            )
+        return found
 
     def save(self, folder: PathLike) -> None:
         """Write the bundle, two files without pickle, to a new or empty folder.
@@ -288,6 +304,8 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
             FovealError: see `foveal.errors`; a `ValueError` as well for X or y of a wrong form.
         """
         column = None if y is None else label_column(y)
+        if column is not None and isinstance(X, Sized) and not isinstance(X, str):
+            check_counts(len(X), len(column), self._COLUMN)
         if column is not None and len(set(names_of(column))) == 1:
             raise UsageError("y has 1 class only: training needs two classes", hint="add images of another class")
         bundle = self._train(X, column)
@@ -337,7 +355,9 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
         y: Targets | None = None,
         sample_weight: Sequence[float] | NDArray[np.floating | np.integer] | None = None,
     ) -> float:
-        """Accuracy on images with labels, also on those that it was trained on.
+        """Accuracy on images with labels, also on those that it was trained on; `evaluate` leaves these out.
+
+        Warns of such images where X contains the labels: the figure then says little about new images.
 
         Args:
             X: images, or what contains labels, as for `fit`.
@@ -345,10 +365,13 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
             sample_weight: weights of the images, if y is given.
         """
         if y is None:
-            return self.evaluate(X, include_seen=True)["test"]["accuracy"]
+            return self._with_seen(X, y)["test"]["accuracy"]
         expected, predicted = names_of(label_column(y)), names_of(self.predict(X))
         if len(expected) != len(predicted):
-            raise UsageError(f"{len(predicted)} images and {len(expected)} labels", hint="give one for each image")
+            raise UsageError(
+                f"{count_of(len(predicted), 'image')} and {count_of(len(expected), 'label')}",
+                hint="give one label for each image",
+            )
         right = np.array(expected) == np.array(predicted)
         return float(np.average(right, weights=sample_weight))
 
@@ -434,8 +457,8 @@ class Segmenter(_Estimator, SegmentSettings):
         return masks
 
     def score(self, X: TrainingData, y: Targets | None = None) -> float:
-        """Mean IoU on images with masks, as for `fit`; also on those that it was trained on."""
-        return self.evaluate(X, y, include_seen=True)["test"]["miou"]
+        """Mean IoU on images with masks, as for `fit`; also on those that it was trained on; see `evaluate`."""
+        return self._with_seen(X, y)["test"]["miou"]
 
     def _fitted(self) -> SegmentationPredictor:
         if not self.__sklearn_is_fitted__():

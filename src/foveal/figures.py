@@ -33,6 +33,7 @@ class Figures(TypedDict, total=False):
     boundary_f1: float
     per_class: list[ClassFigures]
     confusion: list[list[int]]
+    classes_not_tested: list[str]
 
 
 class LeftOut(TypedDict):
@@ -44,16 +45,17 @@ class LeftOut(TypedDict):
 
 
 class Evaluation(TypedDict):
-    """What `evaluate` returns; `test_looks` counts the evaluations on these images."""
+    """What `evaluate` returns; `test_looks` counts the evaluations on these images, `seen` the training images."""
 
     data: str
     test: Figures
     test_looks: int
+    seen: int
     left_out: list[LeftOut]
 
 
 class DataFigures(TypedDict):
-    """What was read."""
+    """What was read; `no_time` counts those of the excluded images that there was no time for."""
 
     name: str
     root: str
@@ -61,6 +63,7 @@ class DataFigures(TypedDict):
     classes: list[str]
     used: int
     excluded: int
+    no_time: int
 
 
 class CandidateFigures(TypedDict):

@@ -26,6 +26,7 @@ from foveal.data.split.fingerprints import FILE_NAME as FINGERPRINTS
 from foveal.data.split.fingerprints import fingerprints_to_bytes
 from foveal.data.split.split_csv import split_to_csv
 from foveal.devices import require_device, using_device
+from foveal.errors import FovealError
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
@@ -39,6 +40,7 @@ from foveal.training.context import RunContext
 from foveal.training.ladder import search
 from foveal.training.refit import Delivered, refit
 from foveal.training.time_budget import reading_share
+from foveal.values import NO_TIME
 
 
 def train(
@@ -51,6 +53,8 @@ def train(
 ) -> Run:
     """Run all stages.
 
+    A default folder is removed again where DATA are refused before anything is trained.
+
     Raises:
         FovealError: see `errors.py`. What exists of the run by then stays.
     """
@@ -59,7 +63,12 @@ def train(
         find_task(config.task)  # refuses an unknown name before anything is read or written
     require_device(config.device)
     run = RunFolder.create(out, Path(os.fspath(data).removeprefix("sample:")).stem or "data")
-    return _begin(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
+    try:
+        return _begin(Start(os.fspath(data), config), run, clock or Clock(config.budget), progress)
+    except FovealError as error:
+        if out is None and error.exit_code == FovealError.exit_code:
+            run.remove_if_unbegun()  # nobody asked for this folder, and there is nothing in it to go on from
+        raise
 
 
 def resume(
@@ -135,7 +144,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     )
     clock.check()
     best = search_result.best
-    split = dataset.split.without(best.unreached(dataset.split), "no_time", "the run ended before its turn")
+    split = dataset.split.without(best.unreached(dataset.split), NO_TIME, "the run ended before its turn")
 
     # 4 and 5, inference and evaluation: the test subset is predicted once, and that is recorded.
     with clock.lap("evaluate"), progress.stage("evaluate"):

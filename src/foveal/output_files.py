@@ -43,7 +43,8 @@ def check_file(
         hint: what the user can do about an existing file.
 
     Raises:
-        UsageError: when `out` is an input, a file of somebody else, no regular file, or can't be written.
+        UsageError: when `out` is an input, a file of somebody else, no regular file, in a folder that does not exist,
+            or can't be written.
     """
     try:
         status = out.stat()
@@ -59,7 +60,13 @@ def check_file(
             raise UsageError(f"{out} exists, and it is not a file that foveal wrote", hint=hint)
         if not os.access(out, os.W_OK):
             raise UsageError(f"{out} is write-protected", hint=hint)
-    _check_place(out, Path(os.path.realpath(out)).parent)
+    folder = Path(os.path.realpath(out)).parent
+    if not os.path.lexists(folder):
+        raise UsageError(
+            f"{out}: there is no folder {folder}",
+            hint=f"is it spelt as you meant? make it first: mkdir -p {folder}",
+        )
+    _check_place(out, folder)
 
 
 def check_folder(out: Path, *, empty: bool = False) -> None:

@@ -206,6 +206,8 @@ class RunFolder:
                         if file.name != ".lock":
                             file.unlink()
                 return cls(path, made=False)
+            if not path.is_dir():
+                raise UsageError(f"{path} is a file: a run needs a folder", hint="give another name with --out")
             if any(path.iterdir()):
                 raise UsageError(f"{path} exists and is not empty", hint=_instead(path))
         except OSError as error:
@@ -255,8 +257,14 @@ class RunFolder:
 
     def refuse_if_finished(self) -> None:
         """Raises `UsageError` for a finished run, which can't be resumed."""
-        if self.has("summary.json"):
-            raise UsageError(f"{self.path} is a finished run", hint=f"repeat it with --replay {self.path}")
+        if not self.has("summary.json"):
+            return
+        if _was_interrupted(self.path):
+            raise UsageError(
+                f"{self.path} was stopped by Ctrl-C, and has finished with its best model until then",
+                hint="start a new run for a better one, with the same DATA and settings",
+            )
+        raise UsageError(f"{self.path} is a finished run", hint=f"repeat it with --replay {self.path}")
 
     def write(self, name: str, value: Mapping[str, Any] | str | bytes) -> None:
         """A file of JSON, text or bytes, whole or not at all.
@@ -326,12 +334,26 @@ class RunFolder:
             if self.made:
                 self.path.rmdir()
 
+    def remove_if_unbegun(self) -> None:
+        """Remove the folder, if foveal created it, when the run ended before there was anything to resume."""
+        if self.made and self.path.is_dir() and _is_unbegun(self.path):
+            shutil.rmtree(self.path, ignore_errors=True)
+
 
 def _instead(path: Path) -> str:
     """What to do about a folder that is not empty."""
     if (path / "config.json").exists() and not (path / "summary.json").exists():
         return f"a run was stopped there: continue it with --resume {path}, or give a new folder with --out"
     return "give a new folder with --out"
+
+
+def _was_interrupted(path: Path) -> bool:
+    """Whether a finished run was stopped early by Ctrl-C."""
+    try:
+        summary = read_json(path / "summary.json")
+    except (OSError, ValueError):
+        return False
+    return isinstance(summary, dict) and summary.get("status") == "interrupted"
 
 
 def _go_on(path: Path) -> str:

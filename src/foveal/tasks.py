@@ -114,5 +114,5 @@ def find_task(name: str) -> Task:
         UnknownName: with the nearest known name.
     """
     if name not in TASKS:
-        raise UnknownName("task", name, TASKS)
+        raise UnknownName("task", name, ["auto", *TASKS])
     return TASKS[name]

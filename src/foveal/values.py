@@ -32,6 +32,8 @@ SCHEMA: Literal[1] = 1
 Subset = Literal["train", "val", "test"]
 Severity = Literal["error", "warning", "note"]
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
+#: Reason code of images that a run left out since its time was up.
+NO_TIME = "no_time"
 #: What a prediction may be averaged over; `data.images.render` makes them.
 View = Literal["plain", "mirror", "squash", "pad", "centre", "crop"]
 Colour = tuple[Byte, Byte, Byte]

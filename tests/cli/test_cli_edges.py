@@ -82,7 +82,7 @@ def test_a_name_that_is_not_utf8_comes_out_as_it_went_in(invoke, photos, trained
     assert code == 0 and out.splitlines()[1].startswith(odd + b",")
     code, out, _ = invoke("predict", trained[0], tmp_path, "--json")
     assert code == 0 and os.fsencode(json.loads(out)["predictions"][0]["path"]) == odd
-    target = tmp_path / "out" / "answers.csv"
+    target = tmp_path / "answers.csv"
     assert invoke("predict", trained[0], os.fsdecode(odd), "--out", target)[:2] == (0, b"")
     assert target.read_bytes().splitlines()[1].startswith(odd + b",")
 
@@ -115,7 +115,7 @@ def test_a_full_folder_stays_as_it_is(invoke, photos, tmp_path):
         (("--augment", "stong"), "'strong'"),
         (("--backbone", "lite00"), "'lite0'"),
         (("--strategy", "frozn"), "'frozen'"),
-        (("--split-from", "nowhere"), "split.csv"),
+        (("--split-from", "nowhere"), "no such run folder"),
         (("--split-from", "x", "--no-test"), "--split-from"),
         (("--from-scratch", "lenet5", "--strategy", "frozen"), "--from-scratch"),
     ],

@@ -34,3 +34,15 @@ def test_without_a_terminal_there_are_80_columns(monkeypatch):
 def test_long_words_stay_whole():
     path = "/a/very-long/path" * 10
     assert hanging("where  ", f"in {path}", 40) == ["where  in", f"       {path}"]
+
+
+def test_the_zoo_wraps_its_last_column_and_cuts_nothing(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    done = CliRunner().invoke(app, ["zoo"])
+    assert "…" not in done.stdout and all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_the_values_of_doctor_stand_in_one_column(monkeypatch):
+    lines = CliRunner().invoke(app, ["doctor"]).stdout.splitlines()
+    assert any(line.startswith("scikit-learn  ") for line in lines)
+    assert all(line[12:14] == "  " and line[14] != " " for line in lines)

@@ -51,7 +51,7 @@ def call(monkeypatch, capsys):
         (["one.png", "bad.png"], 1),
         (["one.png", "missing.png"], 1),
         (["bad.png"], 2),
-        (["missing.png", "https://example.org/1.jpg"], 2),
+        (["missing.png", "absent.png"], 2),
     ],
 )
 def test_the_exit_code_tells_how_many_images_failed(here, call, images, code):
@@ -201,3 +201,45 @@ def test_quiet_prints_errors_only(here, call):
     assert call("predict", MODEL, "one.png", "--out", "a.csv", "--quiet") == (0, "", "")
     code, out, err = call("predict", MODEL, "one.png", "bad.png", "--out", "a.csv", "--quiet")
     assert (code, out) == (1, "") and len(err.splitlines()) == 1
+
+
+def test_which_run_the_latest_is_is_said_on_stderr(here, call, trained):
+    (here / "runs").mkdir()
+    shutil.copytree(trained[0], here / "runs" / "newest")
+    code, out, err = call("predict", "latest", "one.png")
+    assert code == 0 and "latest: runs/newest" in err and "latest" not in out
+    assert "latest:" not in call("predict", "latest", "one.png", "--quiet")[2]
+
+
+def test_files_of_a_folder_that_are_no_images_by_name_are_skipped_and_counted(here, call):
+    folder = here / "new"
+    folder.mkdir()
+    (folder / "one.png").write_bytes(encoded(draw(1)))
+    for name in ("README.txt", "notes.md", "Thumbs.db", ".DS_Store", "labels.csv", "labels.json"):
+        (folder / name).write_text("no image")
+    code, out, err = call("predict", MODEL, "new")
+    assert code == 0 and len(out.splitlines()) == 2 and "5 files skipped" in err
+    assert call("predict", MODEL, "new/README.txt")[0] == 2  # it was named itself
+
+
+@pytest.mark.parametrize(("name", "hint"), [("a.zip", "unpack it"), ("a.csv", "give the images that it names")])
+def test_an_archive_or_a_table_is_answered_with_what_to_give_instead(here, call, name, hint):
+    (here / name).write_text("x")
+    code, _, err = call("predict", MODEL, name)
+    assert code == 2 and f"hint: {name}: {hint}" in err
+
+
+def test_where_no_image_can_be_read_there_is_a_hint(here, call):
+    code, _, err = call("predict", MODEL, "bad.png")
+    assert code == 2 and "1 of 1 image could not be read" in err and "hint: give image files" in err
+
+
+def test_one_prediction_is_counted_as_one(here, call):
+    assert "1 prediction in p.csv" in call("predict", MODEL, "one.png", "--out", "p.csv")[2]
+
+
+def test_a_folder_for_the_output_that_does_not_exist_is_refused(here, call):
+    code, _, err = call("predict", MODEL, "one.png", "--out", "no/such/dir/p.csv")
+    assert code == 2 and "there is no folder" in err and "mkdir -p" in err and not (here / "no").exists()
+    code, _, err = call("zoo", "lenet5", "--svg", "no/x.svg")
+    assert code == 2 and "there is no folder" in err and not (here / "no").exists()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from foveal.data.audit import audit
-from foveal.data.audit.findings import find_all
+from foveal.data.audit.findings import find_all, find_excluded
 from foveal.data.sources.listing import Listing
 from foveal.data.targets.labels import Labels
 from foveal.values import Entry, Excluded
@@ -192,3 +192,9 @@ def test_every_detail_under_a_reason_is_listed_with_its_count():
     message = found(left_out=left)["format_not_allowed"].message
     assert all(words in message for words in ("4 files", "PDF is not opened (1)", "SVG is not opened (2)", "HEIC"))
     assert "(1)" not in found(left_out=left[:1])["format_not_allowed"].message
+
+
+def test_files_that_are_named_as_images_are_listed_first():
+    names = ["/p/README.txt", "/p/Thumbs.db", "/p/broken.jpg"]
+    (finding,) = find_excluded([Excluded(name, "not_a_picture", "by its name") for name in names])
+    assert finding.paths[0] == ("/p/broken.jpg",) and len(finding.paths) == 3

@@ -1,5 +1,8 @@
 """Data sets in memory, in the style of torchvision: the table that they are written as holds what they hold."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,7 @@ from foveal.data.images.decode import decode, read_file
 from foveal.data.sources.datasets import materialise
 from foveal.data.sources.list_data import list_data
 from foveal.data.sources.listing import DataOptions
-from foveal.errors import DataError, FovealError
+from foveal.errors import DataError, FovealError, UsageError
 from pictures import draw, encoded, make_folder
 
 
@@ -185,3 +188,23 @@ def test_what_is_loaded_by_name_is_said(fresh_cache, tmp_path, hub):
     said = []
     list_data(f"hf:{tmp_path / 'saved'}", DataOptions(say=said.append))
     assert len(said) == 1 and str(tmp_path / "saved") in said[0]
+
+
+def test_a_hub_that_can_not_be_reached_is_said_to_be_the_network(monkeypatch):
+    def load_dataset(name):
+        raise ConnectionError(f"Couldn't reach {name!r} on the Hub (LocalEntryNotFoundError)")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    with pytest.raises(DataError, match="hf:beans") as caught:
+        list_data("hf:beans")
+    assert "is there a network" in caught.value.hint
+
+
+def test_a_package_that_a_builder_lacks_is_answered_with_the_extra(monkeypatch):
+    def builder(*args, **options):
+        raise ModuleNotFoundError("No module named 'array_record'", name="array_record")
+
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", SimpleNamespace(builder=builder))
+    with pytest.raises(UsageError, match="array_record") as caught:
+        list_data("tfds:beans")
+    assert "foveal[tfds]" in caught.value.hint and "array_record" in caught.value.hint

@@ -265,3 +265,10 @@ def test_originals_are_not_touched(tmp_path):
     assert {
         p: (p.read_bytes() if p.is_file() else None, p.stat().st_mtime_ns) for p in tmp_path.rglob("*")
     } == before
+
+
+def test_images_without_class_folders_are_answered_with_label_from(draw, tmp_path):
+    draw(1).save(tmp_path / "cat_1.png")
+    with pytest.raises(DataError, match="1 file was skipped") as caught:
+        list_data(tmp_path)
+    assert "--label-from" in caught.value.hint

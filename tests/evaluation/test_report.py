@@ -7,7 +7,7 @@ import pytest
 
 from foveal.evaluation.classification import measure
 from foveal.evaluation.confusion import confusion_svg
-from foveal.evaluation.report import render_report
+from foveal.evaluation.report import render_report, shortcomings
 from foveal.values import Finding
 
 
@@ -18,12 +18,27 @@ def summary_of(classes, root):
         "status": "done",
         "model": {"name": "lite0"},
         "strategy": {"name": "frozen"},
-        "data": {"name": "<b>odd</b> & co", "root": root, "classes": classes, "used": 9, "excluded": 1},
+        "data": {
+            "name": "<b>odd</b> & co",
+            "root": root,
+            "classes": classes,
+            "images": 10,
+            "used": 9,
+            "excluded": 1,
+            "no_time": 0,
+        },
         "split": {"train": 5, "val": 2, "test": 2},
-        "test": {"n": 2},
+        "test": {"n": 2, "classes_not_tested": []},
         "test_looks": 2017,
         "refit": {"done": True, "images": 4711, "seconds": 0.5, "reason": "there was time"},
-        "time": {"total_s": 9.0, "audit_s": 1.0, "features_s": 3.0, "fit_s": 1.0, "evaluate_s": 0.1},
+        "time": {
+            "total_s": 9.0,
+            "budget_s": 20.0,
+            "audit_s": 1.0,
+            "features_s": 3.0,
+            "fit_s": 1.0,
+            "evaluate_s": 0.1,
+        },
     }
 
 
@@ -70,3 +85,29 @@ def test_the_confusion_matrix_is_drawn(k):
     matrix[0, 1] = 7
     svg = confusion_svg(matrix.tolist(), [f"class {i}" for i in range(k)])
     assert svg.startswith("<svg") and svg.rstrip().endswith("</svg>")
+
+
+def test_what_was_not_read_or_not_tested_is_named(tmp_path, draw):
+    summary = summary_of(["a", "=cmd()"], "/p")
+    assert shortcomings(summary) == {}
+    summary["data"] |= {"images": 400, "no_time": 171}
+    summary["test"]["classes_not_tested"] = ["=cmd()"]
+    found = shortcomings(summary)
+    assert found["unread"] == "171 images were not read in time: give it more, --time 1m"
+    assert found["untested"] == "no test image of: =cmd()"
+    page = render_report(
+        summary, measure(np.zeros((0, 2), dtype=np.float32), np.zeros(0, dtype=np.int64), [], ["a", "b"]), [], {}
+    )
+    assert found["unread"] in page and found["untested"] in page
+    summary["data"]["no_time"], summary["time"]["budget_s"] = 1, None
+    assert shortcomings(summary)["unread"] == "1 image was not read in time"
+    summary["status"] = "interrupted"
+    assert shortcomings(summary)["unread"] == "1 image was not read before it was stopped"
+    assert shortcomings(summary)["stopped"].startswith("early")
+
+
+def test_classes_without_a_test_image_are_in_the_figures():
+    measured = measure(
+        np.array([[0.9, 0.1]], dtype=np.float32), np.zeros(1, dtype=np.int64), ["a.png"], ["a", "b"]
+    )
+    assert measured.figures["classes_not_tested"] == ["b"]

@@ -1,6 +1,7 @@
 """No image that a model was trained on is evaluated, none is left out without a reason, and the counts add up."""
 
 import csv
+import hashlib
 import os
 import shutil
 from dataclasses import replace
@@ -30,7 +31,7 @@ for new, old in ((18, 0), (19, 4)):
 SUBSETS = {ALL[i].sha256: "train" if i < 4 else "val" if i < 6 else "test" for i in range(9)}
 RUN = RunImages(
     SUBSETS,
-    {ALL[i].sha256: "no_time: too late" for i in range(9, 12)},
+    {ALL[i].sha256: "conflicting_labels: the same image has two labels" for i in range(9, 12)},
     [Fingerprint(r.sha256, r.phash, r.thumb) for r in ALL[:6]],
 )
 #: The same run, when the images that it tested were learned from as well.
@@ -98,6 +99,19 @@ def rows_of(run):
 def new(tmp_path):
     """Images that the run has never seen."""
     return make_folder(tmp_path / "new", {"ant": 5, "bee": 5, "cat": 5}, seed=77)
+
+
+def test_images_that_the_run_had_no_time_for_are_new_to_it(trained, new, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "in a hurry")
+    (run / "config.json").unlink()  # it has the hash of the file that is changed here
+    late, broken = sorted(new.glob("*/*"))[:2]
+    with (run / "split.csv").open("a", newline="") as file:
+        for path, note in ((late, "no_time: the run ended before its turn"), (broken, "conflicting_labels: two")):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            csv.writer(file).writerow([path, digest, "ant", "", "", note])
+    excluded = images_of(run).excluded
+    assert hashlib.sha256(late.read_bytes()).hexdigest() not in excluded
+    assert hashlib.sha256(broken.read_bytes()).hexdigest() in excluded
 
 
 @pytest.fixture

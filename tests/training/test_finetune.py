@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import runs
+from fake_time import ManualClock
 from foveal.clock import Clock, Deadline
 from foveal.config import TrainConfig
 from foveal.errors import UnknownName
@@ -24,7 +25,7 @@ from foveal.training.candidate import Candidate
 from foveal.training.compare import LabelEvidence
 from foveal.training.recipes.finetune import CACHED, FULL
 from foveal.training.strategies import finetune
-from foveal.training.strategies.finetune import ContinueFineTune, FineTune, with_lr
+from foveal.training.strategies.finetune import ContinueFineTune, FineTune, _Trials, with_lr
 from foveal.training.strategies.registry import STRATEGIES
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import (
@@ -232,3 +233,35 @@ def test_an_unknown_augmentation_and_a_strategy_that_needs_another_are_refused(a
         TrainConfig(augment="stong")
     with pytest.raises(UnknownName, match="fine-tune-all"):
         train(arrows, TrainConfig(strategy="fine-tune-all"), out=str(tmp_path / "run"))
+
+
+class StoppedTrials(_Trials):
+    """Three sizes, during the first of which the user presses Ctrl-C."""
+
+    def __init__(self, context):
+        self.context, self.recipe, self.outside, self.tried = context, FULL, [1], []
+
+    def _affordable(self):
+        return [96, 128, 160]
+
+    def _seconds(self, size):
+        return 0.0
+
+    def _tried(self, size):
+        self.tried.append(size)
+        self.context.clock.stop()
+        return LabelEvidence({}, {})
+
+
+def test_no_further_size_is_tried_once_the_user_asked_to_stop():
+    trials = StoppedTrials(runs.context_of(clock=ManualClock(600)))
+    size, reason = trials.choose()
+    assert (size, trials.tried) == (96, [96]) and "the user asked to stop" in reason
+
+
+@pytest.mark.parametrize(("train", "reason"), [(40, "no time to validate frozen"), (2, "too few images")])
+def test_a_model_without_a_score_is_refused_for_what_it_lacked(train, reason):
+    context = context_of(train=train)
+    trained = TrainedModel({}, context.preprocess)
+    first = Candidate("frozen", 1.0, None, None, 0, trained, logits={}, seen={}, settings={})
+    assert reason in FineTune(FULL).refuse(context, LadderState([first], first))

@@ -74,8 +74,9 @@ def _lines(audited: Audit) -> Iterator[str]:
 
     sizes = audited.classes()
     named = ", ".join(f"{label} {n}" for label, n in sizes.items())
+    classes = count_of(len(sizes), "class", "classes")
     left_out = f"{len(audited.excluded)} of {count_of(audited.images, 'file')} excluded"
-    yield f"{count_of(len(audited.records), 'image')} read, {left_out}; {len(sizes)} classes: {named}"
+    yield f"{count_of(len(audited.records), 'image')} read, {left_out}; {classes}: {named}"
     if audited.split is not None:
         train, val, test = (len(audited.split.subset(name)) for name in SUBSETS)
         yield f"`train` would use {train} for training, {val} for validation and {test} for testing"

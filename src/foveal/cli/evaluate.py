@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from foveal.cli.console import Terminal, put, put_json
+from foveal.cli.named_run import run_named
 from foveal.cli.options import Device, Quiet
 from foveal.config import TrainConfig
 from foveal.errors import UsageError
@@ -32,13 +33,12 @@ def evaluate(
     """Evaluate a finished model on its test subset, or on other labelled images that it was not trained on."""
     from foveal.evaluation.unseen import counts_in_words
     from foveal.inference.bundle import load_bundle
-    from foveal.models.shipped import model_path
     from foveal.tasks import find_task
 
     if include_seen and data is None:
         raise UsageError("--include-seen without DATA", hint="the run's own test subset holds nothing it has seen")
     terminal = Terminal(quiet=quiet)
-    path = str(model_path(run))
+    path = run_named(run, terminal)
     task = find_task(load_bundle(path).manifest.task)
     result = task.evaluate(path, data, include_seen=include_seen, progress=terminal)
     if json:

@@ -26,6 +26,7 @@ from foveal.cli.predict import predict
 from foveal.cli.spellings import CommandWithAnswers, refuse_command
 from foveal.cli.study import study
 from foveal.cli.train import train
+from foveal.cli.usage_errors import in_our_words
 from foveal.cli.zoo import zoo
 from foveal.errors import FovealError
 from foveal.machine import share_cores
@@ -105,25 +106,36 @@ def _run() -> str | int | None:
     """The exit code of the command; anything that it raises is reported."""
     try:
         try:
-            app()
+            code = app(standalone_mode=False)  # errors are raised, and reported below
         finally:
             sys.stdout.flush()
     except StdoutError as error:
         drop_stdout(error)
         return 2
     except FovealError as error:
-        say(f"foveal: {error}")
-        if error.hint:
-            say(f"hint: {error.hint}")
-        return error.exit_code
+        return _reported(error)
     except SystemExit as exit_request:
         return exit_request.code
-    except Exception:
+    except typer.Abort:
+        return 1
+    except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
+            say(str(error.format_message()))  # type: ignore[attr-defined]
+            return 2
+        if (usage := in_our_words(error)) is not None:
+            return _reported(usage)
         say(traceback.format_exc().rstrip())
         say("foveal: internal error, which is a bug in foveal")
         say("hint: please report it with the lines above, your command, and the output of `foveal doctor`")
         return 3
-    return 0
+    return code if isinstance(code, int) else 0
+
+
+def _reported(error: FovealError) -> int:
+    say(f"foveal: {error}")
+    if error.hint:
+        say(f"hint: {error.hint}")
+    return error.exit_code
 
 
 def _exit(code: str | int | None) -> NoReturn:

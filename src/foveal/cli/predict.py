@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foveal.cli.console import Terminal, counted, data_stream, put, put_json, say
-from foveal.cli.image_arguments import files_read, find_named, paths_among
+from foveal.cli.image_arguments import files_read, find_named, hint_about, paths_among
+from foveal.cli.named_run import run_named
 from foveal.cli.options import Device, Quiet
 from foveal.config import TrainConfig
+from foveal.data.wording import count_of
 from foveal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def predict(
 
     check_precision(precision)
     call = _Call(
-        run,
+        run_named(run, Terminal(quiet=quiet)),
         images,
         out=None if out is None or names_stdout(out) else out,
         overwrite=overwrite,
@@ -76,8 +78,22 @@ def predict(
         quiet=quiet,
     )
     outcome = _map(call, window) if map else _predict(call, topk=topk, name=format, precision=precision)
+    _report(outcome, quiet=quiet)
+
+
+def _report(outcome: Outcome, *, quiet: bool) -> None:
+    """Say what was skipped, and exit with the code for what failed."""
+    if outcome.skipped and not quiet:
+        say(
+            f"{count_of(len(outcome.skipped), 'file')} skipped: no image by its name, such as {outcome.skipped[0]}"
+        )
     if outcome.failed:
-        say(f"{outcome.failed} of {outcome.done} images could not be read")
+        say(f"{outcome.failed} of {count_of(outcome.done, 'image')} could not be read")
+        hints = {hint: path for path in outcome.failed_kinds.values() if (hint := hint_about(path))}
+        for hint, path in hints.items():
+            say(f"hint: {path}: {hint}")
+        if outcome.failed == outcome.done and not hints:
+            say("hint: give image files, such as JPEG or PNG, or folders that hold some")
         raise typer.Exit(1 if outcome.failed < outcome.done else 2)
 
 
@@ -107,7 +123,8 @@ def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None)
     earlier = out if out is not None and out.is_file() and wrote(out) else None
     if out is not None:
         check_output(output, out, inputs=files_read(call.run, call.images, earlier), overwrite=call.overwrite)
-    images = find_named(call.images, besides=earlier)
+    outcome = Outcome()
+    images = find_named(call.images, besides=earlier, on_skipped=outcome.skipped.append)
     inputs = list(images) if output.folder else []  # files of their own must not take the place of an input
     terminal = Terminal(quiet=call.quiet, bars=not (sys.stdout.isatty() and (out is None or output.folder)))
     stream, topk = data_stream(), min(topk, len(manifest.classes))
@@ -121,12 +138,11 @@ def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None)
         on_partial=lambda file: say(f"the predictions so far are in {file}"),
         overwrite=call.overwrite,
     )
-    outcome = Outcome()
     with terminal.stage("predict", len(inputs)) as bar, write_errors(out):
         predictions = counted(outcome.counted(predictor.stream(inputs or images, topk=topk)), bar)
         count = output.write(at_least_one(predictions, call.images), stream if out is None else out, options)
     if out is not None:
-        terminal.say(f"{count} predictions in {out}{output.note}")
+        terminal.say(f"{count_of(count, 'prediction')} in {out}{output.note}")
     return outcome
 
 
@@ -142,7 +158,7 @@ def _map(call: _Call, window: int | None) -> Outcome:
     if out is None:
         raise UsageError("a map is written as a set of files", hint="say where: --map --out DIR")
     check_folder(out)
-    inputs = list(find_named(call.images))
+    inputs = list(find_named(call.images, on_skipped=outcome.skipped.append))
     names = Names(out, paths_among(inputs), overwrite=call.overwrite)
     predictor = DenseMapPredictor.load(call.run, window=window, memory=call.memory)
     made = map_records(predictor, inputs, out, names, lambda path, reason: say(f"{path}: {reason}"))

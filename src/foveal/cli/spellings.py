@@ -55,7 +55,7 @@ _TRAINING = (
     ),
     Instead(
         "lr lr0 lrf learning-rate base-lr lr-max warmup-epochs warmup momentum cos-lr scheduler sched lr-scheduler",
-        "foveal chooses the learning rate and its schedule (1cycle) from the data",
+        "foveal chooses the learning rate; it rises during a warm-up, then falls along a cosine or a line",
         "only --time; the values chosen are under `decisions` in config.json",
     ),
     Instead(
@@ -178,6 +178,8 @@ LINES: dict[str, tuple[Same | Instead, ...]] = {
 }
 #: Options whose value has a unit, and what reads it.
 _WITH_UNIT: dict[str, Callable[[str], object]] = {"--time": parse_duration, "--memory": bytes_of}
+#: Where the context of a command keeps the options that stand for others: those → what was typed.
+_TYPED = "foveal.typed"
 #: Commands of other programs → what to type.
 COMMANDS = {
     "fit": "foveal train DATA",
@@ -227,6 +229,21 @@ class CommandWithAnswers(TyperCommand):
         """
         return super().parse_args(ctx, self._translated(ctx, list(args)))
 
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Run the command.
+
+        Raises:
+            UsageError: about an option by the name that was typed.
+        """
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            for option, typed in ctx.meta.get(_TYPED, {}).items():
+                if error.message.startswith(f"{option} "):
+                    error.message = typed + error.message.removeprefix(option)
+                    error.args = (error.message,)
+            raise
+
     def _translated(self, ctx: Any, taken: list[str]) -> list[str]:  # noqa: ANN401
         own = {
             name: p for p in self.get_params(ctx) for name in (*p.opts, *p.secondary_opts) if name.startswith("-")
@@ -253,6 +270,7 @@ class CommandWithAnswers(TyperCommand):
                 given = [value] if equals else taken[:1]
                 del taken[: 0 if equals else 1]
                 _refuse_apart(line.option, given, taken)
+                ctx.meta.setdefault(_TYPED, {})[line.option] = name
                 found = [*given, *found] if line.first else [*found, *filter(None, [line.option]), *given]
             else:
                 found.append(word)

@@ -101,8 +101,8 @@ def _check_origin(origins: Mapping[str, str | None], given: Collection[str]) -> 
 
 def summary_lines(path: Path, summary: dict[str, Any]) -> list[str]:
     """The result for people: data, accuracy, its uncertainty, time, and where the report is."""
-    from foveal.data.wording import first_few
-    from foveal.evaluation.report import delivery
+    from foveal.data.wording import count_of, first_few
+    from foveal.evaluation.report import delivery, shortcomings
     from foveal.tasks import find_task
 
     data, time = summary["data"], summary["time"]
@@ -110,12 +110,14 @@ def summary_lines(path: Path, summary: dict[str, Any]) -> list[str]:
     budget = f" of {format_duration(time['budget_s'])}" if time["budget_s"] else ""
     width = columns()
     missing = f"; not learned: {first_few(data['not_learned'])}" if data["not_learned"] else ""
+    classes, images = count_of(len(data["classes"]), "class", "classes"), count_of(data["used"], "image")
     lines = {
-        "what": f"{len(data['classes'])} classes from {data['used']} images, {data['excluded']} excluded{missing}",
+        "what": f"{classes} from {images}, {data['excluded']} excluded{missing}",
         "how well": score,
         "how sure": uncertainty,
         **({"model": delivery(summary)} if summary["refit"]["done"] else {}),
         "how long": f"{format_duration(time['total_s'])}{budget}; {summary['strategy']['reason']}",
+        **shortcomings(summary),
     }
     return [line for name, text in lines.items() for line in hanging(f"{name:<9} ", text, width)] + [
         f"{'where':<9} {path}/report.html"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from foveal.cli.console import put, put_json, say
-from foveal.cli.layout import columns
+from foveal.cli.layout import columns, hanging
 from foveal.cli.svg_file import check_svg, write_svg
 from foveal.errors import FovealError, UnknownName, UsageError
 
@@ -44,6 +44,8 @@ def _card(name: str) -> Any:  # noqa: ANN401
     try:
         return animals.card(name)
     except UnknownName as unknown:
+        if family := [n for n in animals.names() if n.startswith(name.lower()) and name]:
+            raise UsageError(unknown.message, hint=f"did you mean {', '.join(family)}?") from None
         if meant := _model_meant(name, animals.names()):
             raise UsageError(unknown.message, hint=f"it is not in the zoo: foveal plan {meant}") from None
         raise
@@ -68,8 +70,9 @@ def _all(cards: list[Any], json: bool) -> None:
         return
     put(f"{'name':<15} year {'parameters':>13} {'MACs':>15}  what it brought")
     for c in cards:
-        brought = textwrap.shorten(c.brought, max(20, columns() - 52), placeholder=" …")
-        put(f"{c.name:<15} {c.year} {c.parameters:>13,} {c.macs:>15,}  {brought}")
+        start = f"{c.name:<15} {c.year} {c.parameters:>13,} {c.macs:>15,}  "
+        for line in hanging(start, c.brought, max(len(start) + 20, columns())):
+            put(line)
 
 
 def _row(card: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -63,6 +63,7 @@ def measure(
 ) -> Measurement:
     """Figures of `(N, K)` probabilities against `(N,)` labels."""
     figures = classification_figures(probabilities, labels, classes)
+    figures["classes_not_tested"] = [row["label"] for row in figures["per_class"] if not row["n"]]
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels) if len(labels) else np.zeros(0, dtype=int)
     mistakes = [
         Mistake(

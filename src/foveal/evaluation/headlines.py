@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from foveal.data.wording import count_of
 from foveal.evaluation.report import interval, percent
 
 _NOT_EVALUATED = (
@@ -17,7 +18,7 @@ def headline_of_labels(test: Mapping[str, Any], evaluations: int) -> tuple[str, 
     """How well, and how certain; `evaluations` on this test set so far."""
     if not test["n"]:
         return _NOT_EVALUATED
-    well = f"{percent(test['accuracy'])} accuracy on {test['n']} held-out test images"
+    well = f"{percent(test['accuracy'])} accuracy on {count_of(test['n'], 'held-out test image')}"
     return well, f"95 % interval {interval(test['accuracy_ci95'])}, evaluation {evaluations} on this test set"
 
 
@@ -27,7 +28,7 @@ def headline_of_masks(test: Mapping[str, Any], evaluations: int) -> tuple[str, s
         return _NOT_EVALUATED
     well = (
         f"mean IoU {percent(test['miou'])}, boundary F1 {percent(test['boundary_f1'])}, "
-        f"{percent(test['pixel_accuracy'])} pixel accuracy on {test['n']} held-out test images"
+        f"{percent(test['pixel_accuracy'])} pixel accuracy on {count_of(test['n'], 'held-out test image')}"
     )
     bounds = test["miou_ci95"]
     certain = f"95 % interval {interval(bounds)}" if bounds else "no interval: only one block of neighbours"

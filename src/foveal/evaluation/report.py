@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 from foveal.clock import format_duration
 from foveal.data.images.decode import quiet
+from foveal.data.wording import count_of, first_few
 from foveal.values import Finding
 
 
@@ -66,6 +68,7 @@ def render_report(
         "duration": format_duration,
         "shown": shown,
         "delivery": delivery,
+        "shortcomings": shortcomings,
     }
     with quiet():
         panels = measurement.shown()
@@ -106,7 +109,33 @@ def delivery(summary: Mapping[str, Any]) -> str:
     if not refit["done"]:
         return f"The delivered model is the measured one: {refit['reason']}."
     before = "; the figures above were measured before that" if summary["test"]["n"] else ""
-    return f"The delivered model was refitted on all {refit['images']} images{before}."
+    return f"The delivered model was refitted on all {count_of(refit['images'], 'image')}{before}."
+
+
+def shortcomings(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What a person has to know before relying on the figures, under a word each; empty for an ordinary run."""
+    data, test, time = summary["data"], summary["test"], summary["time"]
+    stopped = summary["status"] == "interrupted"
+    found: dict[str, str] = {}
+    if stopped:
+        found["stopped"] = "early, by Ctrl-C: the model is the best one until then"
+    if late := data["no_time"]:
+        unread = f"{count_of(late, 'image was', 'images were')} not read"
+        more = "" if time["budget_s"] is None else f": give it more, --time {_more_time(time['budget_s'], data)}"
+        found["unread"] = f"{unread} before it was stopped" if stopped else f"{unread} in time{more}"
+    if test["n"] and test["classes_not_tested"]:
+        found["untested"] = f"no test image of: {first_few(test['classes_not_tested'])}"
+    return found
+
+
+def _more_time(budget: float, data: Mapping[str, Any]) -> str:
+    """A budget for all images at the same speed, as `--time` takes it: twice to ten times as much.
+
+    More is not said: where hardly any image was read, most of the time was that of the start, which does not grow.
+    """
+    read = max(1, data["images"] - data["no_time"])
+    seconds = budget * min(10.0, max(2.0, 1.5 * data["images"] / read))
+    return f"{math.ceil(seconds / 10) * 10}s" if seconds <= 30 else f"{math.ceil(seconds / 60)}m"
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -17,7 +17,7 @@ from foveal.errors import DataError
 from foveal.files import read_json
 from foveal.models.shipped import DELIVERED, MEASURED
 from foveal.schema import check_listed
-from foveal.values import SUBSETS, Subset
+from foveal.values import NO_TIME, SUBSETS, Subset
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RunImages:
 
     Attributes:
         subsets: of those that took part.
-        excluded: why the others did not.
+        excluded: why the others did not, but for want of time: the model has not seen those, so they are new to it.
         seen: what near-duplicates of the images that the model learned from are found by; None: the run does not
             know.
         learned_from: the subsets that the model was fitted to or calibrated on.
@@ -53,7 +53,8 @@ def images_of(run: str | os.PathLike[str], learned_from: Sequence[Subset] = ("tr
         return None
     rows = read_rows(folder / "split.csv")
     subsets = {row["sha256"]: as_subset(row["split"]) for row in rows if row["split"] in SUBSETS}
-    excluded = {row["sha256"]: row["note"] for row in rows if row["split"] not in SUBSETS and row["sha256"]}
+    left_out = [row for row in rows if row["split"] not in SUBSETS and row["sha256"]]
+    excluded = {row["sha256"]: row["note"] for row in left_out if not row["note"].startswith(f"{NO_TIME}:")}
     fingerprints = read_fingerprints(folder)
     seen = None if fingerprints is None else [f for f in fingerprints if subsets.get(f.sha256) in learned_from]
     return RunImages(subsets, excluded, seen, learned_from)

@@ -157,6 +157,7 @@ def mask_figures(counts: Counts, edges: Counts, blocks: Sequence[str], classes: 
         "boundary_f1_ci95": block_bootstrap(edges, place, mean_boundary_f1),
         "per_class": per_class,
         "confusion": total.tolist(),
+        "classes_not_tested": [name for i, name in enumerate(classes) if not rows[i]],
     }
 
 

@@ -12,7 +12,7 @@ from foveal.decisions import DEVICE, ENGINE, EVALUATION_ENGINE, MEMORY, Decision
 from foveal.machine import memory_limit, peak_rss
 from foveal.memory_budget import MemoryBudget
 from foveal.models.trained import TrainedModel
-from foveal.values import SCHEMA, SUBSETS, Split
+from foveal.values import NO_TIME, SCHEMA, SUBSETS, Split
 from foveal.version import __version__
 
 
@@ -89,6 +89,7 @@ def summarise(
             "not_learned": list(dataset.not_learned),
             "used": len(split.placed),
             "excluded": len(split.excluded),
+            "no_time": sum(x.reason == NO_TIME for x in split.excluded),
         },
         "split": {name: len(split.subset(name)) for name in SUBSETS},
         "strategy": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -203,10 +204,7 @@ def load_bundle(name: str | Path) -> Bundle:
         manifest = Manifest.from_dict(read_json(file), str(file))
         content = (folder / "weights.safetensors").read_bytes()
     except OSError as error:
-        raise BundleError(
-            f"{path}: no model in it ({error.strerror}: {error.filename})",
-            hint="give the folder that `foveal train` wrote",
-        ) from None
+        raise _no_model(path, error) from None
     except ValueError as error:
         raise BundleError(f"{file}: {error}", hint="the file is damaged") from None
     if hashlib.sha256(content).hexdigest() != manifest.weights_sha256:
@@ -225,6 +223,22 @@ def load_bundle(name: str | Path) -> Bundle:
             f"{folder / 'weights.safetensors'}: {error}", hint="it is not a model of foveal, or it is damaged"
         ) from None
     return Bundle(manifest, tensors)
+
+
+def _no_model(path: Path, error: OSError) -> BundleError:
+    """Why there is no model where one was named."""
+    if not os.path.lexists(path):
+        return BundleError(
+            f"{path}: no such file or folder", hint="give a run folder that `foveal train` wrote, or latest"
+        )
+    if (path / "log.jsonl").is_file() and not isinstance(error, PermissionError):
+        has_begun = (path / "config.json").is_file()
+        hint = f"continue it: foveal train --resume {path}" if has_begun else "start again: foveal train DATA"
+        return BundleError(f"{path}: nothing was trained in this run", hint=hint)
+    return BundleError(
+        f"{path}: no model in it ({error.strerror}: {error.filename})",
+        hint="give the folder that `foveal train` wrote",
+    )
 
 
 def _check_task(manifest: Manifest, file: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeGuard, cast, runtime_checkable
 
 from PIL import Image
@@ -14,8 +14,9 @@ from foveal.config import MAX_PIXELS
 from foveal.data.images.array_batches import SupportsArray, as_numpy_or_tensor, is_array, split_array
 from foveal.data.images.arrays import from_pixels
 from foveal.data.images.decode import REASONS, WHITE, decode, finish, read_file
+from foveal.data.images.file_kinds import may_be_image
 from foveal.data.images.idx import is_idx, read_idx
-from foveal.errors import UnreadableImage, UsageError
+from foveal.errors import URL_HINT, UnreadableImage, UsageError, is_url
 
 
 @runtime_checkable
@@ -143,25 +144,34 @@ def each_item(dataset: ImageDataset | Iterable[object]) -> Iterator[object]:
     return iter(dataset)
 
 
-def find_images(patterns: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
-    """Files named by paths, folders (everything below, except hidden files) and globs, as they are found.
+def find_images(
+    patterns: Sequence[str | os.PathLike[str]], on_skipped: Callable[[str], None] = lambda _: None
+) -> Iterator[str]:
+    """Files named by paths, folders and globs, as they are found.
 
+    Of a folder, everything below it counts, except hidden files and those that are no images by their name.
     A name that is none of these is passed on: it becomes a prediction with an error.
 
+    Args:
+        patterns: the names.
+        on_skipped: called with each file of a folder that is no image by its name.
+
     Raises:
-        UsageError: at once, when a glob matches nothing.
+        UsageError: at once, when a glob matches nothing, and for a URL.
     """
     names = [os.fspath(p) for p in patterns]
     for name in names:
+        if is_url(name):
+            raise UsageError(f"{name} is a URL, and foveal does not download it", hint=URL_HINT)
         if _is_glob(name) and next(glob.iglob(name, recursive=True), None) is None:
             raise UsageError(f"{name}: no file matches", hint="quote the pattern and check the folder")
-    return _matching(names)
+    return _matching(names, on_skipped)
 
 
-def _matching(names: Sequence[str]) -> Iterator[str]:
+def _matching(names: Sequence[str], on_skipped: Callable[[str], None]) -> Iterator[str]:
     for name in names:
         for match in sorted(glob.iglob(name, recursive=True)) if _is_glob(name) else (name,):
-            yield from _below(match) if os.path.isdir(match) else _images_in(match)
+            yield from _below(match, on_skipped) if os.path.isdir(match) else _images_in(match)
 
 
 def _images_in(file: str) -> Iterator[str]:
@@ -172,11 +182,15 @@ def _images_in(file: str) -> Iterator[str]:
         yield file
 
 
-def _below(folder: str) -> Iterator[str]:
+def _below(folder: str, on_skipped: Callable[[str], None]) -> Iterator[str]:
     for current, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(f for f in files if not f.startswith(".")):
-            yield os.path.join(current, name)
+            path = os.path.join(current, name)
+            if may_be_image(path):
+                yield path
+            else:
+                on_skipped(path)
 
 
 def _is_glob(name: str) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.targets.target import Target
+from foveal.data.wording import count_of
 from foveal.metrics.calibration import fit_temperature, softmax
 from foveal.metrics.segmentation import Counts, miou
 from foveal.values import SplitRecord
@@ -71,7 +72,7 @@ class Comparison:
 
     def __str__(self) -> str:
         """For people."""
-        return f"on {self.n} images that neither was trained on " + ", ".join(map(str, self.gains))
+        return f"on {count_of(self.n, 'image')} that neither was trained on " + ", ".join(map(str, self.gains))
 
 
 class Evidence(Protocol):

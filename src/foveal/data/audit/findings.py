@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from foveal.data.audit.duplicates import exact_copies, join_all
+from foveal.data.images.file_kinds import is_named_as_image
 from foveal.data.targets.target import Target
 from foveal.data.wording import LISTED, by_reason, count_of, excluded_because, separate
 from foveal.values import Excluded, Finding, ImageRecord, Severity
@@ -60,7 +61,7 @@ def find_excluded(
     hint: str = "check these files, then convert or remove them",
     severity: Severity = "warning",
 ) -> Iterable[Finding]:
-    """A finding for each reason code, with all details that occur under it."""
+    """A finding for each reason code, with all details that occur under it; files named as images come first."""
     for reason, items in sorted(by_reason(excluded).items()):
         yield Finding(
             reason,
@@ -68,7 +69,7 @@ def find_excluded(
             excluded_because(reason, items),
             f"{hint}. The run goes on without them",
             len(items),
-            separate(i.path for i in items),
+            separate(sorted((i.path for i in items), key=lambda path: not is_named_as_image(path))),
         )
 
 

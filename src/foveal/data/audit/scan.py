@@ -37,10 +37,8 @@ from foveal.data.images.render_cache import RenderCache
 from foveal.data.targets.target import Target
 from foveal.errors import UnreadableImage
 from foveal.machine import cores
-from foveal.values import Entry, Excluded, ImageRecord
+from foveal.values import NO_TIME, Entry, Excluded, ImageRecord
 
-#: Reason code of images that were not read since the time was up.
-NO_TIME = "no_time"
 #: Images that a thread takes at a time, at most. More save little, and are more to wait for when the time is up.
 _AT_ONCE = 32
 #: Larger files, bytes, are not kept while others are read.

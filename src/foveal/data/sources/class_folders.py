@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
+from foveal.data.images.file_kinds import may_be_image
 from foveal.data.sources.listing import (
     DataOptions,
     Listing,
     add_file,
     children,
-    may_be_image,
     short_name,
     subset_of,
     walk,

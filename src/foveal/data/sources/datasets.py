@@ -22,6 +22,8 @@ from foveal.values import Subset
 
 #: Files of one folder; some file systems are slow with many more.
 _PER_FOLDER = 1000
+#: The hint where a data set can't be reached.
+NO_NETWORK = "is there a network? it is not on this machine, and its server can't be reached from here"
 #: Modes that a PNG holds without loss; others are made RGB, as in decoding.
 _LOSSLESS = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 
@@ -123,6 +125,23 @@ def encoded(image: Any, name: str) -> bytes:  # noqa: ANN401
     png = io.BytesIO()
     (upright if upright.mode in _LOSSLESS else to_rgb(upright)).save(png, "PNG", compress_level=1)
     return png.getvalue()
+
+
+def unreachable(error: BaseException | None) -> bool:
+    """Whether an error, or one that caused it, is about the connection; libraries have classes of their own for it."""
+    while error is not None:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if kinds & {
+            "ConnectionError",
+            "ConnectError",
+            "ConnectTimeout",
+            "OfflineModeIsEnabled",
+            "gaierror",
+            "URLError",
+        }:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def only_column(where: str, wanted: str, found: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foveal.data.images.decode import read_file
-from foveal.data.sources.datasets import Sample, class_name, only_column, write_samples
+from foveal.data.sources.datasets import NO_NETWORK, Sample, class_name, only_column, unreachable, write_samples
 from foveal.data.sources.listing import subset_of
 from foveal.errors import DataError, UsageError
 from foveal.files import digest_of
@@ -46,7 +46,8 @@ def _load(text: str) -> dict[str, Any]:
             loaded = datasets.load_dataset(name)
     except Exception as error:  # of the network, the hub, or a builder
         words = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"hf:{text}: {words}", hint="hf:NAME of the hub, or hf:FOLDER of save_to_disk") from None
+        hint = "hf:NAME of the hub, or hf:FOLDER of save_to_disk"
+        raise DataError(f"hf:{text}: {words}", hint=NO_NETWORK if unreachable(error) else hint) from None
     parts = dict(loaded) if isinstance(loaded, Mapping) else {str(getattr(loaded, "split", None) or "all"): loaded}
     if split and split not in parts:
         raise DataError(f"hf:{text}: no split {split!r}", hint=f"it has {', '.join(parts)}")

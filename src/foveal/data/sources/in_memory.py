@@ -21,6 +21,7 @@ from foveal.data.images.array_batches import as_numpy_or_tensor, is_array, split
 from foveal.data.images.arrays import from_pixels
 from foveal.data.images.decode import to_rgb
 from foveal.data.sources.datasets import encoded
+from foveal.data.wording import count_of
 from foveal.errors import UsageError
 
 #: What `predict` and `fit` call an image that has no path.
@@ -39,11 +40,7 @@ def write_table(paths: Sequence[str], annotations: Sequence[str], column: str, f
     Raises:
         UsageError: when their numbers differ, or there are none.
     """
-    if len(paths) != len(annotations):
-        raise UsageError(
-            f"{len(paths)} images and {len(annotations)} {column}s: inconsistent numbers of samples",
-            hint=f"give one {column} for each image",
-        )
+    check_counts(len(paths), len(annotations), column)
     if not paths:
         raise UsageError(
             f"found array with 0 sample(s): no images and no {column}s", hint="a minimum of 2 is required"
@@ -53,6 +50,13 @@ def write_table(paths: Sequence[str], annotations: Sequence[str], column: str, f
     text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     table.write_text(text, encoding="utf-8", errors="surrogateescape")
     return table
+
+
+def check_counts(images: int, annotations: int, column: str) -> None:
+    """Raises `UsageError` when there is not one annotation for each image."""
+    if images != annotations:
+        counts = f"{count_of(images, 'image')} and {count_of(annotations, column)}"
+        raise UsageError(f"{counts}: inconsistent numbers of samples", hint=f"give one {column} for each image")
 
 
 def keep_images(images: object, folder: Path) -> list[str]:

@@ -28,7 +28,8 @@ from foveal.data.sources.mask_folders import list_mask_folders
 from foveal.data.sources.samples import unpack
 from foveal.data.sources.tables import list_metadata, list_table
 from foveal.data.sources.tfds_datasets import fetch_tfds
-from foveal.errors import DataError
+from foveal.data.wording import count_of
+from foveal.errors import URL_HINT, DataError, is_url
 
 #: Tried in this order: the last two take any folder and any file.
 SOURCES: list[Source] = [
@@ -69,6 +70,8 @@ def list_data(
     """
     text = os.fspath(data)
     options = options or DataOptions(group_by=group_by)
+    if is_url(text):
+        raise DataError(f"{text} is a URL, and foveal does not download it", hint=URL_HINT)
     kind, _, name = text.partition(":") if is_named(text) else ("", "", "")
     if kind in ("hf", "tfds"):
         options.say(f"{text}: loaded by its name; downloaded unless it is on this machine")
@@ -91,8 +94,12 @@ def list_data(
     if options.group_by is not None:
         _group(listing, options.group_by)
     if not listing.entries:
-        skipped = f"; {len(listing.excluded)} files were skipped" if listing.excluded else ""
-        raise DataError(f"{text}: no {listing.target.item} in it{skipped}", hint=listing.target.layout)
+        count = len(listing.excluded)
+        skipped = f"; {count_of(count, 'file was', 'files were')} skipped" if count else ""
+        hint = listing.target.layout
+        if any(x.reason == "no_label" for x in listing.excluded):
+            hint += "; where the names of the files say the class: --label-from PATTERN"
+        raise DataError(f"{text}: no {listing.target.item} in it{skipped}", hint=hint)
     return listing
 
 

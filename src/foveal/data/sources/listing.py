@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from foveal.config import TrainConfig
+from foveal.data.images.file_kinds import may_be_image
 from foveal.data.targets.registry import AUTO, find_target, targets
 from foveal.data.targets.target import Target
 from foveal.values import Entry, Excluded, Subset
@@ -20,12 +21,6 @@ _SUBSET_WORDS: dict[str, Subset] = {
 }
 #: What such a word may be followed by: `train_set`, `Test Images`.
 _SUBSET_NAME = re.compile(r"([a-z]+?)(?:[ _-]?(?:set|data|dataset|images|imgs|split))?")
-_CLUTTER = {"thumbs.db", "desktop.ini", "icon\r"}
-#: Files among images that are skipped as `not_a_picture` without being read.
-_OTHER = {
-    *(".txt", ".csv", ".json", ".jsonl", ".xml", ".md", ".html"),
-    *(".yaml", ".yml", ".py", ".zip", ".db", ".ini"),
-}
 
 
 def subset_of(name: str) -> Subset | None:
@@ -183,9 +178,3 @@ def add_file(listing: Listing, path: str, label: str | None, split: Subset | Non
         listing.skip(path, "no_label", "outside every class folder")
     else:
         listing.entries.append(Entry(path, label, split))
-
-
-def may_be_image(path: str) -> bool:
-    """Whether a file's name allows it to be an image."""
-    name = os.path.basename(path).lower()
-    return name not in _CLUTTER and os.path.splitext(name)[1] not in _OTHER

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from foveal.data.sources.listing import DataOptions, Listing, children, may_be_image, short_name, subset_of
+from foveal.data.images.file_kinds import may_be_image
+from foveal.data.sources.listing import DataOptions, Listing, children, short_name, subset_of
 from foveal.data.targets.label_map import class_file
 from foveal.data.targets.masks import Masks
 from foveal.values import Subset

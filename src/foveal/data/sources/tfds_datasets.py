@@ -9,7 +9,15 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from foveal.data.sources.datasets import Sample, class_name, encoded, only_column, write_samples
+from foveal.data.sources.datasets import (
+    NO_NETWORK,
+    Sample,
+    class_name,
+    encoded,
+    only_column,
+    unreachable,
+    write_samples,
+)
 from foveal.data.sources.listing import subset_of
 from foveal.errors import DataError, UsageError
 from foveal.files import cache_dir, digest_of
@@ -55,9 +63,15 @@ def _load(name: str) -> tuple[Any, Mapping[str, Any]]:
         with redirect_stdout(sys.stderr):  # it prints what it does; stdout is for results
             builder.download_and_prepare()
             return builder, builder.as_data_source()
+    except ImportError as error:  # of a package that a builder needs beside tensorflow-datasets
+        hint = (
+            f"pip install 'foveal[tfds]'; if that is done: pip install {error.name or 'the package that it names'}"
+        )
+        raise UsageError(f"tfds:{name} needs a package that is missing: {error}", hint=hint) from None
     except Exception as error:  # of the network or a builder
         words = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"tfds:{name}: {words}", hint="a name of the catalogue of TensorFlow Datasets") from None
+        hint = NO_NETWORK if unreachable(error) else "a name of the catalogue of TensorFlow Datasets"
+        raise DataError(f"tfds:{name}: {words}", hint=hint) from None
 
 
 def _samples(parts: Mapping[str, Any], images: str, labels: str, names: list[str]) -> Iterator[Sample]:

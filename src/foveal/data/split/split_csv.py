@@ -87,12 +87,16 @@ def read_rows(path: Path, target_columns: Sequence[str] = ()) -> list[dict[str, 
         DataError: when the file is missing, is not what the run wrote, has other columns, or a row that is too short,
             too long, or in no known subset.
     """
+    if not path.parent.is_dir():
+        raise DataError(f"{path.parent}: no such run folder", hint=_HINT.partition(";")[0])
     try:
         check_listed(path)
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as handle:
             lines = list(handle)
         columns, rows = next(csv.reader(lines), []), read_csv(lines)
-    except (OSError, csv.Error) as error:
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", hint=_HINT) from None
+    except csv.Error as error:
         raise DataError(f"{path}: {error}", hint=_HINT) from None
     missing = [c for c in (*_COLUMNS, *target_columns) if c not in columns]
     if missing:

@@ -116,10 +116,11 @@ class Labels(Target):
             sizes = Counter(str(p.record.label) for p in placed)
             named = ", ".join(f"{c} ({n})" for c, n in sizes.most_common(5)) or "none"
             late = sum(item.reason == "no_time" for item in all_excluded)
+            unread = count_of(late, "image was", "images were")
             hint = "`foveal audit` says what was excluded and why; add images to a second class folder"
             raise DataError(
                 f"training needs two classes; with usable images there are: {named}",
-                hint=f"{late} images were not read in time: allow more, --time 10m" if late else hint,
+                hint=f"{unread} not read in time: allow more, --time 10m" if late else hint,
             )
         kept.sort(key=lambda p: p.record.path)
         return Split(tuple(kept), tuple(all_excluded), tuple(sorted(trained)))

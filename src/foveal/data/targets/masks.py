@@ -196,10 +196,11 @@ class Masks(Target):
         trained = [c for c, n in counts.items() if n]
         if len(trained) < 2:
             late = sum(item.reason == "no_time" for item in excluded)
+            unread = count_of(late, "image was", "images were")
             hint = "`foveal audit` says what was excluded and why"
             raise DataError(
                 f"training needs two classes; the masks to train on show {first_few(trained) or 'none'}",
-                hint=f"{late} images were not read in time: allow more, --time 10m" if late else hint,
+                hint=f"{unread} not read in time: allow more, --time 10m" if late else hint,
             )
         return self.restore_split(placed, excluded)
 

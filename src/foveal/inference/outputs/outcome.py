@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,29 @@ from foveal.errors import UsageError
 
 @dataclass
 class Outcome:
-    """How many predictions were made, and how many of them failed."""
+    """What came of a call.
+
+    Attributes:
+        done, failed: how many predictions were made, and how many of them failed.
+        failed_kinds: ending of a file's name → one of the files with it that failed.
+        skipped: files in folders that are no images by their names.
+    """
 
     done: int = 0
     failed: int = 0
+    failed_kinds: dict[str, str] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
 
     def counted(self, predictions: Iterable[Any]) -> Iterator[Any]:
         """Count predictions as they pass; one that failed has an `error`, as an attribute or as an item."""
         for prediction in predictions:
-            is_mapping = isinstance(prediction, Mapping)
+            values = prediction if isinstance(prediction, Mapping) else None
+            path, error = (values.get(n) if values else getattr(prediction, n, None) for n in ("path", "error"))
             self.done += 1
-            self.failed += bool(prediction.get("error") if is_mapping else getattr(prediction, "error", None))
+            if error:
+                self.failed += 1
+                path = str(path)
+                self.failed_kinds.setdefault(os.path.splitext(path)[1].lower(), path)
             yield prediction
 
 

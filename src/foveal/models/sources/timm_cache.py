@@ -106,7 +106,7 @@ def _pretrained(name: str) -> tuple[Any, dict[str, Any]]:
     if weights is None:
         raise WeightsUnavailable(
             f"the pretrained weights of {name} are not on this machine",
-            hint="foveal itself never downloads. Where there is internet, run once: "
+            hint="foveal itself never downloads weights. Where there is internet, run once: "
             f"python -c \"import timm; timm.create_model('{bare}', pretrained=True)\"; `lite0` ships with foveal",
         )
     network = timm.create_model(bare, pretrained=True, pretrained_cfg_overlay={"file": str(weights)}).eval()

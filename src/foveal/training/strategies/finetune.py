@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from foveal.data.wording import count_of
 from foveal.decisions import FALLBACK, IMAGE_SIZE, LEARNING_RATE, STEPS, TRAINING_IMAGES
 from foveal.planner.process import least_process_bytes
 from foveal.planner.sheet import size_text
@@ -85,7 +86,7 @@ class FineTune:
             have, least = size_text(context.memory.total or 0), size_text(needed)
             return f"{have} of memory is too little: it needs at least {least}"
         if best.score is None:
-            return "too few images to hold some out and validate this step"
+            return _why_without_score(context, best)
         return below_noise_floor(USUAL_GAIN, best)
 
     def estimate(self, context: RunContext, state: LadderState) -> float:
@@ -233,6 +234,9 @@ class _Trials:
         evidence: dict[int, LabelEvidence] = {}
         words: list[str] = []
         for size in sizes:
+            if words and self.context.clock.stopped:
+                words.append("the user asked to stop")
+                break
             if words and self.context.clock.spent() - began + self._seconds(size) > room:
                 words.append(f"no time to try {size} px")
                 break
@@ -318,6 +322,14 @@ def image_sizes(context: RunContext, recipe: FineTuneRecipe) -> tuple[int, ...]:
     return recipe.sizes[::-1] if side >= _LARGE else recipe.sizes[:1]
 
 
+def _why_without_score(context: RunContext, best: Candidate) -> str:
+    """Why it is not known how good the best model is, so that no gain could be seen."""
+    train = context.split.subset("train")
+    if hold_out(train, context.target, context.config.seed).any():
+        return f"there was no time to validate {best.strategy}, so that no gain could be seen"
+    return "too few images to hold some out and validate this step"
+
+
 def _training_images(outside: Sequence[SplitRecord], state: LadderState) -> tuple[str, str]:
     """Whether to train on all images at once, or to hold some out to compare by."""
     best = state.best
@@ -325,7 +337,7 @@ def _training_images(outside: Sequence[SplitRecord], state: LadderState) -> tupl
         return "all", "there are too few images to hold some out"
     if best is None or best.evidence is None:
         return "all", "there is nothing to compare with"
-    return "inside", f"{len(outside)} images are held out to see whether it is worth it"
+    return "inside", f"{count_of(len(outside), 'image is', 'images are')} held out to see whether it is worth it"
 
 
 def _least_seconds(context: RunContext, recipe: FineTuneRecipe, size: int) -> float:
