@@ -101,7 +101,7 @@ SHORT_SECOND_PART = 0.3
 #: Seconds under which no training is worth considering, and the same while torch still has to be imported.
 SCRATCH_LEAST_SECONDS, SCRATCH_IMPORT_SECONDS = 1.5, 4.0
 #: Seconds left over which torch is imported in the background, while a linear model is fitted.
-TORCH_PREFETCH_SECONDS = 8.0
+TORCH_PREFETCH_SECONDS = 6.0
 #: With room for fewer steps than this a smaller batch is used, where the recipe allows it, down to the second number.
 FEW_STEPS, SMALLEST_BATCH = 30, 8
 #: A rough estimate so many times over the time left is not refined by a measurement.
