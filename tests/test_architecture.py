@@ -58,6 +58,7 @@ TRAINING = [
         "images",
         "context",
         "linear_head",
+        "softmax_regression",
         "candidate",
         "flip_test",
         "fresh_network",

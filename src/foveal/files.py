@@ -59,8 +59,14 @@ def cannot_write(error: Exception, *, state: bool = False) -> None:
 def process_folder() -> Path:
     """A temporary folder that is removed when this process ends: for what the cache folder has no room for."""
     folder = Path(tempfile.mkdtemp(prefix="foveal-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(remove_process_folder)
     return folder
+
+
+def remove_process_folder() -> None:
+    """Remove it, if there is one, before this process ends in a way that does nothing at exit."""
+    if process_folder.cache_info().currsize:
+        shutil.rmtree(process_folder(), ignore_errors=True)
 
 
 @contextmanager

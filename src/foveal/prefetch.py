@@ -26,6 +26,11 @@ def prefetch(*modules: str) -> None:
     threading.Thread(target=fetch, name=_NAME).start()
 
 
+def is_importing() -> bool:
+    """Whether background imports are still under way."""
+    return any(thread.name == _NAME for thread in threading.enumerate())
+
+
 def wait_for_prefetch() -> None:
     """Wait for the background imports: training steps measured during them are many times too slow."""
     for thread in threading.enumerate():

@@ -70,7 +70,7 @@ def test_without_time_nothing_else_is_estimated():
     assert result.best.strategy == "linear-pixels"
 
 
-@pytest.mark.parametrize("route", ["scratch", "small-colour"])
+@pytest.mark.parametrize("route", ["scratch", "small-colour", "many-small-colour", "scratch-colour"])
 def test_it_comes_first(route):
     assert STRATEGIES[route][0] is STRATEGY
 

@@ -29,7 +29,9 @@ from foveal.cli.train import train
 from foveal.cli.usage_errors import in_our_words
 from foveal.cli.zoo import zoo
 from foveal.errors import FovealError
+from foveal.files import remove_process_folder
 from foveal.machine import share_cores
+from foveal.prefetch import is_importing
 from foveal.version import __version__
 
 #: Characters of a summary in the list of commands: more than any of them has, so that none is cut.
@@ -139,13 +141,14 @@ def _reported(error: FovealError) -> int:
 
 
 def _exit(code: str | int | None) -> NoReturn:
-    """Exit; after a signal without finalizing the interpreter.
+    """Exit; after a signal, or while modules are still imported in the background, without finalizing the interpreter.
 
     Native threads may still compute or import then, and finalizing the interpreter under them can end in SIGSEGV.
     """
-    if code in (130, 143):
+    if code in (130, 143) or (isinstance(code, int) and is_importing()):
         with suppress(OSError, ValueError):
             sys.stderr.flush()
+        remove_process_folder()
         os._exit(int(code))
     sys.exit(code)
 

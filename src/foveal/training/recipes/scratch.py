@@ -141,7 +141,8 @@ _COLOUR_MINUTE = ScratchRecipe(
 #: after 3 epochs and 91 s of ((24,), (48,), (96,), (96,)), 78.5 % after 4 epochs and 395 s of the minute's network, and
 #: 75.4 % after 2 epochs and 455 s of one with four stages that began at full resolution (n 1 each).
 COLOUR_RECIPES = (
-    replace(RECIPES[0], stages=((24,), (48,), (96,), (96,)), lr=1e-2, ema=0.98),
+    # Frozen features follow, or came before: it does not take the time that no longer recipe can use.
+    replace(RECIPES[0], stages=((24,), (48,), (96,), (96,)), lr=1e-2, ema=0.98, alone=1.0),
     _COLOUR_MINUTE,
     replace(_COLOUR_MINUTE, name="scratch-quarter", stages=((48, 48), (96, 96), (192, 192)), epochs=40),
     replace(

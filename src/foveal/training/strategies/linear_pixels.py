@@ -22,7 +22,7 @@ from foveal.models.normalisation import normalised
 from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate
 from foveal.training.context import Array, RunContext
-from foveal.training.linear_head import fit_head, import_solvers
+from foveal.training.softmax_regression import fit_softmax
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import FLOOR_SHARE, LINEAR_PIXELS_SECONDS
 from foveal.values import SUBSETS, Preprocess, Subset
@@ -68,9 +68,8 @@ class LinearPixels:
         place = {p.record.sha256: i for i, p in enumerate(records)}
         rows = np.array(sorted({place[p.record.sha256] for p in some}))
         features = averaged(context.pixels("train"), preprocess, pool)
-        import_solvers()
         with context.clock.lap("fit"), context.progress.stage("fit", 1) as bar:
-            head = fit_head(features[None, rows], labels[rows], _STRENGTH, floor=1.0)
+            head = fit_softmax(features[rows], labels[rows], _STRENGTH, floor=1.0)
             bar(1)
         logits: dict[Subset, Array] = {
             subset: head.logits(averaged(context.pixels(subset), preprocess, pool)) for subset in ("val", "test")

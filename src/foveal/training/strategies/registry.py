@@ -25,6 +25,12 @@ STRATEGIES: dict[str, list[Strategy]] = {
     ],
     "small-colour": [
         linear_pixels.STRATEGY,
+        linear_probe.FROZEN,
+        *from_scratch.COLOUR_STRATEGIES,
+        *finetune.FULL_STRATEGIES,
+    ],
+    "many-small-colour": [
+        linear_pixels.STRATEGY,
         from_scratch.COLOUR_STRATEGIES[0],
         linear_probe.FROZEN,
         *from_scratch.COLOUR_STRATEGIES[1:],
