@@ -269,6 +269,29 @@ def camvid_table() -> str:
     return "\n".join([*lines, "", _machine_lines(_measured(STREETS))])
 
 
+def budgets_table() -> str:
+    """What each time budget bought, as a Markdown table: kinds of images by budgets."""
+    rows = (_result("budgets") or {}).get("rows", [])
+    budgets = sorted({row["budget_s"] for row in rows})
+    heads = [f"{b:.0f} s" if b < 120 else f"{b / 60:.0f} min" for b in budgets]
+    lines = [f"| images | {' | '.join(heads)} |", f"| --- |{' --- |' * len(budgets)}"]
+
+    def cell(name: str, budget: float) -> str:
+        mine = [row for row in rows if (row["data"], row["budget_s"]) == (name, budget)]
+        done = [row for row in mine if "accuracy" in row]
+        if not done:
+            return "refused" if mine else ""
+        mean = sum(row["accuracy"] for row in done) / len(done)
+        took = sum(row["process_s"] for row in done) / len(done)
+        return f"{100 * mean:.1f} %, {took:.0f} s, `{done[0]['strategy']}`"
+
+    for name in dict.fromkeys(row["data"] for row in rows):
+        lines.append(f"| {name} | {' | '.join(cell(name, budget) for budget in budgets)} |")
+    used = sum(row["process_s"] / row["budget_s"] for row in rows) / max(1, len(rows))
+    words = f"{len(rows)} whole processes, n 1 each unless said; they used {100 * used:.0f} % of their budgets on average."
+    return "\n".join([*lines, "", words, "", _machine_line("budgets")])
+
+
 def _machine_line(name: str) -> str:
     result = _result(name)
     if not result:
@@ -308,6 +331,7 @@ TABLES = {
     "camvid": camvid_table,
     "camvid-strides": strides_table,
     "digit-map": digit_map_table,
+    "budgets": budgets_table,
 }
 
 #: What was held out of the street scenes, for each result file.
