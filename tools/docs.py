@@ -288,7 +288,7 @@ def budgets_table() -> str:
     for name in dict.fromkeys(row["data"] for row in rows):
         lines.append(f"| {name} | {' | '.join(cell(name, budget) for budget in budgets)} |")
     used = sum(row["process_s"] / row["budget_s"] for row in rows) / max(1, len(rows))
-    words = f"{len(rows)} whole processes, n 1 each unless said; they used {100 * used:.0f} % of their budgets on average."
+    words = f"{len(rows)} whole processes, which used {100 * used:.0f} % of their budgets on average."
     return "\n".join([*lines, "", words, "", _machine_line("budgets")])
 
 
