@@ -19,8 +19,8 @@ from foveal.training.recipes.finetune import FULL as FULL_FINE_TUNE
 from foveal.training.recipes.scratch import RECIPES, recipe_for
 from foveal.training.recipes.segmentation import FULL as UNET
 from foveal.training.recipes.segmentation import QUICK as FCN
-from foveal.training.strategies.finetune import trainer_for
 from foveal.training.strategies.from_scratch import FromScratch
+from foveal.training.strategies.image_size import trainer_for
 from foveal.training.strategy import LadderState
 from foveal.training.trainers.scratch import ScratchTrainer
 from foveal.training.trainers.segmentation import SegmentationTrainer, crop_options

@@ -10,7 +10,7 @@ from foveal.features import Extractor
 from foveal.flow import train
 from foveal.models.backbones import find_backbone
 from foveal.training.recipes.finetune import CACHED, FULL
-from foveal.training.strategies.finetune import trainer_for
+from foveal.training.strategies.image_size import trainer_for
 from foveal.training.trainers.finetune import CachedTrunkTrainer, FullTrainer
 from runs import context_of
 

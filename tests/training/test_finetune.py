@@ -24,13 +24,11 @@ from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate
 from foveal.training.compare import LabelEvidence
 from foveal.training.recipes.finetune import CACHED, FULL
-from foveal.training.strategies import finetune
-from foveal.training.strategies.finetune import ContinueFineTune, FineTune, _Trials, with_lr
+from foveal.training.strategies.finetune import ContinueFineTune, FineTune, with_lr
+from foveal.training.strategies.image_size import SizeTrials
 from foveal.training.strategies.registry import STRATEGIES
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import (
-    FORWARD_SHARE,
-    READ_SECONDS,
     Allotment,
 )
 from foveal.training.trainers.finetune import of_all_classes
@@ -213,9 +211,9 @@ def test_the_head_that_comes_first_sees_every_class(count):
 def test_a_trial_costs_all_of_its_steps():
     """For few images that is forty steps of 32, not two epochs: at 10 ms an image 12.8 s, and what is around them."""
     context = context_of(made={"fine-tune@96px/image_seconds": 0.01, "fine-tune@96px/prediction_seconds": 0.5})
-    trials = finetune._Trials(FULL, context, context.split.subset("train"), context.split.subset("val")[:10])
-    around = 40 * (2 * READ_SECONDS + 0.01 * FORWARD_SHARE) + 10 * (READ_SECONDS + 0.5)
-    assert trials._seconds(96) == pytest.approx(12.8 + around)
+    trials = SizeTrials(FULL, context, context.split.subset("train"), context.split.subset("val")[:10])
+    steps, predictions = 40 * 32 * 0.01, 10 * 0.5
+    assert steps + predictions < trials.seconds(96) < 1.1 * (steps + predictions)
 
 
 @pytest.mark.parametrize(("rejected", "lr"), [(set(), 0.006), ({"fine-tune"}, 0.006), ({"frozen-stages"}, 0.002)])
@@ -235,19 +233,19 @@ def test_an_unknown_augmentation_and_a_strategy_that_needs_another_are_refused(a
         train(arrows, TrainConfig(strategy="fine-tune-all"), out=str(tmp_path / "run"))
 
 
-class StoppedTrials(_Trials):
+class StoppedTrials(SizeTrials):
     """Three sizes, during the first of which the user presses Ctrl-C."""
 
     def __init__(self, context):
         self.context, self.recipe, self.outside, self.tried = context, FULL, [1], []
 
-    def _affordable(self):
+    def affordable(self):
         return [96, 128, 160]
 
-    def _seconds(self, size):
+    def seconds(self, size):
         return 0.0
 
-    def _tried(self, size):
+    def tried(self, size):
         self.tried.append(size)
         self.context.clock.stop()
         return LabelEvidence({}, {})

@@ -9,10 +9,8 @@ from photographs, by `bench/ladder.py`, is in `docs/ladder.md`.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from foveal.data.wording import count_of
@@ -22,22 +20,17 @@ from foveal.planner.sheet import size_text
 from foveal.training.candidate import Candidate
 from foveal.training.compare import LabelEvidence, hold_out
 from foveal.training.context import Array, RunContext
-from foveal.training.flip_test import hflip_by_linear_probe
-from foveal.training.recipes.augmentation import augment_for
-from foveal.training.recipes.finetune import CACHED, FULL, SMALL, FineTuneRecipe
+from foveal.training.recipes.finetune import CACHED, FULL, FineTuneRecipe
 from foveal.training.recipes.scratch import ScratchRecipe
-from foveal.training.sampling import sample
 from foveal.training.starting_point import falls_back
+from foveal.training.strategies.image_size import SizeTrials, image_sizes, least_seconds, trainer_for
 from foveal.training.strategies.linear_probe import FROZEN_STAGES
 from foveal.training.strategy import LadderState, below_noise_floor
 from foveal.training.time_budget import (
-    AFFORDABLE_SHARE,
-    FINETUNE_LEAST_IMAGES,
     FINETUNE_LEAST_SECONDS,
     MARGIN,
     SECOND_PER_FIRST,
     SHORT_SECOND_PART,
-    TRIALS_SHARE,
     Allotment,
     second_part_steps,
 )
@@ -47,12 +40,8 @@ if TYPE_CHECKING:
     from foveal.training.trainers.base import Training
     from foveal.training.trainers.finetune import FineTuneTrainer
 
-#: Images are large when their long side has mostly this many pixels or more.
-_LARGE = 192
 #: Share of the errors that fine-tuning usually saves: with fewer errors left than can show it, it is not tried.
 USUAL_GAIN = 0.5
-#: Epochs of a trial, the most images it is trained and tested on, and its steps at least.
-_TRIAL_EPOCHS, _TRIAL_IMAGES, _TRIAL_STEPS = 2.0, 1000, 40
 #: A first part without time for all of its steps is not what the training comes to: it is kept unless its sum of
 #: z-values is worse than this, less on images like those of the pretraining. On five tasks unlike them the whole
 #: training came out ahead of the linear probe on all stages, or level (`bench/ladder.py`).
@@ -96,7 +85,7 @@ class FineTune:
             return FINETUNE_LEAST_SECONDS
         needed, sizes = 0.0, image_sizes(context, self.recipe)
         for size in sizes if self.recipe.frozen_share else sizes[:1]:
-            needed = _least_seconds(context, self.recipe, size)
+            needed = least_seconds(context, self.recipe, size)
             if needed * MARGIN <= deadline.left() - state.pending_seconds:
                 break
         return needed
@@ -108,7 +97,7 @@ class FineTune:
         inside = [p for p, out in zip(train, held, strict=True) if not out]
         outside = [p for p, out in zip(train, held, strict=True) if out]
         recipe = with_lr(self.recipe, context, state)
-        size = decisions.settle(IMAGE_SIZE.of(self.name), _Trials(recipe, context, inside, outside).choose)
+        size = decisions.settle(IMAGE_SIZE.of(self.name), SizeTrials(recipe, context, inside, outside).choose)
         images = decisions.settle(TRAINING_IMAGES.of(self.name), lambda: _training_images(outside, state))
         reasons = (decisions.reason(d.of(self.name)) for d in (IMAGE_SIZE, TRAINING_IMAGES))
         context.progress.say(f"{self.name} at {size} px: " + "; ".join(reasons))
@@ -209,92 +198,6 @@ class ContinueFineTune:
         return _candidate(self.name, trainer, training, train, evidence, began)
 
 
-class _Trials:
-    """Short trainings that choose the image size."""
-
-    def __init__(
-        self,
-        recipe: FineTuneRecipe,
-        context: RunContext,
-        inside: Sequence[SplitRecord],
-        outside: Sequence[SplitRecord],
-    ) -> None:
-        self.recipe, self.context = recipe, context
-        self.inside = sample(inside, _TRIAL_IMAGES, context.config.seed)
-        self.outside = sample(outside, _TRIAL_IMAGES // 2, context.config.seed)
-
-    def choose(self) -> tuple[int, str]:
-        """The size after which a larger one is not better, as far as the time goes."""
-        sizes = self._affordable()
-        if len(sizes) == 1 or not self.outside:
-            suits = self.recipe.frozen_share and sizes[0] == image_sizes(self.context, self.recipe)[0]
-            return sizes[0], "it suits the images" if suits else "the only size that fits the time"
-        room = self._left() * TRIALS_SHARE
-        began, best = self.context.clock.spent(), sizes[0]
-        evidence: dict[int, LabelEvidence] = {}
-        words: list[str] = []
-        for size in sizes:
-            if words and self.context.clock.stopped:
-                words.append("the user asked to stop")
-                break
-            if words and self.context.clock.spent() - began + self._seconds(size) > room:
-                words.append(f"no time to try {size} px")
-                break
-            evidence[size] = self._tried(size)
-            words.append(f"{size} px: {evidence[size].tallies.sum()} of {len(self.outside)}")
-            if size != best:
-                if evidence[size].compare_to(evidence[best]).sum_of_z <= 0:
-                    break
-                best = size
-        return best, "after a short trial of each: " + ", ".join(words)
-
-    def _left(self) -> float:
-        return self.context.budget.finetune_deadline.left()
-
-    def _seconds(self, size: int) -> float:
-        """Of a trial."""
-        trainer = trainer_for(self.recipe, self.context, size)
-        training = trainer.image_seconds() * self._steps() * self.recipe.batch_size
-        around = trainer.preparation_seconds(self.inside) + trainer.prediction_seconds(len(self.outside))
-        return training + around
-
-    def _steps(self) -> int:
-        return max(_TRIAL_STEPS, round(_TRIAL_EPOCHS * len(self.inside) / self.recipe.batch_size))
-
-    def _affordable(self) -> list[int]:
-        """Sizes whose least training takes less than half of the time left, or the last resort.
-
-        With a cached trunk the first of them: a trial would cost as much as it could save.
-        """
-        sizes, room = image_sizes(self.context, self.recipe), AFFORDABLE_SHARE * self._left()
-
-        def fits(size: int) -> bool:
-            return _least_seconds(self.context, self.recipe, size) <= room
-
-        if self.recipe.frozen_share:
-            return [next((s for s in sizes[:-1] if fits(s)), sizes[-1])]
-        return [sizes[0], *takewhile(fits, sizes[1:])]
-
-    def _tried(self, size: int) -> LabelEvidence:
-        trainer, context = trainer_for(self.recipe, self.context, size), self.context
-        name = f"{self.recipe.name}-trial-{size}"
-        deadline = context.budget.finetune_deadline
-        training = trainer.train(name, self.inside, self._steps(), deadline=deadline)
-        logits = trainer.predict(training.module, self.outside)
-        return LabelEvidence.of(self.outside, logits, context.targets(self.outside))
-
-
-def trainer_for(recipe: FineTuneRecipe, context: RunContext, size: int) -> FineTuneTrainer:
-    """The trainer of a recipe at an image size; mirrored where that keeps the label."""
-    from foveal.training.trainers.finetune import CachedTrunkTrainer, FullTrainer
-
-    augment = augment_for(context.config.augment, recipe.augment.at_size(size), size)
-    if context.config.augment != "none":
-        augment = replace(augment, hflip=hflip_by_linear_probe(context))
-    cut = context.features.backbone.cut_at(recipe.frozen_share_at(size))
-    return (CachedTrunkTrainer if cut else FullTrainer)(recipe, context, size, augment)
-
-
 def with_lr(recipe: FineTuneRecipe, context: RunContext, state: LadderState) -> FineTuneRecipe:
     """The recipe with a lower learning rate for images like those of the pretraining: the network knows more of them
     than a few hundred images can teach. They are those where all stages showed no more than the last one."""
@@ -306,20 +209,6 @@ def with_lr(recipe: FineTuneRecipe, context: RunContext, state: LadderState) -> 
         return recipe.lr * recipe.near_lr_mult, words
 
     return replace(recipe, lr=context.decisions.settle(LEARNING_RATE.of(recipe.name), choose))
-
-
-def image_sizes(context: RunContext, recipe: FineTuneRecipe) -> tuple[int, ...]:
-    """What the backbone takes: any size where its stages are known, its own where it may not be convolutional.
-
-    From the cheapest; with a cached trunk first the one that suits the images, then a smaller one for want of time.
-    """
-    backbone = context.features.backbone
-    if not backbone.stage_dimension:
-        return (backbone.preprocess.size,)
-    side = statistics.median(max(p.record.width, p.record.height) for p in context.split.subset("train"))
-    if not recipe.frozen_share:
-        return recipe.sizes if side > SMALL else recipe.small_sizes
-    return recipe.sizes[::-1] if side >= _LARGE else recipe.sizes[:1]
 
 
 def _why_without_score(context: RunContext, best: Candidate) -> str:
@@ -338,14 +227,6 @@ def _training_images(outside: Sequence[SplitRecord], state: LadderState) -> tupl
     if best is None or best.evidence is None:
         return "all", "there is nothing to compare with"
     return "inside", f"{count_of(len(outside), 'image is', 'images are')} held out to see whether it is worth it"
-
-
-def _least_seconds(context: RunContext, recipe: FineTuneRecipe, size: int) -> float:
-    """Of the least training worth starting."""
-    trainer = trainer_for(recipe, context, size)
-    train = context.split.subset("train")
-    epochs = min(recipe.epochs * recipe.min_epoch_share, FINETUNE_LEAST_IMAGES / len(train))
-    return trainer.epoch_seconds(train) * epochs
 
 
 def _keep_better_weights(name: str, trainer: FineTuneTrainer, training: Training, whole: int) -> Array | None:
