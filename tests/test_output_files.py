@@ -153,3 +153,11 @@ def test_what_was_written_before_a_failure_stays(tmp_path, error):
 
 def test_names_of_stdout():
     assert names_stdout(Path("-")) and names_stdout(Path("/dev/stdout")) and not names_stdout(Path("stdout"))
+
+
+def test_a_folder_of_its_own_may_be_made_with_a_file(tmp_path):
+    new = tmp_path / "new" / "predictions.json"
+    check_file(new, is_ours=lambda _: False, makes_folder=True)
+    with pytest.raises(UsageError) as refused:
+        check_file(new, is_ours=lambda _: False)
+    assert refused.value.hint

@@ -31,6 +31,7 @@ def check_file(
     is_ours: Callable[[Path], bool],
     inputs: Iterable[str | os.PathLike[str]] = (),
     overwrite: bool = False,
+    makes_folder: bool = False,
     hint: str = "give another name",
 ) -> None:
     """Refuse to write a file where that would destroy something, or can't succeed. Links are followed.
@@ -40,6 +41,7 @@ def check_file(
         is_ours: whether foveal wrote an existing file: only such a file, or an empty one, is replaced.
         inputs: files that are read for the output; they are looked at only if `out` exists.
         overwrite: whether the user allows to replace other files. Inputs are kept all the same.
+        makes_folder: whether its folder is foveal's own, and made with it.
         hint: what the user can do about an existing file.
 
     Raises:
@@ -61,7 +63,7 @@ def check_file(
         if not os.access(out, os.W_OK):
             raise UsageError(f"{out} is write-protected", hint=hint)
     folder = Path(os.path.realpath(out)).parent
-    if not os.path.lexists(folder):
+    if not makes_folder and not os.path.lexists(folder):
         raise UsageError(
             f"{out}: there is no folder {folder}",
             hint=f"is it spelt as you meant? make it first: mkdir -p {folder}",

@@ -237,7 +237,7 @@ class StoppedTrials(SizeTrials):
     """Three sizes, during the first of which the user presses Ctrl-C."""
 
     def __init__(self, context):
-        self.context, self.recipe, self.outside, self.tried = context, FULL, [1], []
+        self.context, self.recipe, self.outside, self.sizes = context, FULL, [1], []
 
     def affordable(self):
         return [96, 128, 160]
@@ -246,7 +246,7 @@ class StoppedTrials(SizeTrials):
         return 0.0
 
     def tried(self, size):
-        self.tried.append(size)
+        self.sizes.append(size)
         self.context.clock.stop()
         return LabelEvidence({}, {})
 
@@ -254,7 +254,7 @@ class StoppedTrials(SizeTrials):
 def test_no_further_size_is_tried_once_the_user_asked_to_stop():
     trials = StoppedTrials(runs.context_of(clock=ManualClock(600)))
     size, reason = trials.choose()
-    assert (size, trials.tried) == (96, [96]) and "the user asked to stop" in reason
+    assert (size, trials.sizes) == (96, [96]) and "the user asked to stop" in reason
 
 
 @pytest.mark.parametrize(("train", "reason"), [(40, "no time to validate frozen"), (2, "too few images")])

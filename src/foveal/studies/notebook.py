@@ -51,7 +51,8 @@ def run_all(
     """
     check_folder(Path(out))
     for name in (_README, _INDEX):
-        check_file(Path(out) / name, is_ours=_is_ours, hint="give a folder of its own with --out")
+        hint = "give a folder of its own with --out"
+        check_file(Path(out) / name, is_ours=_is_ours, makes_folder=True, hint=hint)
     studies = [find(name) for name in names]
     weights = {s.name: s.seconds * default_seeds(s) for s in studies}
     done = []

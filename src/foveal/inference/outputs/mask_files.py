@@ -35,6 +35,7 @@ def _write_files(predictions: Iterable[MaskPrediction], target: Target, options:
         record,
         is_ours=is_json_of_predictions,
         overwrite=options.overwrite,
+        makes_folder=True,
         hint="give another folder, or --overwrite",
     )
     names = Names(target, options.inputs, overwrite=options.overwrite)
