@@ -236,4 +236,4 @@ def test_asking_for_help_imports_nothing_heavy():
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert not set(loaded) & (HEAVY | {"numpy", "PIL", "jinja2", "imagehash"})
+    assert not set(loaded) & (HEAVY | {"numpy", "PIL", "jinja2", "imagehash", "msgspec", "platformdirs"})

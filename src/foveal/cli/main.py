@@ -29,7 +29,6 @@ from foveal.cli.train import train
 from foveal.cli.usage_errors import in_our_words
 from foveal.cli.zoo import zoo
 from foveal.errors import FovealError
-from foveal.files import remove_process_folder
 from foveal.machine import share_cores
 from foveal.prefetch import is_importing
 from foveal.version import __version__
@@ -148,7 +147,8 @@ def _exit(code: str | int | None) -> NoReturn:
     if code in (130, 143) or (isinstance(code, int) and is_importing()):
         with suppress(OSError, ValueError):
             sys.stderr.flush()
-        remove_process_folder()
+        if files := sys.modules.get("foveal.files"):  # nothing else makes such a folder
+            files.remove_process_folder()
         os._exit(int(code))
     sys.exit(code)
 

@@ -14,7 +14,6 @@ from foveal.cli.image_arguments import files_read, find_named, hint_about, paths
 from foveal.cli.named_run import run_named
 from foveal.cli.options import Device, Quiet
 from foveal.config import TrainConfig
-from foveal.data.wording import count_of
 from foveal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def predict(
 
 def _report(outcome: Outcome, *, quiet: bool) -> None:
     """Say what was skipped, and exit with the code for what failed."""
+    from foveal.data.wording import count_of
+
     if outcome.skipped and not quiet:
         say(
             f"{count_of(len(outcome.skipped), 'file')} skipped: no image by its name, such as {outcome.skipped[0]}"
@@ -112,6 +113,7 @@ class _Call:
 
 def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None) -> Outcome:
     """Predictions in one of the output formats."""
+    from foveal.data.wording import count_of
     from foveal.inference.outputs.formats import check_output, choose_format, wrote
     from foveal.inference.outputs.outcome import Outcome, at_least_one, write_errors
     from foveal.inference.outputs.output_format import OutputOptions
