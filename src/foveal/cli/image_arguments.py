@@ -34,7 +34,7 @@ def find_named(
 
     Args:
         arguments: as on the command line.
-        on_skipped: called with each file of a folder that is no image by its name.
+        on_skipped: called with each file of a folder whose name says that it is not an image.
         besides: a file that is left out where it lies in a folder of images: predictions of an earlier call.
 
     Raises:

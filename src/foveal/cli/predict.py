@@ -85,9 +85,7 @@ def _report(outcome: Outcome, *, quiet: bool) -> None:
     from foveal.data.wording import count_of
 
     if outcome.skipped and not quiet:
-        say(
-            f"{count_of(len(outcome.skipped), 'file')} skipped: no image by its name, such as {outcome.skipped[0]}"
-        )
+        say(f"{count_of(len(outcome.skipped), 'file')} skipped, not images by name, such as {outcome.skipped[0]}")
     if outcome.failed:
         say(f"{outcome.failed} of {count_of(outcome.done, 'image')} could not be read")
         hints = {hint: path for path in outcome.failed_kinds.values() if (hint := hint_about(path))}

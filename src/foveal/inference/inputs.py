@@ -149,12 +149,12 @@ def find_images(
 ) -> Iterator[str]:
     """Files named by paths, folders and globs, as they are found.
 
-    Of a folder, everything below it counts, except hidden files and those that are no images by their name.
+    Of a folder, everything below it counts, except hidden files and those whose name says that they are not images.
     A name that is none of these is passed on: it becomes a prediction with an error.
 
     Args:
         patterns: the names.
-        on_skipped: called with each file of a folder that is no image by its name.
+        on_skipped: called with each file of a folder whose name says that it is not an image.
 
     Raises:
         UsageError: at once, when a glob matches nothing, and for a URL.

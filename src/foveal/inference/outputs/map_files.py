@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from foveal.data.wording import count_of
 from foveal.errors import UnreadableImage
 from foveal.files import replacing, write_json
 from foveal.inference.dense_map import DenseMap, DenseMapPredictor
@@ -113,8 +114,8 @@ def notes_on(records: Sequence[Mapping[str, Any]], network: FullyConvolutional) 
     notes = []
     if network.mixing:
         notes.append(
-            f"note: {len(network.mixing)} layers see the whole image ({network.mixing[0]} …): "
-            "each prediction depends on all of it"
+            f"note: {count_of(len(network.mixing), 'layer sees', 'layers see')} the whole image "
+            f"({network.mixing[0]} …): each prediction depends on all of it"
         )
     agreement = next((record["agreement"] for record in records if "error" not in record), None)
     if agreement:

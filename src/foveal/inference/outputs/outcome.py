@@ -20,7 +20,7 @@ class Outcome:
     Attributes:
         done, failed: how many predictions were made, and how many of them failed.
         failed_kinds: ending of a file's name → one of the files with it that failed.
-        skipped: files in folders that are no images by their names.
+        skipped: files in folders whose names say that they are not images.
     """
 
     done: int = 0

@@ -25,7 +25,7 @@ class ScratchRecipe:
         epochs: passes through the training subset when the time allows all of them; the number of steps is settled
             beforehand from the speed measured on this machine.
         min_epoch_share: share of the epochs under which a shorter recipe does better.
-        alone: times as many epochs are made by the first recipe where there is no time for a longer one.
+        alone: factor on the epochs of the first recipe when there is no time for a longer one.
         least_steps: however few images there are.
         batch_size, lr, weight_decay, optimizer, warmup, label_smoothing, ema: see `LoopSettings`.
         augment: random changes, with lengths in pixels; images are mirrored as well where that keeps their label.

@@ -1,6 +1,7 @@
 """Networks trained from scratch, for small images: the time budget alone chooses the recipe.
 
-What each costs and is worth, on MNIST's 10,000 test images (`bench/mnist.py`):
+What each costs and is worth, on MNIST's 10,000 test images (`bench/mnist.py`; measured before their numbers of
+epochs changed, see `docs/mnist.md`):
 
 .. bench mnist
 
