@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from foveal import tasks
 from foveal.data.sources.list_data import SOURCES
 from foveal.data.targets import registry
+from foveal.engines.registry import ENGINES
 from foveal.evaluation import report
 from foveal.inference import predictor
 from foveal.inference.outputs import formats
@@ -25,7 +26,7 @@ _TABLES = (
 def restored_registries():
     """The registries are afterwards as they were before."""
     before = [dict(table) for table in _TABLES]
-    lists = [(known, list(known)) for known in (*STRATEGIES.values(), SOURCES)]
+    lists = [(known, list(known)) for known in (*STRATEGIES.values(), SOURCES, ENGINES)]
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """Where networks are trained and run: what may be asked for. Only a CPU is there to test with."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -8,10 +9,14 @@ from foveal import ImageClassifier, load
 from foveal.config import TrainConfig
 from foveal.decisions import DEVICE, ENGINE, Decisions
 from foveal.devices import check_device, kind_of, require_device, using_device, wanted_device
-from foveal.engines.registry import available_engines
+from foveal.engines.base import EngineSpec
+from foveal.engines.registry import available_engines, register_engine
 from foveal.engines.torch_engine import best_device
 from foveal.errors import UsageError
 from foveal.flow import replay, resume, train
+from foveal.training.strategies.linear_probe import FROZEN
+from foveal.training.strategies.registry import register_strategy
+from registered import restored_registries
 
 
 @pytest.mark.parametrize("text", ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "mps"])
@@ -67,14 +72,14 @@ def test_an_estimator_refuses_it_with_the_same_error_before_it_looks_at_images(n
     assert (caught.value.message, caught.value.hint) == (expected.value.message, expected.value.hint)
 
 
-def test_an_estimator_predicts_on_its_device(trained, photos, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        "foveal.estimator.using_device", lambda device: asked.append(device) or using_device(device)
-    )
+def test_an_estimator_predicts_on_its_device(trained, photos):
+    asked = set()
+    noting = EngineSpec("noting", "fp32", lambda: bool(asked.add(wanted_device())), None)
     model = load(trained[0], ImageClassifier).set_params(device="cpu")
-    model.predict(sorted(photos.rglob("*.png"))[:2])
-    assert asked == ["cpu"]
+    with restored_registries():
+        register_engine(noting)
+        model.predict(sorted(photos.rglob("*.png"))[:2])
+    assert asked == {"cpu"}
 
 
 def test_the_second_of_one_gpu_is_refused(no_gpu, monkeypatch):
@@ -97,14 +102,34 @@ def test_what_is_asked_for_holds_inside_and_not_longer(no_gpu, monkeypatch):
     assert wanted_device() == "auto" and [engine.name for engine in available_engines()] == before
 
 
-def test_a_run_keeps_its_device_when_it_is_resumed_and_replayed(photos, tmp_path, monkeypatch):
-    run, _ = train(photos, TrainConfig(device="cpu", strategy="frozen"), out=str(tmp_path / "run"))
-    asked = []
-    monkeypatch.setattr("foveal.flow.using_device", lambda device: asked.append(device) or using_device(device))
-    again, _ = replay(str(run), out=str(tmp_path / "again"))
-    (run / "summary.json").unlink()
-    resume(str(run))
-    assert asked == ["cpu", "cpu"]
+class NotingStrategy:
+    """Another strategy under a name of its own, and the devices that it was asked to train on."""
+
+    name, keep_unless_worse, continues = "noting", False, None
+
+    def __init__(self, strategy):
+        self._strategy, self.devices = strategy, []
+
+    def refuse(self, context, state):
+        return self._strategy.refuse(context, state)
+
+    def estimate(self, context, state):
+        return self._strategy.estimate(context, state)
+
+    def fit(self, context, state):
+        self.devices.append(wanted_device())
+        return replace(self._strategy.fit(context, state), strategy=self.name)
+
+
+def test_a_run_keeps_its_device_when_it_is_resumed_and_replayed(photos, tmp_path):
+    with restored_registries():
+        noting = NotingStrategy(FROZEN)
+        register_strategy(noting, "pretrained")
+        run, _ = train(photos, TrainConfig(device="cpu", strategy="noting"), out=str(tmp_path / "run"))
+        again, _ = replay(str(run), out=str(tmp_path / "again"))
+        (run / "summary.json").unlink()
+        resume(str(run))
+    assert noting.devices == ["cpu", "cpu", "cpu"]
     weights = [(folder / "model" / "weights.safetensors").read_bytes() for folder in (run, again)]
     assert weights[0] == weights[1]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,6 @@ import time
 import pytest
 
 from foveal.cli.main import app, main
-from foveal.errors import UsageError
 
 
 def foveal(*arguments, **kwargs):
@@ -135,17 +135,19 @@ def test_train_prints_a_summary_for_people(call, photos, tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("options", "seconds"), [((), None), (("--time", "10m"), 600), (("--time", "90s"), 90)])
-def test_a_resumed_run_has_more_time_only_if_it_is_given(call, monkeypatch, options, seconds):
-    received = {}
-
-    def resume(run, *, more, **_):
-        received.update(run=run, more=more)
-        raise UsageError("enough", hint="for this test")
-
-    monkeypatch.setattr("foveal.flow.resume", resume)
-    assert call("train", "--resume", "a-run", *options)[0] == 2
-    assert received == {"run": "a-run", "more": seconds}
+@pytest.mark.parametrize(("options", "more"), [((), None), (("--time", "10m"), 600), (("--time", "90s"), 90)])
+def test_a_resumed_run_has_more_time_only_if_it_is_given(call, trained, tmp_path, options, more):
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    before = json.loads((run / "summary.json").read_text())["time"]
+    (run / "summary.json").unlink()
+    code, out, _ = call("train", "--resume", run, *options, "--json")
+    after = json.loads(out)["time"]
+    assert code == 0
+    if more is None:
+        assert after["budget_s"] == before["budget_s"]
+    else:  # the seconds that were used, and these
+        assert more < after["budget_s"] < more + after["total_s"]
 
 
 def test_predict_in_every_form(call, photos, trained, tmp_path):

@@ -140,12 +140,12 @@ def test_targets_that_cannot_be_written_are_refused_before_the_work(here, call, 
     os.mkfifo("pipe")
     (here / "folder.csv").mkdir()
 
-    def computed(*_, **__):
-        raise AssertionError("computed before the target was checked")
+    def read():
+        raise AssertionError("an image was read before the target was checked")
 
-    monkeypatch.setattr("foveal.inference.classifier.ClassificationPredictor.stream", computed)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(read=read), isatty=lambda: False))
     for out in ("pipe", "folder.csv", "/dev/full", "/proc/nope/a.csv", "one.png/a.csv"):
-        code, stdout, err = call("predict", MODEL, "one.png", "--format", "csv", "--out", out)
+        code, stdout, err = call("predict", MODEL, "-", "--format", "csv", "--out", out)
         assert (code, stdout) == (2, "") and out in err and "hint:" in err
     assert (here / "pipe").is_fifo() and not os.path.isfile("/dev/full")
 

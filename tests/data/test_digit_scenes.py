@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from foveal.data.sources.digit_scenes import HEIGHT, WIDTH, Glyph, ScenePainter, scenes
+from foveal.data.sources.digit_scenes import COUNT, HEIGHT, WIDTH, Glyph, ScenePainter, scenes
 from foveal.data.sources.list_data import list_data
 from foveal.data.sources.samples import sample_names, unpack
 
@@ -25,13 +25,9 @@ def test_the_scenes_are_the_same_wherever_they_are_made():
     assert len(set(np.unique(masks)) - {0}) >= 8
 
 
-def test_the_sample_is_a_folder_of_images_and_masks(fresh_cache, monkeypatch):
-    from foveal.data.sources import samples
-
-    whole = samples.write_scenes
-    monkeypatch.setattr(samples, "write_scenes", lambda mnist, part: whole(mnist, part, 4))
+def test_the_sample_is_a_folder_of_images_and_masks(fresh_cache):
     listing = list_data("sample:digit-scenes")
-    assert listing.task == "segment" and len(listing.entries) == 4 and not listing.excluded
+    assert listing.task == "segment" and len(listing.entries) == COUNT and not listing.excluded
     assert "digit-scenes" in sample_names()
     assert unpack("digit-scenes") == unpack("digit-scenes")
 

@@ -146,23 +146,31 @@ def test_offering_twice_costs_room_once():
     assert render_cache.pop("b") is not None
 
 
-def test_two_threads_with_one_image_cost_room_once(monkeypatch):
+class MeetingImage(Image.Image):
+    """Its resizing waits for the other thread's."""
+
+    def __init__(self, image, meet):
+        super().__init__()
+        self.__setstate__(image.__getstate__())
+        self._meet = meet
+
+    def resize(self, *arguments, **options):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self._meet.wait()
+        return super().resize(*arguments, **options)
+
+
+def test_two_threads_with_one_image_cost_room_once():
     """Exact copies are read side by side: both may be rendered, one is kept and counted."""
     meet = threading.Barrier(2, timeout=0.3)
-
-    def slowly(*arguments):
-        with contextlib.suppress(threading.BrokenBarrierError):
-            meet.wait()
-        return render(*arguments)
-
-    monkeypatch.setattr("foveal.data.images.render_cache.render", slowly)
     render_cache = RenderCache(Preprocess(size=16), max_bytes=2 * 3 * 16**2)
-    threads = [threading.Thread(target=render_cache.put, args=("a", draw(1))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=render_cache.put, args=("a", MeetingImage(draw(1), meet))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    monkeypatch.undo()
     render_cache.put("b", draw(2))
     assert render_cache.pop("a") is not None
     assert render_cache.pop("b") is not None

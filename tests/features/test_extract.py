@@ -1,7 +1,10 @@
 """Pictures to features: in order, from spool or file, none computed twice, none that changed meanwhile."""
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+import signal
+import threading
+import time
+from concurrent.futures import Future
 from dataclasses import replace
 
 import numpy as np
@@ -136,17 +139,36 @@ def test_when_the_time_is_up_the_first_ones_are_there_and_kept(records):
 def test_a_wish_to_leave_that_comes_while_threads_are_joined_is_heard(records, monkeypatch):
     """Cleaned away by the interpreter, a generator swallows it: the second Ctrl-C did nothing, sometimes."""
 
-    class Pool(ThreadPoolExecutor):
-        def shutdown(self, wait=True, *, cancel_futures=False):
-            super().shutdown(wait, cancel_futures=cancel_futures)
-            if wait:
-                raise SystemExit(130)  # as the signal's handler does
-
-    monkeypatch.setattr("foveal.features.pipeline.ThreadPoolExecutor", Pool)
     made = extractor()
-    made.engine.batch_size = 8  # there are more when the time is over
-    with pytest.raises(SystemExit, match="130"):
-        made.run(records, deadline=Deadline(Clock(0.0)))
+    made.engine.batch_size = 8
+    read, waiting = os.read, threading.Event()
+    slow = {os.stat(r.path).st_ino for r in records[24:]}  # two batches are ahead of the first that is done
+
+    def slow_disk(descriptor, count):
+        """Threads still wait for it when the time is over."""
+        if os.fstat(descriptor).st_ino in slow:
+            waiting.set()
+            time.sleep(0.5)
+        return read(descriptor, count)
+
+    def leave(*_):
+        raise SystemExit(130)
+
+    def wish():
+        if waiting.wait(30):
+            time.sleep(0.2)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    monkeypatch.setattr(os, "read", slow_disk)
+    before = signal.signal(signal.SIGUSR1, leave)
+    sender = threading.Thread(target=wish)
+    sender.start()
+    try:
+        with pytest.raises(SystemExit, match="130"):
+            made.run(records, deadline=Deadline(Clock(0.0)))
+    finally:
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_the_mirror_view_is_of_the_mirrored_picture(records):

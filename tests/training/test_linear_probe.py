@@ -1,8 +1,11 @@
 """Linear probes: trained on a fair part of the images where time is short, and tried where they can pay."""
 
+import importlib
+import sys
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
+from importlib.util import spec_from_loader
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +27,6 @@ from foveal.metrics.calibration import softmax
 from foveal.models.linear_head import LinearHead
 from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate
-from foveal.training.strategies import linear_probe
 from foveal.training.strategies.linear_probe import FROZEN, FROZEN_STAGES, FROZEN_VIEWS
 from foveal.training.strategy import LadderState
 from foveal.values import Backbone, Preprocess, Split, SplitRecord
@@ -212,15 +214,31 @@ def test_stages_that_are_not_known_are_refused(split):
     assert FROZEN_STAGES.refuse(context_of(split), LadderState()) is None
 
 
+class SlowImport:
+    """A finder on a slow disk: importing a module that is loaded already takes 1000 s of a clock."""
+
+    def __init__(self, monkeypatch, name, clock):
+        self._name, self._clock, self._module = name, clock, importlib.import_module(name)
+        monkeypatch.setattr(self._module, "__spec__", self._module.__spec__)  # restored afterwards
+        monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setattr(sys, "meta_path", [self, *sys.meta_path])
+
+    def find_spec(self, name, path=None, target=None):
+        return spec_from_loader(name, self) if name == self._name else None
+
+    def create_module(self, spec):
+        self._clock.now += 1000
+        return self._module
+
+    def exec_module(self, module):
+        pass
+
+
 def test_waiting_for_imports_does_not_count_for_a_larger_head(split, monkeypatch):
     """On a busy machine they took so long that four times as much was planned for the stages."""
     clock = ManualClock()
     context = context_of(split, clock)
-
-    def slow():
-        clock.now += 1000
-
-    monkeypatch.setattr(linear_probe, "import_solvers", slow)
+    SlowImport(monkeypatch, "sklearn.model_selection", clock)
     model = FROZEN.fit(context, LadderState())
     assert model.seconds >= 1000 > FROZEN_STAGES.estimate(context, after(model))
 
