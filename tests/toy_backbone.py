@@ -55,6 +55,9 @@ class ToySource:
     def names(self):
         return [NAME]
 
+    def available(self):
+        return [NAME]
+
     def has(self, name):
         return name == NAME
 

@@ -26,6 +26,8 @@ from foveal.memory_budget import MemoryBudget
 
 #: Images with more pixels are refused before they are decoded: decompression bombs, or maps that should be tiled.
 MAX_PIXELS = 100_000_000
+#: `--backbone auto`: the one that ships first, and then others that are on this machine.
+AUTO_BACKBONE = "auto"
 #: The run folder, which `foveal train` and the estimators take beside the settings of the run itself.
 OUT_HELP = "The run folder; by default runs/NAME-DATE-TIME."
 
@@ -176,8 +178,9 @@ class TrainSettings:
         0, help="Seed of the split and of every random number.", metavar="INTEGER", check=_check_seed
     )
     backbone: str = setting(
-        "lite0",
-        help="The pretrained network: lite0, or a timm model whose weights are on this machine.",
+        AUTO_BACKBONE,
+        help="The pretrained network: lite0, lite1, lite2, or a timm model whose weights are on this machine. "
+        "auto begins with lite0 and tries the others that are here.",
         metavar="NAME",
     )
     strategy: str | None = setting(

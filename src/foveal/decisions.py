@@ -105,6 +105,7 @@ GEOMETRY: Decision[tuple[View, ...]] = Decision(
 )  # views of an image, the first of which is the input of strategies that have one view
 HFLIP: Decision[bool] = Decision("hflip", bool)  # whether mirrored images keep their target
 FIT_IMAGES: Decision[int] = Decision("fit_images", Positive)  # that a linear model on pixels is fitted on
+BACKBONE: Decision[str] = Decision("backbone", Name)  # the frozen one that was compared with others and is best
 FEATURE_SIZE: Decision[int] = Decision("feature_size", Side)  # input of the backbone for small images, pixels
 FEATURE_SECONDS: Decision[float] = Decision("feature_seconds", Seconds)  # per image
 STRATEGY: Decision[str] = Decision("strategy", Name)  # the strategy of the final model

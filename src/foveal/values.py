@@ -288,6 +288,10 @@ class Preprocess:
 STAGE_GRID = 2
 
 
+#: Side of the image that the cost of a segment is given for, pixels.
+SEGMENT_SIDE = 64
+
+
 @dataclass(frozen=True)
 class Segment:
     """One of the modules that a backbone runs in order: its stem, one of its stages, or its head.
@@ -295,7 +299,7 @@ class Segment:
     Attributes:
         channels: of the output.
         stride: pixels of the input between neighbouring cells of the output; 0 for the pooled features.
-        macs: multiply-accumulates for an image of 64 × 64 pixels.
+        macs: multiply-accumulates for an image of `SEGMENT_SIDE` × `SEGMENT_SIDE` pixels.
     """
 
     channels: int
@@ -345,6 +349,10 @@ class Backbone:
         """Share of the multiply-accumulates up to and including each segment; the last is 1."""
         total = max(1, sum(segment.macs for segment in self.segments))
         return tuple(macs / total for macs in accumulate(segment.macs for segment in self.segments))
+
+    def macs_at(self, size: int) -> float:
+        """Multiply-accumulates for an image of this side, pixels; 0 for a network of no known family."""
+        return sum(segment.macs for segment in self.segments) * (size / SEGMENT_SIDE) ** 2
 
     def cut_at(self, share: float) -> int:
         """How many leading segments to freeze so that about this share of the cost lies below the cut.

@@ -14,10 +14,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from foveal.models.families import NetworkParts, family_of
-from foveal.values import STAGE_GRID, Segment
-
-#: Side of the image on which a network is tried and measured, pixels.
-_PROBE = 64
+from foveal.values import SEGMENT_SIDE, STAGE_GRID, Segment
 
 
 class BackboneStages(nn.Module):
@@ -59,12 +56,12 @@ class BackboneStages(nn.Module):
     def measure(self) -> tuple[Segment, ...]:
         """Channels, stride and cost of every segment, on one image; nothing stays of it."""
         measured = []
-        x = torch.zeros(1, 3, _PROBE, _PROBE)
+        x = torch.zeros(1, 3, SEGMENT_SIDE, SEGMENT_SIDE)
         with torch.no_grad():
             for part in self.parts:
                 with FlopCounterMode(display=False) as counter:
                     x = part(x)
-                stride = _PROBE // x.shape[2] if x.ndim == 4 else 0
+                stride = SEGMENT_SIDE // x.shape[2] if x.ndim == 4 else 0
                 measured.append(Segment(int(x.shape[1]), stride, counter.get_total_flops() // 2))
         return tuple(measured)
 
@@ -85,7 +82,7 @@ def split_network(network: nn.Module) -> NetworkParts | None:
         return None
     parts = family.split(network)
     stages = BackboneStages.of(parts).eval()
-    example = torch.linspace(-1, 1, 3 * _PROBE**2).view(1, 3, _PROBE, _PROBE)
+    example = torch.linspace(-1, 1, 3 * SEGMENT_SIDE**2).view(1, 3, SEGMENT_SIDE, SEGMENT_SIDE)
     try:
         with torch.no_grad():
             expected = features_of(network.eval(), example)

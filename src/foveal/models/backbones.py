@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from foveal.models.sources import source_of
+from foveal.config import AUTO_BACKBONE
+from foveal.models.sources import SOURCES, source_of
 from foveal.values import Backbone
 
 if TYPE_CHECKING:
     import torch
 
+#: Ships with foveal, and is the cheapest.
 DEFAULT = "lite0"
 
 
@@ -20,14 +22,19 @@ def find_backbone(name: str = DEFAULT) -> Backbone:
     """A backbone with its weights, checked.
 
     Args:
-        name: `lite0`, the name of a timm model, or one that a registered source has.
+        name: `lite0`, the name of a timm model, or one that a registered source has; `auto`: the default.
 
     Raises:
         UnknownName: when no source has such a backbone.
         WeightsUnavailable: when its weights are not on this machine, or not the expected ones.
     """
-    source, known = source_of(name)
+    source, known = source_of(DEFAULT if name == AUTO_BACKBONE else name)
     return source.find(known)
+
+
+def available_backbones() -> list[str]:
+    """Names of the backbones whose weights are on this machine, from each source the one expected to be best first."""
+    return [name for source in SOURCES for name in source.available()]
 
 
 def untrained_network(name: str, *, classes: int | None = None) -> torch.nn.Module:

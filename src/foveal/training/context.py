@@ -25,7 +25,7 @@ from foveal.memory_budget import MemoryBudget
 from foveal.progress import Progress
 from foveal.training.images import ImageArrays
 from foveal.training.time_budget import TimeBudget
-from foveal.values import Preprocess, Split, SplitRecord, Subset
+from foveal.values import Backbone, Preprocess, Split, SplitRecord, Subset
 
 if TYPE_CHECKING:
     from foveal.planner.replay import Replay
@@ -112,12 +112,22 @@ class RunContext:
 
     def with_size(self, size: int) -> RunContext:
         """The same with inputs of the frozen backbone of another side, pixels, on the engine that was chosen."""
+        return self._with(self.features.backbone, replace(self.features.preprocess, size=size))
+
+    def with_backbone(self, backbone: Backbone) -> RunContext:
+        """The same with another frozen backbone, its input of the geometry that was chosen, on the same engine."""
+        if backbone == self.features.backbone:
+            return self
+        chosen = self.features.preprocess
+        preprocess = replace(backbone.preprocess, resize=chosen.resize, crop_share=chosen.crop_share)
+        return self._with(backbone, preprocess)
+
+    def _with(self, backbone: Backbone, preprocess: Preprocess) -> RunContext:
         extractor = self.features
-        backbone, preprocess = extractor.backbone, replace(extractor.preprocess, size=size)
-        engine = choose_engine(
-            backbone, preprocess, partial(noise, preprocess, 32), self.decisions, stages=extractor.stages
-        )
-        return replace(self, extractor=replace(extractor, preprocess=preprocess, engine=engine))
+        stages = extractor.stages and backbone.stage_dimension > 0
+        engine = choose_engine(backbone, preprocess, partial(noise, preprocess, 32), self.decisions, stages=stages)
+        changed = replace(extractor, backbone=backbone, preprocess=preprocess, engine=engine, stages=stages)
+        return replace(self, extractor=changed)
 
     def free_memory(self) -> None:
         """Free what can be recomputed: rendered images, and compiled backbones."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foveal.clock import Clock
-from foveal.config import TrainConfig
+from foveal.config import AUTO_BACKBONE, TrainConfig
 from foveal.data.dataset import Dataset
 from foveal.data.images.probe import ImageProbe, probe_images
 from foveal.data.images.render_cache import RenderCache, noise
@@ -19,7 +19,7 @@ from foveal.engines.base import Pixels
 from foveal.errors import BundleError, MemoryShort, UsageError, known_name
 from foveal.features import Extractor
 from foveal.machine import return_large_blocks
-from foveal.models.backbones import DEFAULT, find_backbone
+from foveal.models.backbones import find_backbone
 from foveal.models.resolve import resolve
 from foveal.planner.process import least_process_bytes
 from foveal.planner.sheet import size_text
@@ -291,7 +291,7 @@ def _weighed(probe: ImageProbe, config: TrainConfig) -> tuple[str, str]:
         only = known_name("strategy", config.strategy, routes)
         in_colour = "-colour" if routes[only] == "scratch" and not probe.grey else ""
         return routes[only] + in_colour, f"--strategy {only}"
-    if config.backbone != DEFAULT:
+    if config.backbone != AUTO_BACKBONE:
         return "pretrained", f"--backbone {config.backbone}"
     cramped = not config.memory_budget.covers(least_process_bytes(torch=True, backbone=False))
     if 0 < probe.side <= SMALL and probe.count >= MANY_SMALL and cramped:

@@ -21,6 +21,13 @@ class BackboneSource(Protocol):
         """The names to suggest for a misspelt one."""
         ...
 
+    def available(self) -> Sequence[str]:
+        """The names of networks whose weights are on this machine, from the one expected to be best.
+
+        Costs little: neither the weights nor torch are loaded.
+        """
+        ...
+
     def has(self, name: str) -> bool:
         """Whether a network of this name is known here, with weights on this machine or without."""
         ...

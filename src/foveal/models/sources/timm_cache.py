@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 #: The prefix that tells timm's names from others; it may be left out.
 PREFIX = "timm/"
+#: What is suggested of the cache: networks whose weights are no larger than this, and so many of them. Each has to be
+#: imported, converted and measured, which takes some ten seconds.
+MOST_BYTES, MOST_NAMES = 150 * 2**20, 2
+#: Folders of timm's networks in the cache of the Hugging Face hub, and files of weights in them.
+_HUB_PREFIX, _WEIGHTS = "models--timm--", ("model.safetensors", "pytorch_model.bin")
 
 
 class TimmCache:
@@ -26,6 +32,19 @@ class TimmCache:
 
         names: list[str] = timm.list_models()
         return names
+
+    def available(self) -> Sequence[str]:
+        """See `BackboneSource.available`: those that downloads through the Hugging Face hub left here.
+
+        The larger file is taken to be the better network; files of more than `MOST_BYTES` are left out.
+        """
+        sizes = {}
+        for folder in _hub_folder().glob(f"{_HUB_PREFIX}*"):
+            files = [f for pattern in _WEIGHTS for f in folder.glob(f"snapshots/*/{pattern}")]
+            if size := max((f.stat().st_size for f in files if f.exists()), default=0):
+                sizes[folder.name.removeprefix(_HUB_PREFIX)] = size
+        usable = [name for name, size in sizes.items() if size <= MOST_BYTES]
+        return sorted(usable, key=lambda name: sizes[name], reverse=True)[:MOST_NAMES]
 
     def has(self, name: str) -> bool:
         """See `BackboneSource.has`."""
@@ -54,6 +73,12 @@ class TimmCache:
         """See `BackboneSource.load`."""
         network: torch.nn.Module = _pretrained(backbone.name)[0]
         return network
+
+
+def _hub_folder() -> Path:
+    """Of the Hugging Face hub's downloads, by the variables of the environment that it obeys."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
 def bare_name(name: str) -> str:

@@ -10,7 +10,7 @@ Cost and gain, with n and sd: `bench/results/transfer-*.json` and the README.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +165,25 @@ class LinearProbeStrategy:
             settings={"strength": strength, "tried": chosen.tried if chosen else [], "views": self.views},
         )
 
+    def at_cost(self, cost: float) -> LinearProbeStrategy:
+        """The same with another `cost`."""
+        return replace(self, cost=cost)
+
+    def out_of_fold(self, context: RunContext, records: Sequence[SplitRecord]) -> LabelEvidence | None:
+        """Predictions for training images, each by a head that was fitted without the image's fold.
+
+        Returns:
+            None where the images, or the time, are too few.
+        """
+        tables = self._compute(context, records, context.deadline)
+        done = [p for p in records if all(p.record.sha256 in rows for rows in tables)]
+        if not done:
+            return None
+        labels, folds = context.targets(done), context.target.folds(done, context.config.seed)
+        import_solvers()
+        chosen = cross_validate(self._stacked(context, tables, done), labels, folds, deadline=context.deadline)
+        return out_of_fold(done, chosen, labels) if chosen else None
+
     def _refit(
         self, context: RunContext, features: _Features, strength: float, fit_seconds: float
     ) -> Refit | None:
@@ -282,6 +301,14 @@ def _strength(chosen: CrossValidation | None) -> tuple[float, str]:
         return DEFAULT_STRENGTH, "too few images, or too little time, to try any"
     words = ", ".join(f"{s:g}: {loss:.4f}" for s, _, loss in chosen.tried)
     return chosen.strength, f"log-loss in cross-validation of {words}"
+
+
+def probe_like(best: Candidate | None, name: str) -> LinearProbeStrategy:
+    """A linear probe of another name with the views and stages of the best model, if that is one."""
+    if best is None or best.trained.backbone is None:
+        return LinearProbeStrategy(name)
+    width = best.trained.tensors["head.weight"].shape[1]
+    return LinearProbeStrategy(name, best.trained.views, width > best.trained.backbone.dimension)
 
 
 FROZEN = LinearProbeStrategy()

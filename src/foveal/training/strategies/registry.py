@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foveal.training.strategies import (
+    backbone,
     finetune,
     from_scratch,
     geometry,
@@ -21,6 +22,7 @@ STRATEGIES: dict[str, list[Strategy]] = {
         linear_probe.FROZEN_STAGES,
         linear_probe.FROZEN_VIEWS,
         resolution.STRATEGY,
+        backbone.STRATEGY,
         *finetune.STRATEGIES,
     ],
     "small-colour": [

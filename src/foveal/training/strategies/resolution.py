@@ -15,7 +15,7 @@ from foveal.decisions import FEATURE_SECONDS
 from foveal.training.candidate import Candidate
 from foveal.training.context import RunContext
 from foveal.training.strategies.finetune import USUAL_GAIN as FINE_TUNING_GAIN
-from foveal.training.strategies.linear_probe import FROZEN_STAGES, LinearProbeStrategy
+from foveal.training.strategies.linear_probe import probe_like
 from foveal.training.strategy import LadderState, below_noise_floor
 from foveal.training.time_budget import CHEAP_SHARE, FINETUNE_LEAST_SECONDS
 
@@ -35,21 +35,10 @@ class ResolutionStrategy:
 
     def refuse(self, context: RunContext, state: LadderState) -> str | None:
         """Not where only one size is possible, memory is short, or the time is better spent on fine-tuning."""
-        best, backbone = state.best, context.features.backbone
+        backbone = context.features.backbone
         if not backbone.stage_dimension:
             return f"{backbone.name} may not be convolutional: it is given images of its own size"
-        if not context.memory.ample:
-            return "memory is limited"
-        if best is None:
-            return None
-        if best.trained.backbone is None or best.score is None:
-            return f"{best.strategy} is no linear probe that can be compared"
-        if best.score == 1:
-            return "no error is left"
-        left = context.deadline.left()
-        if self.estimate(context, state) > CHEAP_SHARE * left >= CHEAP_SHARE * FINETUNE_LEAST_SECONDS:
-            return None if below_noise_floor(FINE_TUNING_GAIN, best) else "fine-tuning usually gains more"
-        return None
+        return why_not_costlier(context, state, self.estimate(context, state))
 
     def estimate(self, context: RunContext, state: LadderState) -> float:
         """Features of all images anew, and a head."""
@@ -61,11 +50,29 @@ class ResolutionStrategy:
 
     def fit(self, context: RunContext, state: LadderState) -> Candidate:
         """See `LinearProbeStrategy`; with the views and features of the best one so far."""
-        best = state.best.trained if state.best is not None else None
-        views = best.views if best is not None and best.backbone is not None else ("plain",)
-        stages = state.best is not None and state.best.strategy == FROZEN_STAGES.name
-        probe = LinearProbeStrategy(self.name, views, stages, cost=_cost(context))
+        probe = probe_like(state.best, self.name).at_cost(_cost(context))
         return probe.fit(context.with_size(_size(context)), state)
+
+
+def why_not_costlier(context: RunContext, state: LadderState, seconds: float) -> str | None:
+    """Why a linear probe that costs more than those before it is not worth trying now, in words; None when it is.
+
+    Args:
+        context, state: of the run.
+        seconds: that it would take.
+    """
+    best = state.best
+    if not context.memory.ample:
+        return "memory is limited"
+    if best is None:
+        return None
+    if best.trained.backbone is None or best.score is None:
+        return f"{best.strategy} is no linear probe that can be compared"
+    if best.score == 1:
+        return "no error is left"
+    if seconds > CHEAP_SHARE * context.deadline.left() >= CHEAP_SHARE * FINETUNE_LEAST_SECONDS:
+        return None if below_noise_floor(FINE_TUNING_GAIN, best) else "fine-tuning usually gains more"
+    return None
 
 
 def _size(context: RunContext) -> int:

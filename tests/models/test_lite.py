@@ -1,7 +1,8 @@
-"""Lite0 as foveal runs it (a graph that points into the packaged weights, OpenVINO) against timm in torch."""
+"""Lite0, 1 and 2 as foveal runs them (graphs that point into packaged weights, OpenVINO) against timm in torch."""
 
 import os
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +14,32 @@ from PIL import Image
 from foveal.engines.openvino_engine import OpenVinoEngine, convert_backbone
 from foveal.engines.torch_engine import TorchEngine
 from foveal.errors import UnknownName, WeightsUnavailable
+from foveal.models.backbone_stages import measure_segments
 from foveal.models.backbones import find_backbone, load_feature_network
 from foveal.models.sources.packaged import PACKAGED, PackagedSource
 
 SHARED = Path(os.environ.get("FOVEAL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 
 
+def pixels_of(backbone):
+    size = backbone.preprocess.size
+    return np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
+
+
 @pytest.fixture(scope="module")
 def pixels():
-    return np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
+    return pixels_of(find_backbone())
 
 
 @pytest.fixture(scope="module")
 def reference():
+    return reference_of("lite0")
+
+
+def reference_of(name):
     """timm's own network with the package's tensors mapped one to one, in order."""
-    stored = torch.load(find_backbone().blob, weights_only=True)
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    stored = torch.load(find_backbone(name).blob, weights_only=True)
+    network = timm.create_model(f"tf_efficientnet_{name}", pretrained=False)
     assert [tuple(v.shape) for v in network.state_dict().values()] == [tuple(v.shape) for v in stored.values()]
     network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
     return network.eval()
@@ -38,13 +49,26 @@ def normalised(pixels):
     return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
 
 
-def test_openvino_gives_timms_features(pixels, reference):
-    backbone = find_backbone()
+@pytest.mark.parametrize("name", PACKAGED)
+def test_openvino_gives_timms_features(name):
+    if find_spec(PACKAGED[name].package) is None:
+        pytest.skip("the extra `backbones` is not installed")
+    backbone, reference = find_backbone(name), reference_of(name)
+    pixels = pixels_of(backbone)
     found = OpenVinoEngine(backbone, backbone.preprocess)(pixels)
     with torch.inference_mode():
         expected = reference.forward_head(reference.forward_features(normalised(pixels)), pre_logits=True).numpy()
     assert found.shape == (4, 1280) and found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_what_is_written_down_of_a_network_is_so(name):
+    expected = PACKAGED[name]
+    network = PackagedSource().architecture(name)
+    assert measure_segments(network) == expected.segments
+    published = timm.get_pretrained_cfg(expected.architecture)
+    assert (network.num_features, published.input_size[-1]) == (expected.dimension, expected.preprocess.size)
 
 
 def test_torch_gives_the_same(pixels):
