@@ -11,6 +11,7 @@ cross-validation inside that part. All are scored on the other images.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,19 +33,27 @@ from foveal.training.strategies.linear_probe import out_of_fold
 from foveal.values import SplitRecord
 
 FOREVER = Deadline(Clock())
-#: Kind → its variants by name, each a backbone and the side of its input; the first is the one that is replaced.
+#: A backbone and the side of its input, by name.
 VARIANTS = {
-    "resolution": {"224": ("lite0", 224), "288": ("lite0", 288)},
-    "backbones": {"lite0": ("lite0", 224), "lite1": ("lite1", 240), "lite2": ("lite2", 260)},
+    "224": ("lite0", 224),
+    "288": ("lite0", 288),
+    "lite0": ("lite0", 224),
+    "lite1": ("lite1", 240),
+    "lite2": ("lite2", 260),
 }
+#: Kind → the variants that are compared; the first is the one that is replaced.
+KINDS = {"resolution": ("224", "288"), "backbones": ("lite0", "lite1", "lite2")}
 #: Kind → by how much a variant must be ahead, a sum of z-values.
 AHEAD = {"resolution": 0.0, "backbones": backbone.AHEAD}
 
 
-def features_of(folder: Path, kind: str) -> tuple[list[SplitRecord], dict[str, np.ndarray], np.ndarray]:
+def features_of(
+    folder: Path, variants: Sequence[str]
+) -> tuple[list[SplitRecord], dict[str, np.ndarray], np.ndarray]:
     """Images, variant → `(N, D)`, and labels."""
     records, features = audit(folder).records, {}
-    for name, (network, size) in VARIANTS[kind].items():
+    for name in variants:
+        network, size = VARIANTS[name]
         found = find_backbone(network)
         preprocess = replace(found.preprocess, size=size)
         engine = choose_engine(found, preprocess, partial(noise, preprocess, 32), Decisions())
@@ -84,18 +93,18 @@ def repeat(
 def main() -> None:
     """A row for each data set and repeat."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=VARIANTS)
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--data", action="append", required=True, metavar="NAME=FOLDER")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--train", type=float, default=0.5)
     given = parser.parse_args()
     results = Results(given.kind)
     for name, _, folder in (d.partition("=") for d in given.data):
-        placed, features, labels = features_of(Path(folder), given.kind)
+        placed, features, labels = features_of(Path(folder), KINDS[given.kind])
         for seed in range(len(results.of(data=name)), given.repeats):
             scores = repeat(placed, features, labels, share=given.train, ahead=AHEAD[given.kind], seed=seed)
             results.add(data=name, n=len(labels), seed=seed, **scores)
-    ways = (*VARIANTS[given.kind], "chosen")
+    ways = (*KINDS[given.kind], "chosen")
     summary = {
         name: {way: spread(r[way] for r in results.of(data=name)) for way in ways}
         for name in dict.fromkeys(r["data"] for r in results.rows)

@@ -249,6 +249,13 @@ class ClassifySettings(TrainSettings):
         metavar="MODEL",
         after="strategy",
     )
+    corrections: str | None = setting(
+        None,
+        help="Table with path,label of images whose label is to be another, as `suspects` writes it; a row without a "
+        "label leaves its image out, and images that are not in DATA are added.",
+        metavar="FILE",
+        after="label_from",
+    )
 
 
 @dataclass(kw_only=True)

@@ -27,6 +27,7 @@ from foveal.data.split.fingerprints import fingerprints_to_bytes
 from foveal.data.split.split_csv import split_to_csv
 from foveal.devices import require_device, using_device
 from foveal.errors import FovealError
+from foveal.evaluation.held_out import FILE_NAME as HELD_OUT
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
@@ -155,6 +156,8 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     # Once the figures are known, the model is fitted on the held-out images as well, and that one is delivered.
     delivered = refit(best, context)
     _deliver(delivered, best, dataset, run)
+    if task.held_out is not None:
+        run.write(HELD_OUT, task.held_out(search_result, delivered, context).to_bytes())
     clock.check()
 
     # `summary.json` comes last: it is the mark of a finished run.

@@ -15,6 +15,7 @@ from foveal.errors import UnknownName
 from foveal.evaluation import headlines
 from foveal.evaluation.evaluate_classifier import evaluate_labels
 from foveal.evaluation.evaluate_segmenter import evaluate_masks
+from foveal.evaluation.held_out import HeldOut
 from foveal.evaluation.report import Shown
 from foveal.evaluation.test_subset import labels_on_test_subset, masks_on_test_subset
 from foveal.inference.bundle import Bundle
@@ -25,6 +26,8 @@ from foveal.values import Entry
 if TYPE_CHECKING:
     from foveal.training.candidate import Candidate
     from foveal.training.context import RunContext
+    from foveal.training.ladder import SearchResult
+    from foveal.training.refit import Delivered
     from foveal.training.routing import Route
 
 
@@ -39,6 +42,7 @@ class Task:
         evaluate: a finished run, on its own test subset or on other data.
         headline: figures → how well, and how certain, for a person.
         lines: figures → a table of them.
+        held_out: a finished search → what `compare` and `suspects` read; None where they can't do anything with it.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Task:
     evaluate: Callable[..., dict[str, Any]]
     headline: Callable[[Mapping[str, Any], int], tuple[str, str]]
     lines: Callable[[Mapping[str, Any]], list[str]]
+    held_out: Callable[[SearchResult, Delivered, RunContext], HeldOut] | None = None
 
 
 def _route_labels(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
@@ -64,6 +69,12 @@ def _route_masks(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
 def _measure_labels(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
     records = candidate.seen["test"]
     return labels_on_test_subset(candidate.logits_on("test"), context.targets(records), records, bundle.manifest)
+
+
+def _held_out_labels(found: SearchResult, delivered: Delivered, context: RunContext) -> HeldOut:
+    from foveal.training.held_out import held_out_predictions
+
+    return held_out_predictions(found, delivered, context)
 
 
 def _measure_masks(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
@@ -90,6 +101,7 @@ TASKS = {
         evaluate=evaluate_labels,
         headline=headlines.headline_of_labels,
         lines=headlines.lines_of_labels,
+        held_out=_held_out_labels,
     ),
     "segment": Task(
         name="segment",

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from foveal.cli.audit import audit
+from foveal.cli.compare import compare
 from foveal.cli.console import StdoutError, drop_stdout, prepare_streams, put, say
 from foveal.cli.doctor import doctor
 from foveal.cli.evaluate import evaluate
@@ -25,6 +26,7 @@ from foveal.cli.plan import plan
 from foveal.cli.predict import predict
 from foveal.cli.spellings import CommandWithAnswers, refuse_command
 from foveal.cli.study import study
+from foveal.cli.suspects import suspects
 from foveal.cli.train import train
 from foveal.cli.usage_errors import in_our_words
 from foveal.cli.zoo import zoo
@@ -68,7 +70,7 @@ app = typer.Typer(
 )
 
 _PANELS = {
-    "Your pictures": (train, audit, evaluate, predict),
+    "Your pictures": (train, audit, evaluate, compare, suspects, predict),
     "Understand CNNs": (plan, zoo, study),
     "This machine": (doctor, help),
 }

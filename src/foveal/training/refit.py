@@ -17,6 +17,7 @@ from foveal.metrics.calibration import Calibration
 from foveal.models.trained import TrainedModel
 from foveal.planner.sheet import size_text
 from foveal.training.candidate import Candidate
+from foveal.training.compare import LabelEvidence
 from foveal.training.context import RunContext
 from foveal.training.time_budget import MARGIN
 from foveal.values import SUBSETS, SplitRecord
@@ -32,6 +33,7 @@ class Delivered:
         reason: why it was fitted once more, or why not.
         trained: the new model; None: the measured one is delivered.
         calibration: of the new model, by predictions for images that each was made without.
+        out_of_fold: these predictions.
     """
 
     images: int
@@ -39,6 +41,7 @@ class Delivered:
     reason: str
     trained: TrainedModel | None = None
     calibration: Calibration | None = None
+    out_of_fold: LabelEvidence | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As `refit` in `summary.json`."""
@@ -70,9 +73,11 @@ def refit(measured: Candidate, context: RunContext) -> Delivered:
     folds = context.target.folds(images, context.config.seed)
     assert measured.refit is not None and folds is not None
     model = measured.refit.fit(images, folds)
-    calibration = context.target.calibrate(model.logits, context.targets(images))
+    labels = context.targets(images)
+    calibration = context.target.calibrate(model.logits, labels)
+    evidence = LabelEvidence.of(images, model.logits, labels)
     seconds = context.clock.spent() - began
-    return Delivered(len(images), seconds, decisions.reason(REFIT), model.trained, calibration)
+    return Delivered(len(images), seconds, decisions.reason(REFIT), model.trained, calibration, evidence)
 
 
 def _why_not(measured: Candidate, images: Sequence[SplitRecord], context: RunContext) -> str | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from foveal.config import compile_group_by
 from foveal.data.sources.archives import is_archive, unpack_archive
 from foveal.data.sources.class_folders import inner_folder, list_class_folders
+from foveal.data.sources.corrections import apply_corrections
 from foveal.data.sources.file_names import list_file_names
 from foveal.data.sources.hf_datasets import fetch_hf
 from foveal.data.sources.idx_files import list_idx
@@ -91,6 +92,8 @@ def list_data(
         raise DataError(
             f"{text}: no {options.wanted.item} in it, for --task {options.task}", hint=options.wanted.layout
         )
+    if options.corrections is not None:
+        apply_corrections(listing, options)
     if options.group_by is not None:
         _group(listing, options.group_by)
     if not listing.entries:

@@ -39,6 +39,7 @@ class DataOptions:
         classes: file with the names of the classes in masks.
         ignore: class or value in masks to ignore.
         label_from: regular expression that finds labels in paths; see `TrainConfig.label_from`.
+        corrections: table of other labels, see `corrections.apply_corrections`.
         say: is told what takes long, such as a download.
     """
 
@@ -47,12 +48,21 @@ class DataOptions:
     classes: str | None = None
     ignore: str | None = None
     label_from: str | None = None
+    corrections: str | None = None
     say: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     @classmethod
     def of(cls, config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> DataOptions:
         """From the settings of a run."""
-        return cls(config.task, config.group_by, config.classes, config.void, config.label_from, say)
+        return cls(
+            config.task,
+            config.group_by,
+            config.classes,
+            config.void,
+            config.label_from,
+            config.corrections,
+            say,
+        )
 
     @property
     def wanted(self) -> type[Target] | None:
