@@ -63,7 +63,18 @@ TRAINING = [
         "flip_test",
         "fresh_network",
     ),
-    *("batches", "loop", "strategy", "starting_point", "trainers", "strategies", "routing", "ladder", "refit"),
+    *(
+        "batches",
+        "loop",
+        "strategy",
+        "starting_point",
+        "trainers",
+        "strategies",
+        "routing",
+        "ladder",
+        "refit",
+        "held_out",
+    ),
 ]
 HEAVY = {"torch", "torchvision", "timm", "openvino", "sklearn", "scipy", "matplotlib", "pyarrow", "rich"}
 

@@ -108,7 +108,18 @@ def test_audit_shares_the_settings_that_say_how_data_are_read():
     options = inspect.signature(audit).parameters
     shared = [n for n in options if n in NAMES]
     assert shared == [
-        *("task", "classes", "void", "group_by", "label_from", "split_from", "test", "seed", "max_pixels")
+        *(
+            "task",
+            "classes",
+            "void",
+            "group_by",
+            "label_from",
+            "corrections",
+            "split_from",
+            "test",
+            "seed",
+            "max_pixels",
+        )
     ]
     for name in shared:
         field = next(f for f in fields(TrainConfig) if f.name == name)

@@ -25,6 +25,7 @@ RUN = {
         "config.json",
         "split.csv",
         "fingerprints.safetensors",
+        "held_out.safetensors",
         "audit.json",
         "log.jsonl",
     ),
@@ -42,10 +43,21 @@ SUMMARY = {
     "split": {"train", "val", "test"},
     "strategy": {"name", "reason", "candidates"},
     "test": {
-        *("n", "accuracy", "accuracy_ci95", "balanced_accuracy", "macro_f1", "log_loss", "ece", "per_class"),
+        *(
+            "n",
+            "accuracy",
+            "accuracy_ci95",
+            "balanced_accuracy",
+            "macro_f1",
+            "log_loss",
+            "ece",
+            "per_class",
+            "sets",
+        ),
     },
     "time": {"total_s", "budget_s", "audit_s", "features_s", "fit_s", "evaluate_s", "report_s"},
     "refit": {"done", "images", "seconds", "reason"},
+    "sets": {"coverage", "threshold", "images", "groups", "at_least", "groups_needed"},
     "memory": {"budget_bytes", "planned_bytes", "allocator_peak_bytes", "peak_rss_bytes"},
 }
 

@@ -69,7 +69,16 @@ def test_another_schema_is_refused_with_a_hint(schema):
     "field",
     sorted(
         set(written())
-        - {"schema", "sha256", "network", "outside", "unknown_threshold", "label_map", "measured_before_refit"}
+        - {
+            "schema",
+            "sha256",
+            "network",
+            "outside",
+            "unknown_threshold",
+            "label_map",
+            "measured_before_refit",
+            "coverage",
+        }
     ),
 )
 def test_a_missing_field_is_named(field):

@@ -29,7 +29,7 @@ from foveal.data.images.idx import find_pairs, read_pair
 from foveal.data.images.render import render
 from foveal.data.sources.samples import unpack
 from foveal.inference.bundle import Bundle, save_bundle, weights_bytes
-from foveal.metrics.calibration import fit_temperature, set_threshold, softmax
+from foveal.metrics.calibration import fit_temperature, prediction_sets, softmax
 from foveal.models.networks import build
 from foveal.training.batches.arrays import Batches, logits_of
 from foveal.training.loop.loop import train_network
@@ -185,7 +185,8 @@ def main() -> None:
         preprocess=PREPROCESS,
         views=("plain",),
         temperature=temperature,
-        set_threshold=set_threshold(softmax(logits[:, :-1], temperature), true_labels),
+        set_threshold=prediction_sets(softmax(logits[:, :-1], temperature), true_labels, 0.95).threshold,
+        coverage=0.95,
         provenance={"foveal": __version__, "data": "mnist", "made_by": "tools/build_mnist_model.py", **figures},
         network=network,
         outside=True,

@@ -158,6 +158,11 @@ def _check_seed(seed: int) -> None:
         raise UsageError(f"invalid seed {seed}", hint="the seed must be an integer in [0, 4294967295]")
 
 
+def _check_coverage(value: float) -> None:
+    if not 0.5 <= value <= 0.999:
+        raise UsageError(f"coverage is {value}", hint="give a share from 0.5 to 0.999, such as 0.95")
+
+
 def _check_max_pixels(count: int) -> None:
     if count < 1:
         raise UsageError(f"invalid --max-pixels {count}", hint="give a positive number of pixels")
@@ -255,6 +260,13 @@ class ClassifySettings(TrainSettings):
         "label leaves its image out, and images that are not in DATA are added.",
         metavar="FILE",
         after="label_from",
+    )
+    coverage: float = setting(
+        0.95,
+        help="The share of new images whose prediction set is to hold the true class.",
+        metavar="SHARE",
+        check=_check_coverage,
+        after="refit",
     )
 
 

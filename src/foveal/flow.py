@@ -24,10 +24,10 @@ from foveal.data.sources.list_data import list_data
 from foveal.data.sources.listing import DataOptions
 from foveal.data.split.fingerprints import FILE_NAME as FINGERPRINTS
 from foveal.data.split.fingerprints import fingerprints_to_bytes
+from foveal.data.split.held_out import FILE_NAME as HELD_OUT
 from foveal.data.split.split_csv import split_to_csv
 from foveal.devices import require_device, using_device
 from foveal.errors import FovealError
-from foveal.evaluation.held_out import FILE_NAME as HELD_OUT
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
@@ -166,6 +166,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
             start.write_listed(run, "split.csv", split_to_csv(split, dataset.target))
         summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_budget)
         summary |= {"test": measured.figures, "test_looks": evaluations, "refit": delivered.to_dict()}
+        summary |= {"sets": load_bundle(run.path).manifest.provenance.get("sets")}
         run.write("report.html", render_report(summary, measured, dataset.findings, decisions.made))
     summary["time"] = times(clock)
     run.write("summary.json", summary)

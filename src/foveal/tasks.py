@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from foveal.config import TrainConfig
+from foveal.data.split.held_out import HeldOut
 from foveal.decisions import EVALUATION_ENGINE, Decisions
 from foveal.errors import UnknownName
 from foveal.evaluation import headlines
 from foveal.evaluation.evaluate_classifier import evaluate_labels
 from foveal.evaluation.evaluate_segmenter import evaluate_masks
-from foveal.evaluation.held_out import HeldOut
 from foveal.evaluation.report import Shown
 from foveal.evaluation.test_subset import labels_on_test_subset, masks_on_test_subset
 from foveal.inference.bundle import Bundle

@@ -395,6 +395,7 @@ class Manifest:
         weights_sha256: of the bundle's own `weights.safetensors`.
         views: views of each image whose predictions are averaged.
         temperature, set_threshold: calibration, see `metrics/calibration.py`.
+        coverage: of the prediction sets; None: not said, as by earlier versions, which calibrated them for 0.9.
         outside: the network's last output stands for "none of the classes".
         unknown_threshold: probability of that output from which on an image is called unknown.
         provenance: where the model comes from.
@@ -418,6 +419,7 @@ class Manifest:
     unknown_threshold: Share = 0.5
     label_map: LabelMap | None = None
     measured_before_refit: bool = False
+    coverage: Share | None = None
     schema: Literal[1] = SCHEMA
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from foveal.data.targets.masks import Masks
 from foveal.data.targets.pairs import load_pairs
 from foveal.data.targets.registry import find_target, target_of, targets
 from foveal.errors import DataError, UnknownName
+from foveal.metrics.calibration import HeldOutLogits
 from foveal.metrics.intervals import wilson
 from foveal.metrics.segmentation import VOID, block_bootstrap
 from foveal.values import LabelMap, Preprocess, SplitRecord
@@ -257,17 +258,32 @@ def test_labels_are_calibrated_on_their_logits():
     chance = np.random.default_rng(3)
     labels = chance.integers(0, 3, 400)
     logits = (np.eye(3)[labels] + chance.normal(0, 1, (400, 3))).astype(np.float32)
-    sure = Labels().calibrate(20 * logits, labels)
+    alone = [str(i) for i in range(400)]
+    sure = Labels().calibrate([HeldOutLogits(20 * logits, labels, alone)], coverage=0.9)
     assert sure.temperature > 5
     assert sure.validation == {"n": 400, "accuracy": float((logits.argmax(1) == labels).mean())}
-    in_set = Labels().probabilities(20 * logits, sure.temperature)[np.arange(400), labels] >= sure.set_threshold
+    in_set = Labels().probabilities(20 * logits, sure.temperature)[np.arange(400), labels] >= sure.sets.threshold
     assert in_set.mean() >= 0.9
-    empty = Labels().calibrate(np.zeros((0, 3), np.float32), np.zeros(0, np.int64))
-    assert (empty.validation, empty.temperature, empty.set_threshold) == ({"n": 0, "accuracy": None}, 1.0, 0.0)
+    none = HeldOutLogits(np.zeros((0, 3), np.float32), np.zeros(0, np.int64), [])
+    empty = Labels().calibrate([none], coverage=0.9)
+    assert (empty.validation, empty.temperature, empty.sets.threshold) == ({"n": 0, "accuracy": None}, 1.0, 0.0)
     with pytest.raises(ValueError):
-        Labels().calibrate(None, None)
+        Labels().calibrate([], coverage=0.9)
+
+
+def test_models_like_it_sharpen_the_sets_and_not_the_temperature():
+    chance = np.random.default_rng(4)
+    labels = chance.integers(0, 3, 300)
+    logits = (np.eye(3)[labels] + chance.normal(0, 1, (300, 3))).astype(np.float32)
+    few, more = (
+        HeldOutLogits(logits[:15], labels[:15], list(map(str, range(15)))),
+        HeldOutLogits(5 * logits[15:], labels[15:], list(map(str, range(15, 300)))),
+    )
+    alone, both = (Labels().calibrate(given, coverage=0.95) for given in ([few], [few, more]))
+    assert alone.sets.at_least is None and alone.sets.threshold == 0
+    assert both.temperature == alone.temperature and both.sets.groups == 300 and both.sets.threshold > 0
 
 
 def test_masks_keep_their_score():
-    calibration = Masks().calibrate(None, None, score=0.5, n=12)
+    calibration = Masks().calibrate([], coverage=0.9, score=0.5, n=12)
     assert (calibration.validation, calibration.temperature) == ({"n": 12, "miou": 0.5}, 1.0)

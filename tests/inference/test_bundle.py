@@ -11,7 +11,7 @@ from foveal.errors import BundleError, UnreadableImage, UsageError
 from foveal.inference.bundle import backbone_of, load_bundle, make_bundle, save_bundle, weights_bytes
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.inference.inputs import find_images
-from foveal.metrics.calibration import Calibration
+from foveal.metrics.calibration import Calibration, PredictionSets
 from foveal.models.trained import TrainedModel
 from signed import change
 
@@ -171,7 +171,7 @@ def test_a_bundle_of_a_trained_model_says_what_it_is(trained):
         task="classify",
         classes=["x", "y", "z"],
         label_map=None,
-        calibration=Calibration({"n": 12, "accuracy": 0.5}, 1.5, 0.25),
+        calibration=Calibration({"n": 12, "accuracy": 0.5}, 1.5, PredictionSets(0.9, 0.25)),
         provenance={"strategy": "by hand", "data": "none"},
     )
     manifest = made.manifest

@@ -16,7 +16,7 @@ from foveal.config import TrainConfig
 from foveal.decisions import NETWORK, Decisions
 from foveal.errors import BundleError, MemoryShort, UnknownName, UsageError
 from foveal.inference.bundle import load_bundle, make_bundle, network_of, save_bundle
-from foveal.metrics.calibration import Calibration
+from foveal.metrics.calibration import Calibration, PredictionSets
 from foveal.models.networks import build, completed, definition_of
 from foveal.models.trained import TrainedModel
 from foveal.planner import plan
@@ -280,7 +280,7 @@ def through_a_bundle(candidate, folder):
         task="classify",
         classes=("2", "3"),
         label_map=None,
-        calibration=Calibration({"n": 8}, 1.0, 0.5),
+        calibration=Calibration({"n": 8}, 1.0, PredictionSets(0.9, 0.5)),
         provenance={},
     )
     save_bundle(bundle, folder)

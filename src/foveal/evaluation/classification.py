@@ -60,9 +60,11 @@ def measure(
     labels: NDArray[np.int64],
     paths: Sequence[str],
     classes: Sequence[str],
+    *,
+    set_threshold: float | None = None,
 ) -> Measurement:
-    """Figures of `(N, K)` probabilities against `(N,)` labels."""
-    figures = classification_figures(probabilities, labels, classes)
+    """Figures of `(N, K)` probabilities against `(N,)` labels; of prediction sets, where they have a threshold."""
+    figures = classification_figures(probabilities, labels, classes, set_threshold=set_threshold)
     figures["classes_not_tested"] = [row["label"] for row in figures["per_class"] if not row["n"]]
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels) if len(labels) else np.zeros(0, dtype=int)
     mistakes = [

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.data.split.held_out import read_held_out
 from foveal.data.split.split_csv import read_rows
 from foveal.data.wording import count_of
 from foveal.errors import DataError, UsageError
-from foveal.evaluation.held_out import read_held_out
 from foveal.inference.bundle import load_bundle
 from foveal.metrics.paired import PairedDifference, mean_difference, paired_difference
 from foveal.models.shipped import measured_folder

@@ -70,7 +70,8 @@ def evaluate_labels(
     if not rows:
         raise given.refuse()
     labels = np.array([index[str(r.label)] for r in read], dtype=np.int64)
-    measured = measure(np.stack(rows), labels, [r.path for r in read], classes)
+    threshold = bundle.manifest.set_threshold
+    measured = measure(np.stack(rows), labels, [r.path for r in read], classes, set_threshold=threshold)
     key = test_set_key(r.sha256 for r in read)
     return {
         "schema": SCHEMA,

@@ -69,6 +69,7 @@ def render_report(
         "shown": shown,
         "delivery": delivery,
         "shortcomings": shortcomings,
+        "promise": promise,
     }
     with quiet():
         panels = measurement.shown()
@@ -110,6 +111,23 @@ def delivery(summary: Mapping[str, Any]) -> str:
         return f"The delivered model is the measured one: {refit['reason']}."
     before = "; the figures above were measured before that" if summary["test"]["n"] else ""
     return f"The delivered model was refitted on all {count_of(refit['images'], 'image')}{before}."
+
+
+def promise(sets: Mapping[str, Any]) -> str:
+    """What the prediction sets of the delivered model promise; `sets` as in `summary.json`."""
+    wanted = percent(sets["coverage"], 0)
+    images = f"{count_of(sets['images'], 'held-out image')} in {count_of(sets['groups'], 'group')}"
+    words = (
+        f"For each image the model also gives a set of classes: it holds the true one for {wanted} of new images."
+    )
+    if sets["at_least"] is None:
+        needed = f"{sets['groups_needed']} groups are needed"
+        return f"{words} With {images} nothing can be promised, so that every class is in it: {needed}."
+    sure = f"at least {percent(sets['at_least'])}, with a confidence of 90 %"
+    return (
+        f"{words} The threshold was calibrated on {images}: that keeps the coverage on average over such calibrations, "
+        f"and with this one it is {sure}. Groups are near-duplicates, bursts and the like."
+    )
 
 
 def shortcomings(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from foveal.data.audit.duplicates import near_pairs
 from foveal.data.split.fingerprints import read_fingerprints
+from foveal.data.split.held_out import read_held_out
 from foveal.data.split.split_csv import read_rows
 from foveal.errors import DataError, UsageError
-from foveal.evaluation.held_out import read_held_out
 from foveal.files import CsvWriter, write_text
 from foveal.inference.bundle import load_bundle
 from foveal.metrics.label_quality import label_quality

@@ -30,7 +30,8 @@ def labels_on_test_subset(
         manifest: of the bundle.
     """
     probabilities = Labels.probabilities(logits, manifest.temperature)
-    return measure(probabilities, labels, [r.record.path for r in records], manifest.classes)
+    paths = [r.record.path for r in records]
+    return measure(probabilities, labels, paths, manifest.classes, set_threshold=manifest.set_threshold)
 
 
 def masks_on_test_subset(

@@ -101,6 +101,7 @@ def make_bundle(
         provenance: where it comes from; the version of foveal, the time and the figures of the calibration are added.
         measured_before_refit: see `Manifest`.
     """
+    sets = calibration.sets
     manifest = Manifest(
         task=task,
         classes=tuple(classes),
@@ -111,7 +112,8 @@ def make_bundle(
         views=trained.views,
         network=trained.network,
         temperature=calibration.temperature,
-        set_threshold=calibration.set_threshold,
+        set_threshold=sets.threshold if sets else 0.0,
+        coverage=sets.coverage if sets else None,
         label_map=label_map,
         measured_before_refit=measured_before_refit,
         provenance={
@@ -119,6 +121,7 @@ def make_bundle(
             "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **provenance,
             "validation": calibration.validation,
+            **({"sets": sets.to_dict()} if sets else {}),
         },
     )
     return Bundle(manifest, trained.tensors)

@@ -20,6 +20,7 @@ from foveal.errors import UnreadableImage, UsageError
 from foveal.features.pipeline import batches
 from foveal.inference.bundle import Bundle, backbone_of, load_bundle, network_of
 from foveal.inference.inputs import ImageInput, decode_input, name_of
+from foveal.metrics.calibration import in_sets
 
 Probabilities = NDArray[np.float32]
 
@@ -32,7 +33,7 @@ class Prediction:
         path: the file, or `<image N>`.
         label, probability: the likeliest class, calibrated; None when there is an `error`.
         topk: the likeliest classes with their probabilities.
-        set: the classes that hold the true one in nine cases of ten (conformal prediction).
+        set: the classes that hold the true one as often as the bundle's `coverage` says (conformal prediction).
         unknown: whether the image is none of the classes; None: this bundle can't tell.
         error: reason code and words, when the image could not be read.
     """
@@ -130,9 +131,10 @@ class ClassificationPredictor:
         order = np.argsort(-row, kind="stable").tolist()
         best = order[0]
         likeliest = tuple((classes[i], float(row[i])) for i in order[:topk])
-        inside = tuple(classes[i] for i in order if row[i] >= manifest.set_threshold)
+        members = in_sets(row[None], manifest.set_threshold)[0]
+        inside = tuple(classes[i] for i in order if members[i])
         unknown = bool(outside >= manifest.unknown_threshold) if manifest.outside else None
-        return Prediction(name, classes[best], float(row[best]), likeliest, inside or (classes[best],), unknown)
+        return Prediction(name, classes[best], float(row[best]), likeliest, inside, unknown)
 
     def _read(self, numbered: tuple[int, ImageInput]) -> Pixels:
         number, image = numbered

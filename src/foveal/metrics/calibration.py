@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,61 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class HeldOutLogits:
+    """Logits for images that a model was not fitted on.
+
+    Attributes:
+        logits: `(N, K)`.
+        targets: `(N,)`, 0 … K-1.
+        groups: what each image belongs to: groups are exchangeable, the images of one are not.
+    """
+
+    logits: Array
+    targets: NDArray[np.int64]
+    groups: Sequence[str]
+
+
+@dataclass(frozen=True)
+class PredictionSets:
+    """Sets of classes that hold the true one with a certain probability (LAC: Sadinle 2019).
+
+    Attributes:
+        coverage: the share of new images whose set is to hold the true class.
+        threshold: the probability from which on a class is in the set; 0: every class is.
+        images, groups: that it was calibrated on.
+        at_least: the share that is reached with a confidence of 90 %, whatever images were drawn for the calibration
+            (Vovk 2012, "Conditional validity of inductive conformal predictors"); None where the threshold is 0.
+    """
+
+    coverage: float
+    threshold: float = 0.0
+    images: int = 0
+    groups: int = 0
+    at_least: float | None = None
+
+    @property
+    def groups_needed(self) -> int:
+        """The fewest groups that the coverage can be had with, short of every class."""
+        return math.ceil(self.coverage / (1 - self.coverage) - 1e-9)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `sets` in `summary.json` and `bundle.json`."""
+        return {**asdict(self), "groups_needed": self.groups_needed}
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What images that a model was not fitted on say about it: the validation subset, or each fold in its turn.
 
     Attributes:
         validation: its figures there, with `n`.
-        temperature, set_threshold: see `Manifest`.
+        temperature: see `Manifest`.
+        sets: of predictions; None where there are none.
     """
 
     validation: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
-    set_threshold: float = 0.0
+    sets: PredictionSets | None = None
 
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
@@ -55,17 +99,42 @@ def fit_temperature(logits: Array, labels: NDArray[np.int64]) -> float:
     return float(math.exp(result.x))
 
 
-def set_threshold(probabilities: Array, labels: NDArray[np.int64], coverage: float = 0.9) -> float:
-    """The probability from which on a class is in the prediction set (split conformal prediction, Sadinle 2019).
+def prediction_sets(
+    probabilities: Array, labels: NDArray[np.int64], coverage: float, groups: Sequence[str] | None = None
+) -> PredictionSets:
+    """The threshold of prediction sets, by split conformal prediction (LAC: Sadinle 2019).
 
-    With exchangeable images the set contains the true class with at least this coverage.
+    With exchangeable groups the sets of a new group hold the true class with at least this coverage on average.
+
+    Args:
+        probabilities: `(N, K)`.
+        labels: `(N,)`, 0 … K-1.
+        coverage: above 0, below 1.
+        groups: what each image belongs to; the images of a group share its weight. None: each stands alone.
 
     Returns:
-        A threshold; 0 (every class is in the set) when there are too few images for the coverage.
+        With a threshold of 0 (every class is in the set) where there are too few groups for the coverage.
     """
     n = len(labels)
-    rank = math.ceil((n + 1) * coverage)
-    if n == 0 or rank > n:
-        return 0.0
-    falling = np.sort(probabilities[np.arange(n), labels])[::-1]
-    return float(falling[rank - 1])
+    names = np.arange(n).astype(str) if groups is None else np.asarray(groups, dtype=str)
+    _, index = np.unique(names, return_inverse=True)
+    sizes = np.bincount(index) if n else np.zeros(0, dtype=np.int64)
+    count = len(sizes)
+    rank = math.ceil((count + 1) * coverage - 1e-9)
+    if n == 0 or rank > count:
+        return PredictionSets(coverage, images=n, groups=count)
+    from scipy.stats import beta
+
+    true = probabilities[np.arange(n), labels]
+    order = np.argsort(-true, kind="stable")
+    reached = np.cumsum(1 / sizes[index][order])
+    place = min(n - 1, int(np.searchsorted(reached, rank - 1e-6)))
+    at_least = float(beta.ppf(0.1, rank, count + 1 - rank))
+    return PredictionSets(coverage, float(true[order[place]]), n, count, at_least)
+
+
+def in_sets(probabilities: Array, threshold: float) -> NDArray[np.bool_]:
+    """Which classes are in the prediction set of each image, `(N, K)`; the likeliest one always is."""
+    inside: NDArray[np.bool_] = probabilities >= threshold
+    inside[np.arange(len(inside)), probabilities.argmax(axis=1)] = True
+    return inside

@@ -8,19 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.metrics.calibration import in_sets
 from foveal.metrics.intervals import wilson, with_variance
 
 Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 
-def classification_figures(probabilities: Array, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
+def classification_figures(
+    probabilities: Array, labels: Labels, classes: Sequence[str], *, set_threshold: float | None = None
+) -> dict[str, Any]:
     """All figures of one evaluation, as `summary.json` shows them.
 
     Args:
         probabilities: `(N, K)`.
         labels: `(N,)`, 0 … K-1.
         classes: K names.
+        set_threshold: of prediction sets; None: there are none.
 
     Returns:
         Without images, `n` is 0 and every figure is None.
@@ -40,9 +44,17 @@ def classification_figures(probabilities: Array, labels: Labels, classes: Sequen
         "macro_f1_ci95": macro_f1_interval(matrix),
         "log_loss": float(-np.log(np.maximum(true, 1e-7)).mean()) if n else None,
         "ece": expected_calibration_error(probabilities, labels),
+        "sets": set_figures(probabilities, labels, set_threshold) if n and set_threshold is not None else None,
         "per_class": per_class,
         "confusion": matrix.tolist(),
     }
+
+
+def set_figures(probabilities: Array, labels: Labels, threshold: float) -> dict[str, Any]:
+    """How often the prediction sets hold the true class, and their mean size."""
+    inside = in_sets(probabilities, threshold)
+    n, held = len(labels), int(inside[np.arange(len(labels)), labels].sum())
+    return {"coverage": held / n, "coverage_ci95": wilson(held, n), "mean_size": float(inside.sum(axis=1).mean())}
 
 
 def confusion(labels: Labels, predictions: Labels, k: int) -> NDArray[np.int64]:

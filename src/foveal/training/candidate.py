@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.metrics.calibration import Calibration
+from foveal.metrics.calibration import Calibration, HeldOutLogits
 from foveal.models.trained import TrainedModel
-from foveal.training.compare import Evidence
+from foveal.training.compare import Evidence, LabelEvidence
 from foveal.training.context import RunContext
 from foveal.training.time_budget import MARGIN
 from foveal.values import Preprocess, Split, SplitRecord, Subset
@@ -115,10 +115,16 @@ class Candidate:
         return {p.record.sha256 for p in split.placed} - reached
 
     def calibration(self, context: RunContext) -> Calibration:
-        """What the validation subset says of it."""
-        logits = self.logits.get("val")
-        targets = None if logits is None else context.targets(self.seen["val"])
-        return context.target.calibrate(logits, targets, score=self.score, n=self.score_n)
+        """What the validation subset says of it, and a cross-validation in the training subset of models like it."""
+        held_out = []
+        if (logits := self.logits.get("val")) is not None:
+            val = self.seen["val"]
+            held_out.append(HeldOutLogits(logits, context.targets(val), [p.group for p in val]))
+        if held_out and self.trained.backbone is not None and isinstance(self.evidence, LabelEvidence):
+            held_out.append(self.evidence.held_out(self.seen["train"]))
+        return context.target.calibrate(
+            held_out, coverage=context.config.coverage, score=self.score, n=self.score_n
+        )
 
     @property
     def error_and_std_error(self) -> tuple[float, float]:

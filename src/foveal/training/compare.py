@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foveal.data.targets.target import Target
 from foveal.data.wording import count_of
-from foveal.metrics.calibration import fit_temperature, softmax
+from foveal.metrics.calibration import HeldOutLogits, fit_temperature, softmax
 from foveal.metrics.segmentation import Counts, miou
 from foveal.values import SplitRecord
 
@@ -100,6 +100,16 @@ class LabelEvidence:
         """From rows in the order of the records; exact copies of an image count once."""
         names = [p.record.sha256 for p in records]
         return cls(dict(zip(names, logits, strict=True)), dict(zip(names, labels.tolist(), strict=True)))
+
+    def held_out(self, records: Sequence[SplitRecord]) -> HeldOutLogits:
+        """The predictions among these images, to calibrate by."""
+        groups = {p.record.sha256: p.group for p in records}
+        names = [name for name in self.logits if name in groups]
+        return HeldOutLogits(
+            np.stack([self.logits[name] for name in names]),
+            np.array([self.labels[name] for name in names], dtype=np.int64),
+            [groups[name] for name in names],
+        )
 
     @property
     def tallies(self) -> NDArray[np.int64]:

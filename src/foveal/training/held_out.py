@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.evaluation.held_out import HeldOut, Predictions
+from foveal.data.split.held_out import HeldOut, Predictions
 from foveal.metrics.calibration import fit_temperature, softmax
 from foveal.training.compare import LabelEvidence
 from foveal.training.context import RunContext

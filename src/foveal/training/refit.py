@@ -13,7 +13,7 @@ from typing import Any
 from foveal.clock import format_duration
 from foveal.decisions import REFIT
 from foveal.machine import rss
-from foveal.metrics.calibration import Calibration
+from foveal.metrics.calibration import Calibration, HeldOutLogits
 from foveal.models.trained import TrainedModel
 from foveal.planner.sheet import size_text
 from foveal.training.candidate import Candidate
@@ -74,7 +74,8 @@ def refit(measured: Candidate, context: RunContext) -> Delivered:
     assert measured.refit is not None and folds is not None
     model = measured.refit.fit(images, folds)
     labels = context.targets(images)
-    calibration = context.target.calibrate(model.logits, labels)
+    held_out = HeldOutLogits(model.logits, labels, [p.group for p in images])
+    calibration = context.target.calibrate([held_out], coverage=context.config.coverage)
     evidence = LabelEvidence.of(images, model.logits, labels)
     seconds = context.clock.spent() - began
     return Delivered(len(images), seconds, decisions.reason(REFIT), model.trained, calibration, evidence)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.data.targets.target import Array, Target
+from foveal.data.targets.target import Target
 from foveal.data.wording import count_of, first_few
 from foveal.errors import DataError
-from foveal.metrics.calibration import Calibration, fit_temperature, set_threshold
+from foveal.metrics.calibration import Calibration, HeldOutLogits, fit_temperature, prediction_sets
 from foveal.metrics.intervals import wilson
 from foveal.values import Entry, Excluded, Finding, ImageRecord, Split, SplitRecord, Subset
 
@@ -180,13 +180,24 @@ class Labels(Target):
         return wilson(int(tallies.sum()), len(tallies))
 
     def calibrate(
-        self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0
+        self, held_out: Sequence[HeldOutLogits], *, coverage: float, score: float | None = None, n: int = 0
     ) -> Calibration:
-        """Temperature, threshold of the prediction sets, and accuracy, from `(N, K)` logits."""
-        if logits is None or targets is None:
-            raise ValueError("labels are calibrated on the logits of the validation subset")
-        temperature = fit_temperature(logits, targets)
-        probabilities = self.probabilities(logits, temperature)
-        right = int((probabilities.argmax(axis=1) == targets).sum()) if len(targets) else 0
+        """Temperature and accuracy from the first logits; prediction sets from all, each at a temperature of its own.
+
+        Raises:
+            ValueError: without logits.
+        """
+        if not held_out:
+            raise ValueError("labels are calibrated on the logits of images that were held out")
+        temperatures = [fit_temperature(one.logits, one.targets) for one in held_out]
+        rows = [self.probabilities(one.logits, t) for one, t in zip(held_out, temperatures, strict=True)]
+        targets = held_out[0].targets
+        right = int((rows[0].argmax(axis=1) == targets).sum()) if len(targets) else 0
         validation = {"n": len(targets), "accuracy": right / len(targets) if len(targets) else None}
-        return Calibration(validation, temperature, set_threshold(probabilities, targets))
+        sets = prediction_sets(
+            np.concatenate(rows),
+            np.concatenate([one.targets for one in held_out]),
+            coverage,
+            [group for one in held_out for group in one.groups],
+        )
+        return Calibration(validation, temperatures[0], sets)

@@ -17,10 +17,10 @@ from foveal.config import MAX_PIXELS
 from foveal.data.targets.frames import across_cuts, frame_blocks
 from foveal.data.targets.label_map import class_file, from_colours, from_list, from_values, read_list
 from foveal.data.targets.mask_files import lookup, read_mask_record
-from foveal.data.targets.target import Array, Target
+from foveal.data.targets.target import Target
 from foveal.data.wording import LISTED, count_of, first_few, separate
 from foveal.errors import DataError
-from foveal.metrics.calibration import Calibration
+from foveal.metrics.calibration import Calibration, HeldOutLogits
 from foveal.metrics.segmentation import VOID, block_bootstrap, confusion, miou
 from foveal.values import (
     Entry,
@@ -267,7 +267,7 @@ class Masks(Target):
         return block_bootstrap(tallies, blocks)
 
     def calibrate(
-        self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0
+        self, held_out: Sequence[HeldOutLogits], *, coverage: float, score: float | None = None, n: int = 0
     ) -> Calibration:
         """Masks are the likeliest classes: there is nothing to calibrate, and the score stands as it is."""
         return Calibration({"n": n, "miou": score})

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foveal.config import MAX_PIXELS
 from foveal.data.targets.folds import FOLDS, stratified_folds
-from foveal.metrics.calibration import Calibration, softmax
+from foveal.metrics.calibration import Calibration, HeldOutLogits, softmax
 from foveal.values import Entry, Excluded, Finding, ImageRecord, Split, SplitRecord, Subset
 
 if TYPE_CHECKING:
@@ -255,12 +255,12 @@ class Target(ABC):
 
     @abstractmethod
     def calibrate(
-        self, logits: Array | None, targets: NDArray[Any] | None, *, score: float | None = None, n: int = 0
+        self, held_out: Sequence[HeldOutLogits], *, coverage: float, score: float | None = None, n: int = 0
     ) -> Calibration:
-        """What the validation subset says about a model.
+        """What images that a model was not fitted on say about it.
 
         Args:
-            logits: `(N, K, …)` on the validation subset; None where they are not kept.
-            targets: encoded.
+            held_out: logits that were kept; first those that the model itself gave, then those of models like it.
+            coverage: of prediction sets.
             score, n: the model's score and the number of images behind it.
         """

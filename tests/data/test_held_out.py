@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveal import load
+from foveal.data.split.held_out import FILE_NAME, HeldOut, Predictions, read_held_out
 from foveal.data.split.split_csv import read_rows
 from foveal.errors import DataError
-from foveal.evaluation.held_out import FILE_NAME, HeldOut, Predictions, read_held_out
 
 CLASSES = ("a", "b", "c")
 
