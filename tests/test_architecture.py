@@ -12,7 +12,7 @@ import foveal
 SRC = Path(foveal.__file__).parent
 BASE = {
     *("values", "plans", "config", "errors", "clock", "files", "machine", "progress", "prefetch", "devices"),
-    *("decisions", "memory_budget", "output_files", "schema", "version", "figures"),
+    *("decisions", "memory_budget", "output_files", "schema", "version", "figures", "harmless"),
 }
 #: Package or module → what it may import besides the base and itself. Nothing else is allowed.
 MAY_IMPORT = {
@@ -32,8 +32,10 @@ MAY_IMPORT = {
     "estimator": {"data", "inference", "run_folder", "flow", "tasks", "cli", "sklearn_base"},
     "sklearn_base": set(),
     "studies": {"data", "training", "inference", "evaluation", "metrics", "models", "planner", "engines", "flow"},
+    "serving": {"data", "inference", "evaluation", "models", "run_folder"},
     "cli": {
         "data",
+        "serving",
         "inference",
         "evaluation",
         "models",
@@ -214,6 +216,16 @@ ENTRY_POINTS = [
 def test_entry_points_load_nothing_heavy(module):
     # A class can't be a classifier of scikit-learn without it.
     assert not loaded_with(module) & HEAVY - ({"sklearn"} if module == "foveal.estimator" else set())
+
+
+def test_serving_loads_nothing_of_training_and_a_web_server_only_where_it_serves():
+    web = {"starlette", "uvicorn", "prometheus_client", "httpx"}
+    for module in MODULES:
+        if package(module) == "serving":
+            assert not [m for m in ARROWS[module] if package(m) in ("training", "flow", "tasks")], module
+        else:
+            assert not web & {n.split(".")[0] for n in imports(module)}, module
+    assert not loaded_with("foveal.serving.settings") & (web | HEAVY)
 
 
 def test_only_the_engines_import_openvino():

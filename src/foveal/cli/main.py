@@ -24,6 +24,7 @@ from foveal.cli.evaluate import evaluate
 from foveal.cli.help import help
 from foveal.cli.plan import plan
 from foveal.cli.predict import predict
+from foveal.cli.serve import serve
 from foveal.cli.spellings import CommandWithAnswers, refuse_command
 from foveal.cli.study import study
 from foveal.cli.suspects import suspects
@@ -70,7 +71,7 @@ app = typer.Typer(
 )
 
 _PANELS = {
-    "Your pictures": (train, audit, evaluate, compare, suspects, predict),
+    "Your pictures": (train, audit, evaluate, compare, suspects, predict, serve),
     "Understand CNNs": (plan, zoo, study),
     "This machine": (doctor, help),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -112,6 +112,46 @@ class ClassificationPredictor:
             rows.append(row)
         return np.stack(rows) if rows else np.zeros((0, len(self.bundle.manifest.classes)), dtype=np.float32)
 
+    def warm_up(self) -> None:
+        """Compile the engine now, not at the first image."""
+        self._ready()
+
+    def prepare(self, image: ImageInput, name: str, *, max_pixels: int | None = None) -> Pixels:
+        """An image as the engine takes it, `(V, size, size, C)`: the part of a prediction that needs no engine.
+
+        Args:
+            image: as `stream` takes it.
+            name: for messages.
+            max_pixels: larger images are refused; None: the predictor's own limit.
+
+        Raises:
+            UnreadableImage: with its reason code.
+        """
+        preprocess, views = self.bundle.manifest.preprocess, self.bundle.manifest.views
+        rgb = decode_input(
+            image,
+            name,
+            shrink_to=shrink_limit(preprocess),
+            max_pixels=self._max_pixels if max_pixels is None else max_pixels,
+            background=preprocess.background,
+        )
+        return render_views(rgb, preprocess, views)
+
+    def predict_prepared(
+        self, names: Sequence[str], prepared: Sequence[Pixels], *, topk: int = 5
+    ) -> list[Prediction]:
+        """Predictions for images that were prepared, computed as one batch.
+
+        Args:
+            names: of the images.
+            prepared: what `prepare` returned for each.
+            topk: how many classes each prediction lists.
+        """
+        engine = self._ready()
+        views = [engine.submit(np.stack(images)) for images in zip(*prepared, strict=True)]
+        inside, outside = self.bundle.probabilities(np.stack([view.result() for view in views]))
+        return [self._prediction(name, inside[i], outside[i], topk) for i, name in enumerate(names)]
+
     def _scored(
         self, images: Iterable[ImageInput]
     ) -> Iterator[tuple[str, tuple[Probabilities, np.float32] | UnreadableImage]]:
@@ -138,15 +178,7 @@ class ClassificationPredictor:
 
     def _read(self, numbered: tuple[int, ImageInput]) -> Pixels:
         number, image = numbered
-        preprocess, views = self.bundle.manifest.preprocess, self.bundle.manifest.views
-        rgb = decode_input(
-            image,
-            name_of(image, number),
-            shrink_to=shrink_limit(preprocess),
-            max_pixels=self._max_pixels,
-            background=preprocess.background,
-        )
-        return render_views(rgb, preprocess, views)
+        return self.prepare(image, name_of(image, number))
 
     def _ready(self) -> Engine:
         """The engine, compiled once."""

@@ -1,0 +1,85 @@
+"""`foveal serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from foveal.cli.console import Terminal, put, put_json
+from foveal.cli.named_run import run_named
+from foveal.cli.options import Device, Quiet, takes_settings
+from foveal.config import TrainConfig
+from foveal.errors import UsageError
+from foveal.serving.settings import ServeSettings
+
+
+@takes_settings(ServeSettings, before={})
+def serve(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, a bundle, model:NAME, or latest: the newest finished run below runs/.",
+        ),
+    ],
+    *,
+    precision: Annotated[str | None, typer.Option(help="Use fp32 or bf16; by default what is faster.")] = None,
+    quiet: Quiet = False,
+    device: Device = TrainConfig.device,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object when the server is ready: url, token.")
+    ] = False,
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Serve a model: a page to try it on images, and a REST API.
+
+    Only this machine can connect, unless --host says otherwise. Stops on Ctrl-C, when requests in progress are
+    answered.
+    """
+    _check_extra()
+    from foveal.inference.predictor import check_precision
+    from foveal.serving.tokens import token_of
+
+    check_precision(precision)
+    made = ServeSettings(**settings)
+    token = token_of(made)
+    from foveal.serving.server import Serving, address_of, listen
+    from foveal.serving.server import serve as serve_alone
+    from foveal.serving.workers import serve_by_workers
+
+    terminal = Terminal(quiet=quiet)
+    path = run_named(run, terminal)
+    if not quiet:
+        _log_requests()
+    with listen(made) as listening:
+        url = address_of(listening)
+
+        def ready() -> None:
+            if json:
+                put_json({"schema": 1, "url": url, "token": token})
+            else:
+                put(f"{url}/#token={token}")
+                terminal.say(f"API: {url}/docs; stop with Ctrl-C")
+
+        run_server = serve_alone if made.workers == 1 else serve_by_workers
+        run_server(Serving(path, made, token, precision), listening, ready)
+
+
+def _check_extra() -> None:
+    """Raises `UsageError` where the packages of the extra are not installed."""
+    from importlib.util import find_spec
+
+    missing = [
+        name for name in ("starlette", "uvicorn", "prometheus_client", "python_multipart") if not find_spec(name)
+    ]
+    if missing:
+        raise UsageError(f"{missing[0]} is not installed", hint="pip install 'foveal[serve]'")
+
+
+def _log_requests() -> None:
+    """A line on stderr for each request, and what uvicorn warns of."""
+    import logging
+
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("foveal.serving").setLevel(logging.INFO)

@@ -1,0 +1,150 @@
+"""A model that is being served: what the routes share."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from foveal.errors import UnreadableImage
+from foveal.inference.predictor import Predictor
+from foveal.models.shipped import model_path
+from foveal.serving.answers import answers_of
+from foveal.serving.batcher import Batcher, Result
+from foveal.serving.corrections import Corrections, unreadable
+from foveal.serving.maps import Maps
+from foveal.serving.measured import Measured
+from foveal.serving.problems import Problem
+from foveal.serving.schemas import ImageAnswer, ImageError, Limits, Model, Predictions
+from foveal.serving.settings import ServeSettings
+from foveal.serving.uploads import Upload, Uploads
+from foveal.version import __version__
+
+CLASSIFY = "classify"
+
+
+class Service:
+    """A predictor with its queues, counters and folders.
+
+    Args:
+        run: as the user named it.
+        predictor: loaded from it.
+        settings: the limits.
+
+    Attributes:
+        failure: why the model can't be used, once `warm_up` found out.
+        is_stopping: no further requests are wanted.
+    """
+
+    def __init__(self, run: str, predictor: Predictor, settings: ServeSettings) -> None:
+        self.run, self.settings = run, settings
+        self.manifest = predictor.bundle.manifest
+        self.is_classifier = self.manifest.task == CLASSIFY
+        self.measured = Measured()
+        self.uploads = Uploads(settings)
+        self._answers = answers_of(predictor, max_pixels=settings.max_pixels, max_batch=settings.max_batch)
+        self.batcher = Batcher(self._answers, settings, self.measured.batch)
+        self.maps = Maps(predictor.bundle, settings) if self.is_classifier else None
+        self.corrections = Corrections(
+            settings.corrections_folder(self.manifest.weights_sha256),
+            self.manifest.classes,
+            most=settings.max_corrections,
+            max_pixels=settings.max_pixels,
+        )
+        self.failure: BaseException | None = None
+        self.is_stopping = False
+        self._warm = threading.Event()
+
+    def warm_up(self) -> None:
+        """Compile the model; called in a thread, while the server starts."""
+        try:
+            self._answers.warm_up()
+            self._warm.set()
+        except BaseException as error:
+            self.failure = error
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are answered without a wait for the model."""
+        return self._warm.is_set() and not self.is_stopping
+
+    async def predict(self, images: Sequence[Upload], *, topk: int, with_map: bool) -> Predictions:
+        """The answer to `/v1/predict`.
+
+        Raises:
+            Problem: when queue, deadline or map forbid it, or no image could be read.
+        """
+        if with_map:
+            self._checked_maps().check(len(images))
+        results = await self.batcher(images, topk)
+        answers = [_answer(image, result) for image, result in zip(images, results, strict=True)]
+        for answer in answers:
+            self.measured.answer(answer)
+        unread = [result for result in results if isinstance(result, UnreadableImage)]
+        if len(unread) == len(answers):
+            raise _no_readable_image(unread)
+        if with_map:
+            drawn = await self._checked_maps()(images, [answer.label for answer in answers])
+            answers = [replace(answer, map=made) for answer, made in zip(answers, drawn, strict=True)]
+        return Predictions(self.manifest.weights_sha256[:16], tuple(answers))
+
+    def _checked_maps(self) -> Maps:
+        if self.maps is None:
+            raise Problem(422, "no_map", "this model answers with masks already", hint="ask without map; see mask")
+        return self.maps
+
+    def describe(self) -> Model:
+        """The answer to `/v1/model`."""
+        manifest, settings = self.manifest, self.settings
+        kept = ("foveal", "made", "strategy", "data", "trained_on", "validation")
+        return Model(
+            name=str(manifest.provenance.get("data") or os.path.basename(os.path.normpath(self.run))),
+            task=manifest.task,
+            classes=manifest.classes,
+            sha256=manifest.weights_sha256,
+            input=(manifest.preprocess.channels, *manifest.preprocess.box),
+            knows_unknown=manifest.outside,
+            maps=self.maps is not None,
+            corrections=self.is_classifier,
+            has_run=(model_path(self.run) / "summary.json").is_file(),
+            needs_token=settings.needs_token,
+            limits=Limits(
+                max_bytes=settings.max_bytes_n,
+                max_images=settings.max_images,
+                max_pixels=settings.max_pixels,
+                deadline_s=settings.seconds("deadline"),
+                queue=settings.queue,
+            ),
+            provenance={k: manifest.provenance[k] for k in kept if k in manifest.provenance},
+            version=__version__,
+            colours=self._colours(),
+        )
+
+    def _colours(self) -> tuple[str, ...]:
+        if self.manifest.label_map is None:
+            return ()
+        from foveal.inference.outputs.colours import as_hex, colours_of
+
+        return tuple(as_hex(colour) for colour in colours_of(self.manifest.label_map))
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self.batcher.close()
+        if self.maps is not None:
+            self.maps.close()
+
+
+def _answer(image: Upload, result: Result) -> ImageAnswer:
+    if isinstance(result, ImageAnswer):
+        return result
+    return ImageAnswer(image.name, error=ImageError(result.code, result.detail))
+
+
+def _no_readable_image(unread: Sequence[UnreadableImage]) -> Problem:
+    first = unreadable(unread[0])
+    if len(unread) == 1:
+        return first
+    detail = f"none of the {len(unread)} images could be read; the first: {first.detail}"
+    return Problem(422, "no_readable_image", detail, hint=first.hint)
