@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -48,8 +49,36 @@ def page_file(name: str) -> bytes:
 
 
 async def _docs(_: Request) -> Response:
+    return Response(_docs_page(), media_type=_HTML)
+
+
+@cache
+def _docs_page() -> str:
     import jinja2
+    from markupsafe import Markup, escape
+
+    def code(text: str) -> Markup:
+        """What stands between backticks as code."""
+        parts = text.split("`")
+        return Markup("").join(
+            Markup("<code>{}</code>").format(p) if at % 2 else escape(p) for at, p in enumerate(parts)
+        )
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(page_file("docs.html.j2").decode())
-    return Response(template.render(api=document()), media_type=_HTML)
+    environment.filters |= {"code": code, "described": _described}
+    return environment.from_string(page_file("docs.html.j2").decode()).render(api=document())
+
+
+def _described(schema: dict[str, Any]) -> dict[str, Any]:
+    """A docstring as its text, and what it says of each member."""
+    text, _, listed = str(schema.get("description", "")).partition("\n\nAttributes:\n")
+    members: dict[str, str] = {}
+    names: list[str] = []
+    for line in (line.removeprefix("    ") for line in listed.splitlines()):
+        head, colon, rest = line.partition(": ")
+        if colon and not line.startswith(" ") and all(part.isidentifier() for part in head.split(", ")):
+            names = head.split(", ")
+            members |= dict.fromkeys(names, rest)
+        else:
+            members |= {name: f"{members[name]} {line.strip()}" for name in names}
+    return {"text": text, "members": members}

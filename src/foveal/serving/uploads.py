@@ -166,7 +166,7 @@ class Uploads:
 
     def _too_many(self) -> Problem:
         most = self._settings.max_images
-        return closing(Problem(413, "too_many_images", f"more than {most} images", hint="send several requests"))
+        return Problem(413, "too_many_images", f"more than {most} images", hint="send several requests")
 
 
 async def _joined(chunks: AsyncGenerator[bytes, None]) -> bytes:
