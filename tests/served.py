@@ -8,10 +8,13 @@ import time
 import httpx
 
 from foveal.inference.classifier import ClassificationPredictor
-from foveal.serving.app import create_app, start_warm_up
-from foveal.serving.server import Server, _config, listen
+from foveal.serving.answers import answers_of
+from foveal.serving.app import create_app
+from foveal.serving.launch import listen
+from foveal.serving.server import Server
 from foveal.serving.service import Service
 from foveal.serving.settings import ServeSettings
+from foveal.serving.warm_up import WarmUp
 
 TOKEN = "a-token-for-tests-only"
 
@@ -52,11 +55,12 @@ def serving(run, predictor=None, **settings):
     """A running server of a run, ready."""
     made = ServeSettings(port=0, **{"stop_notice": "0.001s", "drain": "1s", **settings})
     predictor = predictor or ClassificationPredictor.load(run)
-    service = Service(str(run), predictor, made)
-    warm_up = start_warm_up(service)
+    answers = answers_of(predictor, max_pixels=made.max_pixels, max_batch=made.max_batch)
+    warm_up = WarmUp(answers.warm_up)
+    service = Service(str(run), predictor.bundle, answers, warm_up, made)
     listening = listen(made)
     port = listening.getsockname()[1]
-    server = Server(_config(lambda: create_app(service, TOKEN), made), service, made.seconds("stop_notice"))
+    server = Server(create_app(service, TOKEN), service)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     warm_up.join()

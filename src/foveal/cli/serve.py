@@ -44,9 +44,7 @@ def serve(
     check_precision(precision)
     made = ServeSettings(**settings)
     token = token_of(made)
-    from foveal.serving.server import Serving, address_of, listen
-    from foveal.serving.server import serve as serve_alone
-    from foveal.serving.workers import serve_by_workers
+    from foveal.serving.launch import Serving, address_of, listen
 
     terminal = Terminal(quiet=quiet)
     path = run_named(run, terminal)
@@ -62,7 +60,10 @@ def serve(
                 put(f"{url}/#token={token}")
                 terminal.say(f"API: {url}/docs; stop with Ctrl-C")
 
-        run_server = serve_alone if made.workers == 1 else serve_by_workers
+        if made.workers == 1:
+            from foveal.serving.launch import serve as run_server
+        else:
+            from foveal.serving.workers import serve_by_workers as run_server
         run_server(Serving(path, made, token, precision), listening, ready)
 
 

@@ -16,7 +16,6 @@ from foveal.files import dumps
 from foveal.serving.measured import CONTENT_TYPE
 from foveal.serving.openapi import MOST_CLASSES, SHOWN_CLASSES, document
 from foveal.serving.problems import Problem
-from foveal.serving.run_view import describe_run
 from foveal.serving.schemas import Stored
 from foveal.serving.service import Service
 from foveal.values import SCHEMA
@@ -78,6 +77,8 @@ class Api:
     async def run(self, _: Request) -> Response:
         """The run behind the model; read once."""
         if self._run is None:
+            from foveal.serving.run_view import describe_run
+
             self._run = await asyncio.to_thread(describe_run, self._service.run)
         return _json({"schema": SCHEMA, **self._run})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -54,13 +53,6 @@ def create_app(service: Service, token: str) -> ASGIApp:
         lifespan=lifespan,
     )
     return Guard(app, service.settings, token, service.measured.response)
-
-
-def start_warm_up(service: Service) -> threading.Thread:
-    """Compile the model in a thread."""
-    thread = threading.Thread(target=service.warm_up, name="warm-up", daemon=True)
-    thread.start()
-    return thread
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -1,38 +1,25 @@
-"""uvicorn around the app: sockets, workers, timeouts, and a stop that loses no request."""
+"""uvicorn around the app: timeouts, and a stop that loses no request."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from foveal.errors import UsageError
+from foveal.serving.service import Service
 from foveal.serving.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 #: Bytes of the headers of a request; more are refused with 400.
 MAX_HEADER_BYTES = 64 * 1024
-#: Connections that the system holds until they are accepted.
-_BACKLOG = 1024
+#: Seconds for which a connection stays open without a request.
 _KEEP_ALIVE = 30
-
-
-@dataclass(frozen=True)
-class Serving:
-    """What a worker needs to know. It travels between processes."""
-
-    run: str
-    settings: ServeSettings
-    token: str
-    precision: str | None = None
 
 
 class Protocol(H11Protocol):
@@ -78,9 +65,9 @@ class Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """A server that is not ready for a moment before it stops to listen."""
 
-    def __init__(self, config: uvicorn.Config, service: Any, notice: float) -> None:  # noqa: ANN401
-        super().__init__(config)
-        self._service, self._notice = service, notice
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        super().__init__(_config(app, service.settings))
+        self._service, self._notice = service, service.settings.seconds("stop_notice")
         self._stopping: threading.Timer | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -99,97 +86,13 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: stop as well when the model can't be used."""
-        return self._service.failure is not None or await super().on_tick(counter)
+        return self._service.warm_up.failure is not None or await super().on_tick(counter)
 
 
-def listen(settings: ServeSettings) -> socket.socket:
-    """The socket.
-
-    Raises:
-        UsageError: when the address or the port can't be had.
-    """
-    host = settings.host.strip("[]")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(
-            f"--host {settings.host}: {error.strerror}", hint="give an address of this machine"
-        ) from None
-    try:
-        if os.name != "nt":
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise UsageError(
-            f"{settings.host}:{settings.port}: {error.strerror}",
-            hint="give another port with --port; 0 takes a free one",
-        ) from None
-    listening.set_inheritable(True)
-    return listening
-
-
-def address_of(listening: socket.socket) -> str:
-    """`http://127.0.0.1:8000`; where it listens on all addresses, the loopback one."""
-    host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def serve(serving: Serving, listening: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
-    """Serve in this process until a signal comes.
-
-    Args:
-        serving: what to serve.
-        listening: from `listen`.
-        on_ready: called when the model is compiled.
-
-    Raises:
-        FovealError: when the model can't be used.
-    """
-    service, warm_up = _started(serving)
-
-    def tell() -> None:
-        warm_up.join()
-        if service.failure is None:
-            on_ready()
-
-    threading.Thread(target=tell, daemon=True).start()
-    server = Server(
-        _config(partial(_app, service, serving.token), serving.settings),
-        service,
-        serving.settings.seconds("stop_notice"),
-    )
-    server.run(sockets=[listening])
-    if service.failure is not None:
-        raise service.failure
-
-
-def _started(serving: Serving) -> tuple[Any, threading.Thread]:
-    from foveal.inference.predictor import load_predictor
-    from foveal.serving.app import start_warm_up
-    from foveal.serving.service import Service
-
-    predictor = load_predictor(serving.run, precision=serving.precision)
-    service = Service(serving.run, predictor, serving.settings)
-    return service, start_warm_up(service)
-
-
-def _app(service: Any, token: str) -> Any:  # noqa: ANN401
-    from foveal.serving.app import create_app
-
-    return create_app(service, token)
-
-
-def _config(app: Callable[[], Any], settings: ServeSettings) -> uvicorn.Config:
+def _config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
     protocol = type("TimedProtocol", (Protocol,), {"header_timeout": settings.seconds("header_timeout")})
     return uvicorn.Config(
         app,
-        factory=True,
         http=protocol,
         ws="none",
         lifespan="on",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from foveal.errors import UnreadableImage
-from foveal.inference.predictor import Predictor
+from foveal.inference.bundle import Bundle
 from foveal.models.shipped import model_path
-from foveal.serving.answers import answers_of
+from foveal.serving.answers import Answering
 from foveal.serving.batcher import Batcher, Result
 from foveal.serving.corrections import Corrections, unreadable
 from foveal.serving.maps import Maps
@@ -20,6 +19,7 @@ from foveal.serving.problems import Problem
 from foveal.serving.schemas import ImageAnswer, ImageError, Limits, Model, Predictions
 from foveal.serving.settings import ServeSettings
 from foveal.serving.uploads import Upload, Uploads
+from foveal.serving.warm_up import WarmUp
 from foveal.version import __version__
 
 CLASSIFY = "classify"
@@ -30,45 +30,37 @@ class Service:
 
     Args:
         run: as the user named it.
-        predictor: loaded from it.
+        bundle: loaded from it.
+        answers: what predicts with it.
+        warm_up: of it.
         settings: the limits.
 
     Attributes:
-        failure: why the model can't be used, once `warm_up` found out.
         is_stopping: no further requests are wanted.
     """
 
-    def __init__(self, run: str, predictor: Predictor, settings: ServeSettings) -> None:
-        self.run, self.settings = run, settings
-        self.manifest = predictor.bundle.manifest
+    def __init__(
+        self, run: str, bundle: Bundle, answers: Answering, warm_up: WarmUp, settings: ServeSettings
+    ) -> None:
+        self.run, self.settings, self.warm_up = run, settings, warm_up
+        self.manifest = bundle.manifest
         self.is_classifier = self.manifest.task == CLASSIFY
         self.measured = Measured()
         self.uploads = Uploads(settings)
-        self._answers = answers_of(predictor, max_pixels=settings.max_pixels, max_batch=settings.max_batch)
-        self.batcher = Batcher(self._answers, settings, self.measured.batch)
-        self.maps = Maps(predictor.bundle, settings) if self.is_classifier else None
+        self.batcher = Batcher(answers, settings, self.measured.batch)
+        self.maps = Maps(bundle, settings) if self.is_classifier else None
         self.corrections = Corrections(
             settings.corrections_folder(self.manifest.weights_sha256),
             self.manifest.classes,
             most=settings.max_corrections,
             max_pixels=settings.max_pixels,
         )
-        self.failure: BaseException | None = None
         self.is_stopping = False
-        self._warm = threading.Event()
-
-    def warm_up(self) -> None:
-        """Compile the model; called in a thread, while the server starts."""
-        try:
-            self._answers.warm_up()
-            self._warm.set()
-        except BaseException as error:
-            self.failure = error
 
     @property
     def is_ready(self) -> bool:
         """Whether requests are answered without a wait for the model."""
-        return self._warm.is_set() and not self.is_stopping
+        return self.warm_up.is_done and not self.is_stopping
 
     async def predict(self, images: Sequence[Upload], *, topk: int, with_map: bool) -> Predictions:
         """The answer to `/v1/predict`.

@@ -19,7 +19,7 @@ from multiprocessing.synchronize import Event
 from typing import cast
 
 from foveal.errors import FovealError
-from foveal.serving.server import Serving, serve
+from foveal.serving.launch import Serving, serve
 from foveal.serving.settings import SHARED_COUNTS
 
 #: Seconds: a worker that lived for less will not live longer when it is started again.
@@ -41,7 +41,7 @@ def serve_by_workers(
 
     Args:
         serving: what to serve.
-        listening: from `server.listen`.
+        listening: from `launch.listen`.
         on_ready: called when the first worker is ready.
 
     Raises:
