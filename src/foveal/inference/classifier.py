@@ -112,9 +112,13 @@ class ClassificationPredictor:
             rows.append(row)
         return np.stack(rows) if rows else np.zeros((0, len(self.bundle.manifest.classes)), dtype=np.float32)
 
-    def warm_up(self) -> None:
-        """Compile the engine now, not at the first image."""
-        self._ready()
+    def warm_up(self) -> int:
+        """Compile the engine now, not at the first image.
+
+        Returns:
+            How many images it computes best at once.
+        """
+        return self._ready().batch_size
 
     def prepare(self, image: ImageInput, name: str, *, max_pixels: int | None = None) -> Pixels:
         """An image as the engine takes it, `(V, size, size, C)`: the part of a prediction that needs no engine.

@@ -23,13 +23,15 @@ from foveal.serving.schemas import ClassProbability, ClassShare, ImageAnswer
 
 
 class Answering(Protocol):
-    """Images in, answers out, in two parts: the first runs in several threads, the second in one.
+    """Images in, answers out, in two parts: the first runs in several threads, the second in few.
 
     Attributes:
         batch_size: how many images are computed at once, at most.
+        in_flight: how many threads call `answer`.
     """
 
     batch_size: int
+    in_flight: int
 
     def warm_up(self) -> None:
         """Do now what the first image would have to wait for."""
@@ -51,14 +53,16 @@ class Answering(Protocol):
 
 
 class LabelAnswers:
-    """Of a classifier."""
+    """Of a classifier: while one batch is computed, another is prepared for the engine or answered."""
+
+    in_flight = 2
 
     def __init__(self, predictor: ClassificationPredictor, *, max_pixels: int, max_batch: int) -> None:
         self._predictor, self._max_pixels, self.batch_size = predictor, max_pixels, max_batch
 
     def warm_up(self) -> None:
-        """See `Answering`."""
-        self._predictor.warm_up()
+        """See `Answering`; batches larger than the engine's own would be slower."""
+        self.batch_size = min(self.batch_size, self._predictor.warm_up())
 
     def prepare(self, content: bytes, name: str) -> Any:  # noqa: ANN401
         """See `Answering`."""
@@ -86,7 +90,7 @@ class LabelAnswers:
 class MaskAnswers:
     """Of a segmenter: the share of each class, and the mask as a PNG whose values are positions in the classes."""
 
-    batch_size = 1  # images have sizes of their own
+    batch_size = in_flight = 1  # images have sizes of their own
 
     def __init__(self, predictor: SegmentationPredictor, *, max_pixels: int, max_batch: int) -> None:
         self._predictor, self._max_pixels = predictor, max_pixels
@@ -127,7 +131,7 @@ class MaskAnswers:
 class StreamAnswers:
     """Of any other predictor, by its public `stream`: a prediction has a `label`, and maybe a `probability`."""
 
-    batch_size = 1
+    batch_size = in_flight = 1
 
     def __init__(self, predictor: Predictor, *, max_pixels: int, max_batch: int) -> None:
         self._predictor, self._max_pixels = predictor, max_pixels

@@ -1,4 +1,4 @@
-"""Micro-batches: images of many requests, decoded by a few threads, computed together by one.
+"""Micro-batches: images of many requests, decoded by a few threads, computed together.
 
 A request waits in a bounded queue, and at most until its deadline; images whose deadline has passed are dropped
 before they are decoded or computed. The event loop never decodes or computes anything.
@@ -70,12 +70,17 @@ class Batcher:
         self.waiting = 0
         self._seconds_each = 0.02
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._engine = threading.Thread(target=self._compute, name="engine", daemon=True)
+        self._gathering = threading.Lock()
+        self._engines = [
+            threading.Thread(target=self._compute, name=f"engine-{n}", daemon=True)
+            for n in range(answers.in_flight)
+        ]
 
     def start(self) -> None:
         """Begin to compute."""
         self._loop = asyncio.get_running_loop()
-        self._engine.start()
+        for engine in self._engines:
+            engine.start()
 
     def close(self) -> None:
         """Stop the threads; what is still waiting is dropped."""
@@ -140,7 +145,7 @@ class Batcher:
             self._ready.put(item)
 
     def _compute(self) -> None:
-        """In the thread of the engine."""
+        """In a thread of the engine."""
         while (batch := self._next_batch()) is not None:
             wanted = [item for item in batch if item.is_wanted]
             self._deliver([(item, None) for item in batch if item not in wanted])
@@ -159,8 +164,13 @@ class Batcher:
 
     def _next_batch(self) -> list[_Item] | None:
         """What is ready, and, for a moment, what is about to be; None: the server stops."""
+        with self._gathering:  # two threads would share what makes one batch
+            return self._gathered()
+
+    def _gathered(self) -> list[_Item] | None:
         first = self._ready.get()
         if first is None:
+            self._ready.put(None)  # for the other threads
             return None
         batch, until = [first], time.monotonic() + self._wait
         while len(batch) < self._answers.batch_size:
