@@ -22,6 +22,7 @@ from typing import Any
 from foveal import ImageClassifier, Segmenter
 from foveal.cli.main import app
 from foveal.config import TrainConfig, default_of, option_name, settings_of
+from foveal.serving.settings import ServeSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -321,6 +322,42 @@ def _result(name: str) -> dict[str, Any] | None:
     return content
 
 
+def serve_table() -> str:
+    """Images per second by the way of serving, and the overload, as Markdown."""
+    found = _result("serve")
+    if found is None:
+        return "`bench/serve.py` compares it with other ways to serve the same weights."
+    lines = ["| server | images/s (n, sd) | p50, ms | p99, ms |", "| --- | --- | --- | --- |"]
+    closed = [row for row in found["rows"] if row["kind"] == "closed"]
+    for name, rate in found["summary"]["images_per_second"].items():
+        rows = [row for row in closed if row["server"] == name]
+        p50, p99 = (sum(row[key] for row in rows) / len(rows) for key in ("p50_ms", "p99_ms"))
+        sd = f"{rate['sd']:.1f}" if rate["sd"] is not None else "–"
+        lines.append(f"| {name} | {rate['mean']:.1f} ({rate['n']}, {sd}) | {p50:.0f} | {p99:.0f} |")
+    share = 100 * found["summary"]["share_of_the_ceiling"]
+    lines += ["", f"foveal reaches {share:.0f} % of what decoding and the engine alone would allow."]
+    for row in (row for row in found["rows"] if row["kind"] == "open"):
+        codes = ", ".join(f"{count} × {status}" for status, count in row["statuses"].items())
+        lines += [
+            "",
+            f"At {row['sent_per_second']:.0f} requests/s for {row['seconds']:.0f} s: {codes}; resident memory "
+            f"{row['rss_mb'][0]} MB before, {row['rss_mb'][1]} MB at most; normal latency again after "
+            f"{row['normal_again_s']:.1f} s.",
+        ]
+    return "\n".join([*lines, "", _machine_line("serve")])
+
+
+def serve_settings_table() -> str:
+    """The settings of a server, as a Markdown table."""
+    lines = ["| option | default | what it does |", "| --- | --- | --- |"]
+    for name, about in settings_of(ServeSettings).items():
+        default = default_of(ServeSettings, name)
+        shown = "–" if default in (None, "") or default is False else f"`{default}`"
+        metavar = f" {about.metavar}" if about.metavar else ""
+        lines.append(f"| `{option_name(name)}{metavar}` | {shown} | {about.full_help} |")
+    return "\n".join(lines)
+
+
 TABLES = {
     "transfer": transfer_table,
     "mnist": mnist_table,
@@ -332,6 +369,8 @@ TABLES = {
     "camvid-strides": strides_table,
     "digit-map": digit_map_table,
     "budgets": budgets_table,
+    "serve": serve_table,
+    "serve-settings": serve_settings_table,
 }
 
 #: What was held out of the street scenes, for each result file.

@@ -59,7 +59,7 @@ def test_the_deadline_includes_the_wait_and_frees_the_queue(trained, gated, png)
 
 
 def test_what_nobody_waits_for_is_not_computed(trained, gated, png):
-    with serving(trained[0], gated, deadline="0.3s") as served, ThreadPoolExecutor(6) as clients:
+    with serving(trained[0], gated, deadline="0.3s", max_batch=1) as served, ThreadPoolExecutor(6) as clients:
         assert [r.status_code for r in clients.map(served.post, [png] * 6)] == [504] * 6
         gated.gate.set()
         wait_until(lambda: served.service.batcher.waiting == 0)
