@@ -383,6 +383,10 @@ class Backbone:
         return cut - 2
 
 
+#: Of the prediction sets of bundles that do not say: those of earlier versions.
+EARLIER_COVERAGE = 0.9
+
+
 @dataclass(frozen=True)
 class Manifest:
     """`bundle.json`: what a model is, apart from its numbers.
@@ -395,7 +399,7 @@ class Manifest:
         weights_sha256: of the bundle's own `weights.safetensors`.
         views: views of each image whose predictions are averaged.
         temperature, set_threshold: calibration, see `metrics/calibration.py`.
-        coverage: of the prediction sets; None: not said, as by earlier versions, which calibrated them for 0.9.
+        coverage: of the prediction sets; None: `EARLIER_COVERAGE`.
         outside: the network's last output stands for "none of the classes".
         unknown_threshold: probability of that output from which on an image is called unknown.
         provenance: where the model comes from.

@@ -17,7 +17,7 @@ def served(trained):
     """A server with the usual settings."""
     from served import serving
 
-    with serving(trained[0]) as running:
+    with serving(trained[0], map_deadline="2m") as running:
         yield running
 
 

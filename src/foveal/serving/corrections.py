@@ -1,7 +1,7 @@
-"""Mistakes that come back: an image with its right label, in a folder of its own, for the next training.
+"""Mistakes that come back: an image with its right label, in a folder of its own, for `foveal train --corrections`.
 
 images/SHA256.jpg …    each image as it was sent, named by its content
-corrections.csv        path,label: a table that `foveal train` takes
+corrections.csv        path,label: a table that `foveal train --corrections` takes
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from filelock import FileLock
 
 from foveal.data.images.decode import finish, open_image, quiet
+from foveal.data.sources.corrections import FILE_NAME
 from foveal.errors import UnreadableImage
 from foveal.files import CsvWriter, read_csv, write_bytes, write_text
 from foveal.serving.problems import Problem
 from foveal.serving.uploads import Upload
 
-TABLE = "corrections.csv"
 _IMAGES = "images"
 #: Pillow's name of a format → the ending of the file. The client's name plays no part.
 _ENDINGS = {
@@ -86,7 +86,7 @@ class Corrections:
 
     def _labels(self) -> dict[str, str]:
         try:
-            with (self.folder / TABLE).open(encoding="utf-8", newline="") as lines:
+            with (self.folder / FILE_NAME).open(encoding="utf-8", newline="") as lines:
                 return {row["path"]: row["label"] for row in read_csv(lines)}
         except FileNotFoundError:
             return {}
@@ -97,7 +97,7 @@ class Corrections:
         writer.writerow(("path", "label"))
         for row in labels.items():
             writer.writerow(row)
-        write_text(self.folder / TABLE, buffer.getvalue())
+        write_text(self.folder / FILE_NAME, buffer.getvalue())
 
 
 def unreadable(error: UnreadableImage) -> Problem:

@@ -58,7 +58,7 @@ class ImageAnswer(Struct, frozen=True, omit_defaults=True):
         label: the likeliest class, or the one with most pixels.
         probability: of the class, calibrated.
         topk: the likeliest classes.
-        set: holds the true class in nine cases of ten.
+        set: holds the true class as often as the `coverage` of the model says.
         unknown: whether the image is none of the classes; absent: this model can't tell.
         map: where it was asked for.
         shares: classes by their share of the pixels.
@@ -116,6 +116,7 @@ class Model(Struct, frozen=True):
         has_run: whether `/v1/run` has its figures.
         needs_token: whether all of `/v1` needs the token.
         colours: of the classes of masks, `#rrggbb`.
+        coverage: share of new images whose prediction set is to hold the true class.
         provenance: where it comes from.
         version: of foveal.
     """
@@ -134,6 +135,7 @@ class Model(Struct, frozen=True):
     provenance: dict[str, Any]
     version: str
     colours: tuple[str, ...] = ()
+    coverage: float = 0.9
     schema: Literal[1] = 1
 
 

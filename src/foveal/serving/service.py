@@ -20,6 +20,7 @@ from foveal.serving.schemas import ImageAnswer, ImageError, Limits, Model, Predi
 from foveal.serving.settings import ServeSettings
 from foveal.serving.uploads import Upload, Uploads
 from foveal.serving.warm_up import WarmUp
+from foveal.values import EARLIER_COVERAGE
 from foveal.version import __version__
 
 CLASSIFY = "classify"
@@ -112,6 +113,7 @@ class Service:
             provenance={k: manifest.provenance[k] for k in kept if k in manifest.provenance},
             version=__version__,
             colours=self._colours(),
+            coverage=manifest.coverage or EARLIER_COVERAGE,
         )
 
     def _colours(self) -> tuple[str, ...]:

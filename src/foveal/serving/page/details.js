@@ -129,7 +129,7 @@ export class Details {
 
   set({ set }) {
     const chips = set.map((name) => el("span", { class: "chip" }, name));
-    const words = "In nine cases of ten such a set holds the right class.";
+    const words = `For ${percent(this.model.coverage, 0)} of new images such a set is to hold the right class.`;
     return el("div", {}, el("p", {}, "Prediction set ", ...chips), el("p", { class: "soft small" }, words));
   }
 
