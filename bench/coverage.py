@@ -4,21 +4,24 @@
 
 The out-of-fold predictions that a run kept are divided at random into halves, groups whole: the threshold is calibrated
 on one, and the share of sets that hold the true class is counted on the other. `promised` says how often that share
-was at least `at_least`, which is promised with a confidence of 90 %.
+was at least `at_least`, which is promised with a confidence of 90 % for the share of all possible new images;
+`expected` is how often it should be on as few as there are in half of the images.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import betabinom
 
 from common import Results, spread
 from foveal.data.split.held_out import read_held_out
 from foveal.data.split.split_csv import read_rows
 from foveal.inference.bundle import load_bundle
-from foveal.metrics.calibration import in_sets, prediction_sets
+from foveal.metrics.calibration import PredictionSets, in_sets, prediction_sets
 
 
 def predictions_of(run: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,8 +48,17 @@ def repeat(
         "coverage": float(held.mean()),
         "size": float(members.sum(axis=1).mean()),
         "at_least": sets.at_least,
+        "expected": expected(sets, len(held)),
         "accuracy": float((probabilities[~inside].argmax(axis=1) == labels[~inside]).mean()),
     }
+
+
+def expected(sets: PredictionSets, images: int) -> float | None:
+    """How likely the share is at least `at_least` on so many new images, each a group (beta-binomial)."""
+    if sets.at_least is None:
+        return None
+    rank = math.ceil((sets.groups + 1) * sets.coverage - 1e-9)
+    return float(betabinom.sf(math.ceil(sets.at_least * images) - 1, images, rank, sets.groups + 1 - rank))
 
 
 def main() -> None:
@@ -68,7 +80,8 @@ def main() -> None:
         rows = results.of(run=name)
         kept = [row["at_least"] is not None and row["coverage"] >= row["at_least"] for row in rows]
         figures = {figure: spread(row[figure] for row in rows) for figure in ("coverage", "size", "accuracy")}
-        summary[name] = {**figures, "promised": sum(kept) / len(kept)}
+        wanted = spread(row["expected"] for row in rows)["mean"]
+        summary[name] = {**figures, "promised": sum(kept) / len(kept), "expected": wanted}
     results.save(summary=summary)
     for name, shown in summary.items():
         print(name, shown)
