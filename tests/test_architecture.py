@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "estimator": {"data", "inference", "run_folder", "flow", "tasks", "cli", "sklearn_base"},
     "sklearn_base": set(),
     "studies": {"data", "training", "inference", "evaluation", "metrics", "models", "planner", "engines", "flow"},
-    "serving": {"data", "inference", "evaluation", "models", "run_folder"},
+    "serving": {"data", "inference", "evaluation", "metrics", "models", "run_folder"},
     "cli": {
         "data",
         "serving",

@@ -261,12 +261,14 @@ def test_labels_are_calibrated_on_their_logits():
     alone = [str(i) for i in range(400)]
     sure = Labels().calibrate([HeldOutLogits(20 * logits, labels, alone)], coverage=0.9)
     assert sure.temperature > 5
-    assert sure.validation == {"n": 400, "accuracy": float((logits.argmax(1) == labels).mean())}
+    assert sure.validation["n"] == sum(sure.validation["scores"]) == 400
+    assert sure.validation["accuracy"] == float((logits.argmax(1) == labels).mean())
     in_set = Labels().probabilities(20 * logits, sure.temperature)[np.arange(400), labels] >= sure.sets.threshold
     assert in_set.mean() >= 0.9
     none = HeldOutLogits(np.zeros((0, 3), np.float32), np.zeros(0, np.int64), [])
     empty = Labels().calibrate([none], coverage=0.9)
-    assert (empty.validation, empty.temperature, empty.sets.threshold) == ({"n": 0, "accuracy": None}, 1.0, 0.0)
+    nothing = {"n": 0, "accuracy": None, "scores": None}
+    assert (empty.validation, empty.temperature, empty.sets.threshold) == (nothing, 1.0, 0.0)
     with pytest.raises(ValueError):
         Labels().calibrate([], coverage=0.9)
 

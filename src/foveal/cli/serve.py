@@ -39,7 +39,7 @@ def serve(
     """
     _check_extra()
     from foveal.inference.predictor import check_precision
-    from foveal.serving.tokens import token_of
+    from foveal.serving.tokens import given_token, token_of
 
     check_precision(precision)
     made = ServeSettings(**settings)
@@ -54,10 +54,12 @@ def serve(
         url = address_of(listening)
 
         def ready() -> None:
+            # A token that was given is known already, and had better not be in a log.
+            shown = None if given_token(made) else token
             if json:
-                put_json({"schema": 1, "url": url, "token": token})
+                put_json({"schema": 1, "url": url, "token": shown})
             else:
-                put(f"{url}/#token={token}")
+                put(f"{url}/#token={shown}" if shown else url)
                 terminal.say(f"API: {url}/docs; stop with Ctrl-C")
 
         if made.workers == 1:

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 
+#: Upper bounds of all but the last bin of a histogram of scores: finer where the scores of a good model are.
+SCORE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
+
+
 @dataclass(frozen=True)
 class HeldOutLogits:
     """Logits for images that a model was not fitted on.
@@ -97,6 +101,12 @@ def fit_temperature(logits: Array, labels: NDArray[np.int64]) -> float:
 
     result = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded")
     return float(math.exp(result.x))
+
+
+def score_histogram(scores: NDArray[np.floating[Any]]) -> list[int]:
+    """How many scores, the probabilities of predicted classes, lie in each bin of `SCORE_BOUNDS`."""
+    bins = np.searchsorted(np.asarray(SCORE_BOUNDS), scores, side="left")
+    return [int(n) for n in np.bincount(bins, minlength=len(SCORE_BOUNDS) + 1)]
 
 
 def prediction_sets(

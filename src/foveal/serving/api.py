@@ -36,6 +36,7 @@ class Api:
         reads: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/v1/model": self.model,
             "/v1/run": self.run,
+            "/v1/drift": self.drift,
             "/openapi.json": self.openapi,
             "/healthz": self.healthz,
             "/readyz": self.readyz,
@@ -82,6 +83,10 @@ class Api:
             self._run = await asyncio.to_thread(describe_run, self._service.run)
         return _json({"schema": SCHEMA, **self._run})
 
+    async def drift(self, _: Request) -> Response:
+        """Whether the images are like those of the training."""
+        return _json(self._service.drift.report())
+
     async def openapi(self, _: Request) -> Response:
         """The OpenAPI document."""
         return _json(document())
@@ -102,7 +107,8 @@ class Api:
     async def metrics(self, _: Request) -> Response:
         """Counters for Prometheus."""
         service = self._service
-        text = service.measured.text(waiting=service.batcher.waiting, ready=service.is_ready)
+        alarm = service.drift.report().alarm
+        text = service.measured.text(waiting=service.batcher.waiting, ready=service.is_ready, drift=alarm)
         return Response(text, media_type=CONTENT_TYPE)
 
 

@@ -7,17 +7,25 @@ import os
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from foveal.metrics.calibration import SCORE_BOUNDS
 from foveal.serving.schemas import ImageAnswer
 from foveal.serving.settings import SHARED_COUNTS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-#: Upper bounds of the histogram of scores: tenths, and finer where most are.
-SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 #: Seconds.
 _TIMES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _BATCHES = (1, 2, 4, 8, 16, 32)
 #: Paths that are counted by name; a client makes up others.
-_ROUTES = ("/v1/predict", "/v1/model", "/v1/run", "/v1/corrections", "/metrics", "/healthz", "/readyz")
+_ROUTES = (
+    "/v1/predict",
+    "/v1/model",
+    "/v1/run",
+    "/v1/drift",
+    "/v1/corrections",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+)
 
 
 class Measured:
@@ -43,7 +51,7 @@ class Measured:
             registry=registry,
         )
         self._scores = Histogram(
-            "foveal_score", "Probability of the predicted class.", buckets=SCORES, registry=registry
+            "foveal_score", "Probability of the predicted class.", buckets=SCORE_BOUNDS, registry=registry
         )
         self._batches = Histogram("foveal_batch_images", "Images of a batch.", buckets=_BATCHES, registry=registry)
         self._waiting = Gauge(
@@ -54,6 +62,12 @@ class Measured:
         )
         self._ready = Gauge(
             "foveal_ready", "Workers that are ready.", multiprocess_mode="livesum", registry=registry
+        )
+        self._drift = Gauge(
+            "foveal_drift_alarm",
+            "1 while the scores of the last window differ from those at training time.",
+            registry=registry,
+            multiprocess_mode="livemax",
         )
         self._corrections = Counter("foveal_corrections", "Corrections that were stored.", registry=registry)
 
@@ -78,10 +92,11 @@ class Measured:
         """Count a correction."""
         self._corrections.inc()
 
-    def text(self, *, waiting: int, ready: bool) -> bytes:
+    def text(self, *, waiting: int, ready: bool, drift: bool) -> bytes:
         """In the text format of Prometheus; with several workers the sum over all of them."""
         self._waiting.set(waiting)
         self._ready.set(ready)
+        self._drift.set(drift)
         if SHARED_COUNTS not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from foveal.serving.problems import MEDIA_TYPE
-from foveal.serving.schemas import Model, Predictions, ProblemDocument, Stored
+from foveal.serving.schemas import Drift, Model, Predictions, ProblemDocument, Stored
 from foveal.version import __version__
 
 _REF = "#/components/schemas/{name}"
@@ -23,6 +23,7 @@ An image that can't be read has an `error` in its answer; where none can be read
 `Retry-After` means that as many images are waiting as may wait, 504 that the deadline passed."""
 _MODEL = "Its classes, the hash of its weights, what it can tell, and the limits of this server."
 _RUN = "Its figures with 95 % intervals as in summary.json, and what was left out."
+_DRIFT = "The scores of the last images beside those of the validation images, and whether they differ."
 _HEALTH = "Always `ok`, while the process answers."
 _READY = "`ok`; 503 while the model is loaded, and from the moment on that the server is asked to stop."
 _METRICS = "In the text format of Prometheus."
@@ -34,7 +35,7 @@ MOST_CLASSES, SHOWN_CLASSES = 1000, 5
 def document() -> dict[str, Any]:
     """The document, OpenAPI 3.1."""
     _, components = msgspec.json.schema_components(
-        [Predictions, Model, Stored, ProblemDocument], ref_template=_REF
+        [Predictions, Model, Drift, Stored, ProblemDocument], ref_template=_REF
     )
     return {
         "openapi": "3.1.0",
@@ -48,6 +49,9 @@ def document() -> dict[str, Any]:
             "/v1/predict": {"post": _predict()},
             "/v1/model": {"get": _read("model", "What the model is", _MODEL, _responses(Model))},
             "/v1/run": {"get": _read("run", "The run behind the model", _RUN, _responses(None))},
+            "/v1/drift": {
+                "get": _read("drift", "Are the images like those of the training?", _DRIFT, _responses(Drift))
+            },
             "/v1/corrections": {"post": _correct()},
             "/healthz": {"get": _read("health", "Is the process alive?", _HEALTH, _responses(None, _TEXT))},
             "/readyz": {"get": _read("ready", "Should requests be sent here?", _READY, _responses(None, _TEXT))},

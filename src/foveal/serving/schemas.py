@@ -139,6 +139,35 @@ class Model(Struct, frozen=True):
     schema: Literal[1] = 1
 
 
+class Drift(Struct, frozen=True):
+    """The answer to `/v1/drift`: scores since the start of this process, beside those at training time.
+
+    Attributes:
+        images, unknown: how many were answered, and how many of them are none of the classes.
+        window: images that are compared at once.
+        windows, alarms: how many windows were full, and how many of them differed from the validation images.
+        false_alarm_rate: the probability of an alarm for a window of images that are like the validation images.
+        bounds: upper bounds of all but the last bin of the histograms.
+        validation: scores of the validation images; null: the model does not have them.
+        last_window: scores of the last full window.
+        p_value: of the last full window.
+        alarm: whether it differs.
+    """
+
+    images: int
+    unknown: int
+    window: int
+    windows: int
+    alarms: int
+    false_alarm_rate: float
+    bounds: tuple[float, ...]
+    validation: tuple[int, ...] | None
+    last_window: tuple[int, ...] | None
+    p_value: float | None
+    alarm: bool
+    schema: Literal[1] = 1
+
+
 class Stored(Struct, frozen=True):
     """The answer to `/v1/corrections`: how many there are, and where."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -13,6 +13,7 @@ from foveal.models.shipped import model_path
 from foveal.serving.answers import Answering
 from foveal.serving.batcher import Batcher, Result
 from foveal.serving.corrections import Corrections, unreadable
+from foveal.serving.drift import DriftWatch
 from foveal.serving.maps import Maps
 from foveal.serving.measured import Measured
 from foveal.serving.problems import Problem
@@ -56,6 +57,8 @@ class Service:
             most=settings.max_corrections,
             max_pixels=settings.max_pixels,
         )
+        validation = self.manifest.provenance.get("validation")
+        self.drift = DriftWatch(validation.get("scores") if isinstance(validation, Mapping) else None)
         self.is_stopping = False
 
     @property
@@ -75,6 +78,7 @@ class Service:
         answers = [_answer(image, result) for image, result in zip(images, results, strict=True)]
         for answer in answers:
             self.measured.answer(answer)
+            self.drift.add(answer)
         unread = [result for result in results if isinstance(result, UnreadableImage)]
         if len(unread) == len(answers):
             raise _no_readable_image(unread)

@@ -146,7 +146,7 @@ class ServeSettings:
         check=_at_least(1, "maps"),
     )
     map_deadline: str | float = setting(
-        "60s",
+        "2m",
         help="Time for a heat map, waiting included; 504 after it. The first one loads PyTorch.",
         metavar="DURATION",
         check=parse_duration,

@@ -16,7 +16,7 @@ def token_of(settings: ServeSettings) -> str:
     Raises:
         UsageError: when it is too short or can't be read, or when other machines can connect and none was given.
     """
-    given = _given(settings)
+    given = given_token(settings)
     if given is None:
         if not settings.is_local:
             raise UsageError(
@@ -38,7 +38,12 @@ def is_token(candidate: str, token: str) -> bool:
     return secrets.compare_digest(candidate.encode(), token.encode())
 
 
-def _given(settings: ServeSettings) -> str | None:
+def given_token(settings: ServeSettings) -> str | None:
+    """The token that was given with the settings or in the environment.
+
+    Raises:
+        UsageError: when its file can't be read.
+    """
     if settings.token_file is None:
         return os.environ.get(TOKEN_VARIABLE) or None
     try:

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from foveal.data.targets.target import Target
 from foveal.data.wording import count_of, first_few
 from foveal.errors import DataError
-from foveal.metrics.calibration import Calibration, HeldOutLogits, fit_temperature, prediction_sets
+from foveal.metrics.calibration import (
+    Calibration,
+    HeldOutLogits,
+    fit_temperature,
+    prediction_sets,
+    score_histogram,
+)
 from foveal.metrics.intervals import wilson
 from foveal.values import Entry, Excluded, Finding, ImageRecord, Split, SplitRecord, Subset
 
@@ -193,7 +199,11 @@ class Labels(Target):
         rows = [self.probabilities(one.logits, t) for one, t in zip(held_out, temperatures, strict=True)]
         targets = held_out[0].targets
         right = int((rows[0].argmax(axis=1) == targets).sum()) if len(targets) else 0
-        validation = {"n": len(targets), "accuracy": right / len(targets) if len(targets) else None}
+        validation = {
+            "n": len(targets),
+            "accuracy": right / len(targets) if len(targets) else None,
+            "scores": score_histogram(rows[0].max(axis=1)) if len(targets) else None,
+        }
         sets = prediction_sets(
             np.concatenate(rows),
             np.concatenate([one.targets for one in held_out]),

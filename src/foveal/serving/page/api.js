@@ -43,6 +43,7 @@ async function request(path, options = {}) {
 
 export const model = () => request("/v1/model");
 export const run = () => request("/v1/run");
+export const drift = () => request("/v1/drift");
 
 /** The answer for one image; waits and asks again while the server is busy. */
 export async function predict(file, { map = false, topk = 5 } = {}) {

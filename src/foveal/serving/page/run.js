@@ -1,7 +1,7 @@
 // The second page: the run behind the model, with the uncertainty of each figure and what was left out.
 
 import * as api from "./api.js";
-import { byId, count, el, interval, percent } from "./elements.js";
+import { byId, count, el, interval, percent, track } from "./elements.js";
 
 /** Headline figures: key in `test`, title, what it says. */
 const FIGURES = [
@@ -27,7 +27,7 @@ async function start() {
   byId("lead").textContent =
     `${count(data.classes.length, "class", "classes")}, ${count(data.used, "image")} used${excluded}: ` +
     `${split.train} to train, ${split.val} to calibrate, ${split.test} to test. Strategy: ${strategy.name}.`;
-  byId("content").append(figures(run), ...[perClass(run), confusion(run), leftOut(run), findings(run)].filter(Boolean));
+  byId("content").append(figures(run), ...[await drift(), perClass(run), confusion(run), leftOut(run), findings(run)].filter(Boolean));
 }
 
 function panel(title, ...children) {
@@ -57,6 +57,40 @@ function figures({ test, test_looks: looks, delivery, shortcomings }) {
   const words = test.n ? `Measured on ${count(test.n, "test image")} that the model had not seen. ${looked}` : "No images were held out: this run does not show how well the model does.";
   const notes = Object.entries(shortcomings).map(([word, text]) => el("p", { class: "notice" }, `${word}: ${text}`));
   return panel("How well it does", el("dl", { class: "figures" }, ...cards), el("p", {}, `${words} ${delivery}`), ...notes);
+}
+
+async function drift() {
+  const found = await api.drift().catch(() => null);
+  if (!found?.validation) return null;
+  const rate = percent(found.false_alarm_rate, 0);
+  const unknown = found.unknown ? `, ${found.unknown} of them unlike what it learned` : "";
+  const words = `${count(found.images, "image")} since the server started${unknown}.`;
+  if (!found.last_window) {
+    const waiting = `Scores are compared with those at training time once there are ${found.window} of them.`;
+    return panel("In use", el("p", {}, `${words} ${waiting}`));
+  }
+  const verdict = found.alarm
+    ? el("p", { class: "notice" }, `The scores of the last ${found.window} images differ from those at training time: the figures above may not hold for them.`)
+    : el("p", {}, `The scores of the last ${found.window} images do not differ measurably from those at training time.`);
+  const method = `Such a difference comes by chance with probability ${found.p_value.toFixed(3)}. Of windows of ${found.window} images like those of the training at most ${rate} are reported; so far ${found.alarms} of ${found.windows} were.`;
+  return panel("In use", el("p", {}, words), verdict, scores(found), el("p", { class: "soft small" }, method));
+}
+
+/** The two histograms of scores as a table with bars. */
+function scores({ bounds, validation, last_window: last }) {
+  const share = (counts, at) => counts[at] / counts.reduce((sum, n) => sum + n, 0);
+  const filled = [...validation.keys()].filter((at) => validation[at] || last[at]);
+  const rows = filled.map((at) => {
+    const [low, high] = [at ? bounds[at - 1] : 0, bounds[at] ?? 1];
+    const cells = [share(validation, at), share(last, at)].map((part) =>
+      el("td", {}, el("div", { class: "meter" }, percent(part), track(part))),
+    );
+    return el("tr", {}, el("th", { scope: "row" }, `${+(100 * low).toFixed(1)}–${+(100 * high).toFixed(1)}\u00a0%`), ...cells);
+  });
+  const head = ["Probability of the predicted class", "Validation images", "Last window"].map((name) => el("th", { scope: "col" }, name));
+  const title = "Scores at training time and now";
+  const table = el("table", {}, el("caption", { class: "visually-hidden" }, title), el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
+  return scrolling(title, table);
 }
 
 function perClass({ test }) {
