@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ from foveal.evaluation.ledger import record_test_evaluation, test_set_key
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
 from foveal.inference.bundle import load_bundle, make_bundle, save_bundle
+from foveal.inference.predictor import MakesGraphs, predictor_of
 from foveal.prefetch import prefetch
 from foveal.progress import Logged, Progress
 from foveal.run_folder import Run, RunFolder, Start, continued, repeated, stopped
@@ -40,8 +42,11 @@ from foveal.training.candidate import Candidate
 from foveal.training.context import RunContext
 from foveal.training.ladder import search
 from foveal.training.refit import Delivered, refit
-from foveal.training.time_budget import reading_share
+from foveal.training.time_budget import GRAPH_SECONDS, reading_share
 from foveal.values import NO_TIME
+
+#: Images on which a converted network is compared with the trained one.
+_GRAPH_IMAGES = 16
 
 
 def train(
@@ -159,6 +164,8 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     if task.held_out is not None:
         run.write(HELD_OUT, task.held_out(search_result, delivered, context).to_bytes())
     clock.check()
+    with clock.lap("report"):
+        _make_graphs(run, dataset, clock)
 
     # `summary.json` comes last: it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report"):
@@ -194,6 +201,18 @@ def _save(candidate: Candidate, context: RunContext, dataset: Dataset, run: RunF
     )
     with run.writing(bundle.bytes):
         save_bundle(bundle, run.model)
+
+
+def _make_graphs(run: RunFolder, dataset: Dataset, clock: Clock) -> None:
+    """Convert the delivered network for predictions without torch, where the time allows it.
+
+    A replay has no time limit, and was predicted with before: it makes none.
+    """
+    if not GRAPH_SECONDS <= clock.left() < math.inf:
+        return
+    predictor = predictor_of(load_bundle(run.model))
+    if isinstance(predictor, MakesGraphs):
+        predictor.make_graphs([p.record.path for p in dataset.split.subset("train")[:_GRAPH_IMAGES]])
 
 
 def _deliver(delivered: Delivered, measured: Candidate, dataset: Dataset, run: RunFolder) -> None:

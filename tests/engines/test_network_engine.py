@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from foveal.engines.network import is_ready, network_engine
+from foveal.engines.network import is_ready, largest_difference, network_engine
 from foveal.engines.torch_engine import TorchEngine
 from foveal.values import Preprocess
 
@@ -63,3 +63,34 @@ def test_an_engine_with_other_predictions_is_not_taken(fresh_cache):
         lambda: next(modules, mapping(seed=1)), "d", Preprocess(), SHAPE, lambda: noise(SHAPE)
     )
     assert engine.name == "torch"
+
+
+def test_the_largest_difference_is_that_of_probabilities_not_of_logits():
+    a = np.array([[2.0, 0.0], [0.0, 0.0]])
+    assert largest_difference(a, a + 5) < 1e-9
+    b = np.array([[2.0, 0.0], [np.log(3), 0.0]])
+    assert largest_difference(a, b) == pytest.approx(0.25)
+    maps = np.stack([a, b], axis=2)  # two positions, of which one is the same
+    assert largest_difference(maps, np.stack([a, a], axis=2)) == pytest.approx(0.125)
+
+
+class Unexportable(nn.Module):
+    """Branches on its data."""
+
+    def forward(self, x):
+        if x.mean() > 1000:
+            x = x + 1
+        return x.mean(dim=(2, 3))
+
+
+def test_a_network_that_can_not_be_converted_is_computed_by_torch_and_not_tried_again(fresh_cache):
+    made = []
+
+    def network():
+        made.append(1)
+        return Unexportable()
+
+    for _ in range(2):
+        engine, reason = network_engine(network, "e", Preprocess(), SHAPE, lambda: noise(SHAPE, 2))
+        assert engine.name == "torch" and reason and engine(noise(SHAPE, 2)).shape == (2, 3)
+    assert len(made) == 3  # once to convert it

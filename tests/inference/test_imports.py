@@ -1,11 +1,21 @@
-"""Predicting loads what it needs: nothing of training, and no torch for a head on the backbone that ships."""
+"""Predicting loads what it needs: nothing of training, and no torch but to convert a network the first time."""
 
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 import pictures
+from foveal.data.images.render import render
+from foveal.engines.torch_engine import TorchEngine
+from foveal.inference.bundle import make_bundle, save_bundle
+from foveal.inference.classifier import ClassificationPredictor
+from foveal.metrics.calibration import Calibration
+from foveal.models.networks import build
+from foveal.models.trained import TrainedModel
+from foveal.values import Preprocess
 
 BY_COMMAND = (
     "import sys; sys.argv = ['foveal', 'predict', *sys.argv[1:]]; from foveal.cli.main import main; main()"
@@ -37,12 +47,54 @@ def test_predicting_loads_neither_training_nor_torch(code, trained, photos):
     assert not modules & {"torch", "timm", "torchvision"}
 
 
-@pytest.mark.parametrize("code", [BY_COMMAND, BY_LOAD], ids=["command", "load"])
-def test_a_network_of_its_own_needs_torch_but_no_training(code, tmp_path):
+NETWORKS = {
+    "scratch": {"architecture": "small", "channels": 3, "classes": 3, "stages": [[8], [16]]},
+    "linear": {"architecture": "linear", "channels": 3, "size": 32, "pool": 4, "classes": 3},
+    "tuned": {"architecture": "tuned", "backbone": "lite0", "dimension": 1280, "classes": 3},
+}
+NETWORKS["ensemble"] = {"architecture": "ensemble", "member": NETWORKS["scratch"], "count": 2}
+NETWORKS["shifted"] = {"architecture": "shifted", "inner": NETWORKS["scratch"], "pixels": 1, "mirror": True}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_of_its_own_needs_torch_only_the_first_time(name, tmp_path):
+    trained, expected = untrained_model(NETWORKS[name])
+    bundle = make_bundle(
+        trained, task="classify", classes=["a", "b", "c"], label_map=None,
+        calibration=Calibration({}, 1.0, 0.1), provenance={},
+    )  # fmt: skip
+    save_bundle(bundle, tmp_path / "bundle")
+    images = [pictures.draw(i, (32, 32)) for i in range(12)]
+    predictor = ClassificationPredictor(bundle)
+    predictor.make_graphs(images)
+    assert np.abs(predictor.probabilities(images) - expected(images)).max() < 0.01
+    image = tmp_path / "image.png"
+    image.write_bytes(pictures.encoded(images[0]))
+    modules, out = modules_after(BY_COMMAND, tmp_path / "bundle", image)
+    assert out.splitlines()[1] and "openvino" in modules
+    assert not of_training(modules) and not modules & {"torch", "timm", "torchvision"}
+
+
+def untrained_model(network):
+    """A model with fresh weights, and its probabilities in torch."""
+    torch.manual_seed(0)
+    module, preprocess = build(network).eval(), Preprocess(size=32, resize="squash")
+
+    def expected(images):
+        pixels = np.stack([render(image, preprocess) for image in images])
+        return torch.softmax(torch.from_numpy(TorchEngine(module, preprocess, device="cpu")(pixels)), 1).numpy()
+
+    tensors = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+    return TrainedModel(tensors, preprocess, None, network), expected
+
+
+def test_the_first_prediction_of_a_network_loads_no_training(fresh_cache, tmp_path):
     image = tmp_path / "image.png"
     image.write_bytes(pictures.encoded(pictures.draw(1)))
-    modules, out = modules_after(code, "model:mnist", image)
+    modules, out = modules_after(BY_COMMAND, "model:mnist", image)
     assert out and "torch" in modules and not of_training(modules)
+    modules, again = modules_after(BY_LOAD, "model:mnist", image)
+    assert again and not modules & {"torch", "timm", "torchvision"}
 
 
 def test_evaluating_loads_no_training(trained, fresh_state):

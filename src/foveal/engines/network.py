@@ -1,7 +1,8 @@
 """A whole network, trained here, compiled for the CPU: exported from torch once, cached, and compared with torch.
 
 A conversion takes some seconds, a prediction of OpenVINO's a fraction of torch's. So the converted model is
-cached by the content of the weights and the size of the input; with it torch is not imported at all.
+cached by the content of the weights and the size of the input; with it torch is not imported at all. A network that
+can't be converted is computed by torch, and is not converted again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
@@ -27,7 +29,7 @@ from foveal.engines.openvino_engine import (
     version,
 )
 from foveal.engines.torch_engine import may_have_gpu
-from foveal.errors import UsageError
+from foveal.errors import FovealError, UsageError
 from foveal.files import cache_dir, digest_of
 from foveal.machine import cpu_name
 from foveal.schema import Share, read_cached, write_cached
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 #: An engine is taken only when at least this share of its most likely classes are those of torch in fp32.
 SAME = 0.99
+#: And only when no probability of a class differs by more; for maps, on average over the positions of an image.
+DIFFERENT = 0.01
 
 Shape = tuple[int, int, int]
 
@@ -49,10 +53,17 @@ class _Measured:
     Attributes:
         rate: images a second.
         same: share of its predictions that are torch's.
+        difference: the largest one between its probabilities and torch's, see `largest_difference`.
     """
 
     rate: Annotated[float, Meta(gt=0, le=1e12)]
     same: Share
+    difference: Share
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it may take the place of torch."""
+        return self.same >= SAME and self.difference <= DIFFERENT
 
 
 def network_engine(
@@ -83,13 +94,26 @@ def network_engine(
     if may_have_gpu():
         return _torch(network, preprocess), "there is a GPU"
     folder = _folder(sha256, preprocess, shape)
-    model = cached_model(folder, "network.xml", lambda _: convert_module(network(), shape))
+    refused = folder.with_name(f"{folder.name}-refused.json")
+    if (why := read_cached(refused, str)) is not None:
+        return _torch(network, preprocess), why
+    try:
+        model = cached_model(folder, "network.xml", lambda _: convert_module(network(), shape))
+    except (FovealError, MemoryError):
+        raise
+    except Exception as error:  # whatever an exporter raises for a network that it can't take
+        why = f"it can't be converted: {type(error).__name__}"
+        write_cached(refused, why)
+        return _torch(network, preprocess), why
     measured: dict[str, _Measured] | None = read_cached(folder / "measured.json", dict[str, _Measured])
     if measured is None or set(measured) != set(_precisions()):
         measured = _measured(network(), model, preprocess, shape, pixels())
         write_cached(folder / "measured.json", {p: asdict(m) for p, m in measured.items()})
-    good = {p: m for p, m in measured.items() if m.same >= SAME and precision in (None, p)}
-    reason = "; ".join(f"openvino-{p} {m.rate:.1f}/s, same as torch {m.same:.4f}" for p, m in measured.items())
+    good = {p: m for p, m in measured.items() if m.agrees and precision in (None, p)}
+    reason = "; ".join(
+        f"openvino-{p} {m.rate:.1f}/s, same as torch {m.same:.4f}, largest difference {m.difference:.4f}"
+        for p, m in measured.items()
+    )
     if not good:
         return _torch(network, preprocess), f"no other gives torch's predictions: {reason}"
     chosen = max(good, key=lambda p: good[p].rate)
@@ -104,6 +128,19 @@ def is_ready(sha256: str, preprocess: Preprocess, shape: Shape) -> bool:
 def same_predictions(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Share of the rows, or pixels, of two `(N, K, …)` whose most likely class is the same."""
     return float((a.argmax(axis=1) == b.argmax(axis=1)).mean())
+
+
+def largest_difference(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Between the probabilities of two logits `(N, K, …)`: the largest of each position, averaged over the positions
+    of an image; the largest of the images."""
+    each = np.abs(_softmax(a) - _softmax(b)).max(axis=1)
+    return float(each.reshape(len(each), -1).mean(axis=1).max())
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: NDArray[Any] = shares / shares.sum(axis=1, keepdims=True)
+    return result
 
 
 def _folder(sha256: str, preprocess: Preprocess, shape: Shape) -> Path:
@@ -133,7 +170,8 @@ def _measured(
         for _ in range(2):
             engine(pixels)
         rate = 2 * len(pixels) / (time.perf_counter() - started)
-        measured[precision] = _Measured(rate, same_predictions(logits, expected))
+        same, difference = same_predictions(logits, expected), min(1.0, largest_difference(logits, expected))
+        measured[precision] = _Measured(rate, same, difference)
     return measured
 
 

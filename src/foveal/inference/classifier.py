@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from foveal.data.images.render import render_views, shrink_limit
 from foveal.decisions import Decisions
 from foveal.engines import Engine, choose_engine
 from foveal.engines.base import Pixels
+from foveal.engines.deferred import DeferredEngine
+from foveal.engines.network import network_engine
 from foveal.errors import UnreadableImage, UsageError
 from foveal.features.pipeline import batches
+from foveal.files import digest_of
 from foveal.inference.bundle import Bundle, backbone_of, load_bundle, network_of
 from foveal.inference.inputs import ImageInput, decode_input, name_of
 from foveal.metrics.calibration import in_sets
@@ -156,6 +160,12 @@ class ClassificationPredictor:
         inside, outside = self.bundle.probabilities(np.stack([view.result() for view in views]))
         return [self._prediction(name, inside[i], outside[i], topk) for i, name in enumerate(names)]
 
+    def make_graphs(self, images: Iterable[ImageInput]) -> None:
+        """See `MakesGraphs`; a bundle with a backbone has its graph already."""
+        if self.bundle.manifest.network is not None:
+            for _ in self.rows(images):
+                pass
+
     def _scored(
         self, images: Iterable[ImageInput]
     ) -> Iterator[tuple[str, tuple[Probabilities, np.float32] | UnreadableImage]]:
@@ -192,9 +202,18 @@ class ClassificationPredictor:
             return self._engine
 
     def _network(self) -> Engine:
-        from foveal.engines.torch_engine import TorchEngine
+        """Compiled from a graph that is made at the first prediction: torch is not imported after that."""
+        manifest = self.bundle.manifest
+        preprocess, network = manifest.preprocess, cache(lambda: network_of(self.bundle))
+        content = digest_of([manifest.weights_sha256, manifest.network])
+        shape = (*preprocess.box, preprocess.channels)
 
-        return TorchEngine(network_of(self.bundle), self.bundle.manifest.preprocess)
+        def choose(pixels: Pixels) -> Engine:
+            return network_engine(
+                network, content, preprocess, shape, lambda: _varied(pixels), precision=self._precision
+            )[0]
+
+        return DeferredEngine(choose)
 
     def _backbone(self) -> Engine:
         backbone, preprocess = backbone_of(self.bundle), self.bundle.manifest.preprocess
@@ -207,3 +226,10 @@ class ClassificationPredictor:
         """Pixels to measure engines on before the first image."""
         size = self.bundle.manifest.preprocess.size
         return np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
+
+
+def _varied(pixels: Pixels) -> Pixels:
+    """Images `(N, H, W, C)`, and as many that are turned, darker and with less contrast: a single image would say
+    little about how alike two engines are."""
+    half = pixels // 2
+    return np.concatenate([pixels, pixels[:, ::-1], pixels[:, :, ::-1], half, half + 64, 255 - pixels])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from foveal.errors import UnknownName, UsageError
 from foveal.inference.bundle import Bundle, load_bundle
@@ -30,6 +30,19 @@ class Predictor(Protocol):
         Args:
             images: taken as they are needed.
             topk: how many classes a prediction lists, for tasks whose predictions list any.
+        """
+        ...
+
+
+@runtime_checkable
+class MakesGraphs(Protocol):
+    """A predictor that converts its network for a CPU, once, so that later predictions go without torch."""
+
+    def make_graphs(self, images: Iterable[ImageInput]) -> None:
+        """Convert it now, into the cache, rather than at the first prediction.
+
+        Args:
+            images: some that it was trained on: the converted network is compared with torch on them.
         """
         ...
 

@@ -125,6 +125,13 @@ class SegmentationPredictor:
                     prediction = MaskPrediction(name, error=f"too_large: {refusal.message}")
                 yield prediction
 
+    def make_graphs(self, images: Iterable[ImageInput]) -> None:
+        """See `MakesGraphs`: for the size of the first image that can be read."""
+        predictor = SegmentationPredictor(self.bundle, max_pixels=self._max_pixels, compile_after=0.0)
+        for prediction in predictor.stream(images):
+            if prediction.error is None:
+                return
+
     def predict_mask(self, rgb: Image.Image, name: str = "<image>") -> MaskPrediction:
         """The mask of one decoded image.
 

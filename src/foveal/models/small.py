@@ -120,7 +120,8 @@ class Shifted(nn.Module):
         if self.mirror:
             views += [view.flip(3) for view in views]
         logits = self.inner(torch.cat(views)).float()
-        log_probabilities = torch.log_softmax(logits, dim=1).view(len(views), len(x), -1)
+        # `len(x)` would fix the number of images in an exported graph.
+        log_probabilities = torch.log_softmax(logits, dim=1).view(len(views), x.shape[0], -1)
         return torch.logsumexp(log_probabilities, dim=0) - torch.log(torch.tensor(float(len(views))))
 
 

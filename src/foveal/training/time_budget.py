@@ -25,6 +25,9 @@ MASK_SCORING_SECONDS = 0.1
 EVALUATION_SHARE = 0.25
 #: Share of the evaluation reserve that fine-tuning keeps: predictions, most of it, are measured and planned for there.
 FINETUNE_EVALUATION_SHARE = 0.5
+#: A trained network is converted for predictions without torch when so many seconds are left at the end of a run:
+#: that takes 2 to 9 s on two cores. Otherwise the first prediction does it.
+GRAPH_SECONDS = 20.0
 
 # ── The ladder ──
 
