@@ -7,6 +7,7 @@ from foveal.data.sources.list_data import SOURCES
 from foveal.data.targets import registry
 from foveal.engines.registry import ENGINES
 from foveal.evaluation import report
+from foveal.export import formats as export_formats
 from foveal.inference import predictor
 from foveal.inference.outputs import formats
 from foveal.models import networks
@@ -17,6 +18,7 @@ _TABLES = (
     tasks.TASKS,
     predictor.PREDICTORS,
     formats.FORMATS,
+    export_formats.FORMATS,
     networks.ARCHITECTURES,
     report.TEMPLATES,
 )

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import ClassVar, Self, TypeGuard, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ClassVar, Self, TypeGuard, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ from foveal.inference.segmenter import SegmentationPredictor
 from foveal.output_files import check_folder
 from foveal.run_folder import Run
 from foveal.sklearn_base import BaseEstimator, ClassifierMixin, NotFittedError, Tags
+
+if TYPE_CHECKING:
+    import torch
 
 PathLike = str | os.PathLike[str]
 #: What `fit` takes: a path or `sample:NAME`, a data set as torchvision has them, or images.
@@ -134,6 +137,20 @@ class _Estimator(BaseEstimator, TrainSettings):
         bundle = self._bundle()
         check_folder(Path(folder), empty=True)
         save_bundle(bundle, Path(folder))
+
+    def torch_module(self) -> torch.nn.Module:
+        """The model as a module in torch, in evaluation mode, with its preprocessing inside: to go on in torch.
+
+        It takes 8-bit images `(N, H, W, 3)` and gives a tuple of tensors, whose names are its `outputs`: calibrated
+        `probabilities` `(N, K)` and more, or `masks` `(N, H, W)`. Its `network` is the network alone, and
+        `pretrained_cfg` says what that wants of its input, by the names that timm uses.
+
+        Raises:
+            UsageError: when the preprocessing is more than resizing.
+        """
+        from foveal.export.whole import whole
+
+        return whole(self._bundle())
 
     def get_params(self, deep: bool = True) -> dict[str, object]:
         """The parameters of the constructor, by name. `deep` has no effect: none of them is an estimator."""

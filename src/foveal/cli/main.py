@@ -21,6 +21,7 @@ from foveal.cli.compare import compare
 from foveal.cli.console import StdoutError, drop_stdout, prepare_streams, put, say
 from foveal.cli.doctor import doctor
 from foveal.cli.evaluate import evaluate
+from foveal.cli.export import export
 from foveal.cli.help import help
 from foveal.cli.plan import plan
 from foveal.cli.predict import predict
@@ -71,7 +72,7 @@ app = typer.Typer(
 )
 
 _PANELS = {
-    "Your pictures": (train, audit, evaluate, compare, suspects, predict, serve),
+    "Your pictures": (train, audit, evaluate, compare, suspects, predict, serve, export),
     "Understand CNNs": (plan, zoo, study),
     "This machine": (doctor, help),
 }

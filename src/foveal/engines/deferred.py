@@ -16,39 +16,22 @@ class DeferredEngine:
     """Stands for an engine until there is a batch to choose it with. Any number of threads may share one.
 
     Args:
-        choose: the first batch `(N, H, W, C)`, 8 bits → the engine.
+        choose: the first batch `(N, H, W, C)`, 8 bits → the engine. Until then its attributes are empty.
     """
 
     def __init__(self, choose: Callable[[Pixels], Engine]) -> None:
         self._choose = choose
         self._choosing = threading.Lock()
         self._engine: Engine | None = None
-
-    @property
-    def batch_size(self) -> int:
-        """See `Engine`."""
-        return self._engine.batch_size if self._engine else FIRST_BATCH
-
-    @property
-    def name(self) -> str:
-        """See `Engine`; empty before there is one."""
-        return self._engine.name if self._engine else ""
-
-    @property
-    def precision(self) -> str:
-        """See `Engine`; empty before there is one."""
-        return self._engine.precision if self._engine else ""
-
-    @property
-    def version(self) -> str:
-        """See `Engine`; empty before there is one."""
-        return self._engine.version if self._engine else ""
+        self.name, self.precision, self.version, self.batch_size = "", "", "", FIRST_BATCH
 
     def submit(self, pixels: Pixels) -> Future[Features]:
         """See `Engine.submit`."""
         with self._choosing:
             if self._engine is None:
-                self._engine = self._choose(pixels)
+                self._engine = engine = self._choose(pixels)
+                self.name, self.precision, self.version = engine.name, engine.precision, engine.version
+                self.batch_size = engine.batch_size
         return self._engine.submit(pixels)
 
     def __call__(self, pixels: Pixels) -> Features:

@@ -97,7 +97,7 @@ class CompiledModel:
 
     def _compiled(self) -> Any:  # noqa: ANN401
         """A queue of requests to the compiled network: what takes the memory."""
-        queue = import_openvino().AsyncInferQueue(_compile(self._model, self.precision), 2)
+        queue = import_openvino().AsyncInferQueue(compile_model(self._model, self.precision), 2)
         queue.set_callback(_deliver)
         return queue
 
@@ -322,7 +322,7 @@ def leading_stages(
     model = core().read_model(convert_backbone(backbone))
     model.reshape([-1, 3, size, size])
     output = model.get_results()[0 if stage is None else 1 + stage].input_value(0)
-    compiled = _compile(import_openvino().Model([output], model.get_parameters(), "beginning"), precision)
+    compiled = compile_model(import_openvino().Model([output], model.get_parameters(), "beginning"), precision)
 
     def run(images: Features) -> Features:
         return np.array(compiled(images)[compiled.output(0)], dtype=np.float32)
@@ -330,7 +330,7 @@ def leading_stages(
     return run
 
 
-def _compile(model: Any, precision: str) -> Any:  # noqa: ANN401
+def compile_model(model: Any, precision: str) -> Any:  # noqa: ANN401
     """One stream over all cores; two processes may share them, so threads are not pinned."""
     options = {
         "NUM_STREAMS": "1",
