@@ -33,6 +33,15 @@ def export(
     license: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Licence of your model, written into the file.")
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Compute in 8-bit integers; calibrated on the run's training images.")
+    ] = False,
+    max_drop: Annotated[
+        float,
+        typer.Option(
+            metavar="POINTS", help="Percentage points of accuracy that --int8 may cost, held-out images."
+        ),
+    ] = 0.5,
     quiet: Quiet = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -63,10 +72,20 @@ def _report(done: Exported, terminal: Terminal) -> None:
     )
     if found.largest_difference is not None:
         line += f", largest difference of a probability {found.largest_difference:.4f}"
+    if (loss := done.loss) is not None:
+        low, high = loss.drop_ci95
+        line += (
+            f"\nint8 costs {loss.drop_points:.2f} points of accuracy on {loss.n} validation images (95 % interval "
+            f"{low:.2f} to {high:.2f}; {loss.max_drop:g} are allowed)"
+        )
     if done.published:
         terminal.say(line)
         return
     say(line)
+    if loss is not None:
+        say(f"foveal: int8 costs more than is allowed: {done.folder} was not written")
+        say("hint: export without --int8, or allow more with --max-drop")
+        return
     say(f"foveal: the exported model does not answer as the run does: {done.folder} was not written")
     for path in found.different[:3]:
         say(f"another answer: {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foveal.errors import UsageError
 from foveal.export.agreement import Agreement, agreement
@@ -18,6 +18,12 @@ from foveal.machine import versions
 from foveal.models.shipped import model_path
 from foveal.progress import Progress
 
+if TYPE_CHECKING:
+    from foveal.export.int8 import Loss
+
+#: Percentage points of accuracy that 8-bit integers may cost.
+MAX_DROP = 0.5
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -28,12 +34,14 @@ class Exported:
         published: whether it is there: not where it disagrees with the run.
         record: the content of `export.json`.
         agreement: with the run.
+        loss: what 8-bit integers cost; None in fp32.
     """
 
     folder: Path
     published: bool
     record: dict[str, Any]
     agreement: Agreement
+    loss: Loss | None = None
 
 
 def export_run(
@@ -43,6 +51,8 @@ def export_run(
     out: Path | None = None,
     images: str | None = None,
     licence: str | None = None,
+    int8: bool = False,
+    max_drop: float = MAX_DROP,
     progress: Progress | None = None,
 ) -> Exported:
     """Export the model of a run, and check it. Nothing is published where it disagrees with the run.
@@ -53,6 +63,8 @@ def export_run(
         out: the folder to make; by default `exports/FORMAT` in the run.
         images: a folder of images to check on; by default those of the run.
         licence: of the model, written into the file.
+        int8: whether the network is to compute in 8-bit integers. Its answers then need not be the run's.
+        max_drop: percentage points of accuracy that these may cost.
         progress: is told of each image.
 
     Raises:
@@ -63,7 +75,11 @@ def export_run(
     """
     format, path, progress = find_format(to), model_path(run), progress or Progress()
     bundle = load_bundle(path)
-    folder = out or path / "exports" / format.name
+    folder = out or path / "exports" / (f"{format.name}-int8" if int8 else format.name)
+    if int8 and format.graph is None:
+        raise UsageError(f"--int8 is not for {format.name}", hint="--to openvino --int8")
+    if not 0 <= max_drop <= 100:
+        raise UsageError(f"max_drop is {max_drop:g}", hint="percentage points, such as 0.5")
     check_target(folder)
     chosen = own_images(path, images)
     from foveal.export.trace import traced
@@ -75,6 +91,12 @@ def export_run(
     try:
         with unpublished as scratch:
             format.write(graph, scratch)
+            loss = None
+            if int8 and format.graph is not None:
+                from foveal.export.int8 import quantise
+
+                with progress.stage("8-bit integers"):
+                    loss = quantise(scratch / format.graph, bundle, path, max_drop)
             converted = time.monotonic() - began
             with progress.stage("compare with the run", len(chosen.paths)) as bar:
                 found = agreement(bundle, format.open(scratch), chosen.paths, bar, size=graph.size)
@@ -88,10 +110,13 @@ def export_run(
                 "seconds": converted,
                 "versions": versions(),
             }
-            if found.holds:
+            if loss is not None:
+                record["int8"] = loss.to_dict()
+            holds = found.holds if loss is None else loss.holds
+            if holds:
                 unpublished.publish(format, record)
     except OSError as error:
         raise UsageError(
             f"{folder} can't be written: {error.strerror or error}", hint="make room, or give another --out"
         ) from None
-    return Exported(folder, found.holds, record, found)
+    return Exported(folder, holds, record, found, loss)

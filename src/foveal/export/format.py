@@ -54,9 +54,11 @@ class ExportFormat:
         files: what it writes.
         write: writes the files of a traced model into a folder.
         open: a folder that holds them → the model at work.
+        graph: the file of OpenVINO's format that can be made one of 8-bit integers; None: there is none.
     """
 
     name: str
     files: tuple[str, ...]
     write: Callable[[Traced, Path], None]
     open: Callable[[Path], Runner]
+    graph: str | None = None

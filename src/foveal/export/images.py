@@ -45,8 +45,8 @@ def own_images(run: Path, given: str | None = None) -> OwnImages:
     Raises:
         DataError: when there are too few that can be opened.
     """
-    source = given or str(_folder(run) / "split.csv")
-    names = list(find_images([given])) if given else _of_run(_folder(run))
+    source = given or str(run_folder(run) / "split.csv")
+    names = list(find_images([given])) if given else _of_run(run_folder(run))
     groups: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
     for name in names[:_LOOKED_AT]:
         if (kind := _kind(name)) is not None:
@@ -61,16 +61,6 @@ def own_images(run: Path, given: str | None = None) -> OwnImages:
     return OwnImages(tuple(in_turn[:MOST]), source, len(groups))
 
 
-def subset_of_run(run: Path, subset: str) -> list[str]:
-    """The images of one subset that can still be opened, in the order of their hashes.
-
-    Raises:
-        DataError: when there is no `split.csv`.
-    """
-    rows = [row for row in read_rows(_folder(run) / "split.csv") if row["split"] == subset]
-    return [row["path"] for row in sorted(rows, key=lambda r: r["sha256"]) if _kind(row["path"]) is not None]
-
-
 def _of_run(folder: Path) -> list[str]:
     """Held-out images first: the model has not learned their answers by heart."""
     if not (folder / "split.csv").exists():
@@ -82,7 +72,7 @@ def _of_run(folder: Path) -> list[str]:
     return [row["path"] for row in sorted(rows, key=lambda r: (-SUBSETS.index(r["split"]), r["sha256"]))]
 
 
-def _folder(run: Path) -> Path:
+def run_folder(run: Path) -> Path:
     """The run folder of a run or of the bundle in it."""
     inside = run.name in (DELIVERED, MEASURED) and not (run / "split.csv").exists()
     return run.parent if inside else run

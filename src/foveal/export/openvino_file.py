@@ -32,4 +32,4 @@ class _OpenVinoModel:
         return self._file(images)
 
 
-OPENVINO = ExportFormat("openvino", (FILE, "model.bin"), write, open_file)
+OPENVINO = ExportFormat("openvino", (FILE, "model.bin"), write, open_file, graph=FILE)

@@ -190,7 +190,7 @@ class Views(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, H, W, 3)`, 8 bits, to `(V · N, C, size, size)`: all images in the first view, then in the next."""
-        planes = images.permute(0, 3, 1, 2).float()
+        planes = images.permute(0, 3, 1, 2).float().contiguous()
         squares = [geometry(planes) for geometry in self.geometries]
         views = [squares[i].flip(3) if mirrored else squares[i] for i, mirrored in self.order]
         pixels = views[0] if len(views) == 1 else torch.cat(views)

@@ -45,7 +45,7 @@ class WholeSegmenter(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """`(N, H, W, 3)`, 8 bits, to the position in the classes of each pixel, `(N, H, W)`, 8 bits."""
-        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = images.permute(0, 3, 1, 2).float().contiguous()
         logits = self._scaled(pixels) if self.preprocess.scale else self._boxed(pixels)
         return (logits.argmax(dim=1).to(torch.uint8),)
 

@@ -1,0 +1,196 @@
+"""Networks in 8-bit integers, by NNCF: calibrated on training images, and bounded in what that costs on held-out ones.
+
+Processors without VNNI add products of 8 bits in 16 bits, which overflows. So weights use half of their range.
+The preprocessing stays in fp32: it has to be exact.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foveal.data.images.decode import quiet
+from foveal.data.split.split_csv import read_rows
+from foveal.engines.openvino_engine import import_openvino, read
+from foveal.engines.openvino_files import save
+from foveal.errors import DataError, UnreadableImage, UsageError
+from foveal.export.images import run_folder
+from foveal.inference.bundle import Bundle
+from foveal.inference.inputs import decode_input
+
+#: Training images that ranges are taken from, at most: NNCF's own default.
+CALIBRATION = 300
+#: Held-out images that the loss is measured on: at least, at most.
+LEAST_HELD_OUT, MOST_HELD_OUT = 20, 2000
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What 8 bits cost.
+
+    Attributes:
+        n: held-out images.
+        before, after: accuracy in fp32 and in int8.
+        drop_points: the difference, percentage points.
+        drop_ci95: its interval, for paired proportions (Agresti and Min 2005, "Simple improved confidence intervals
+            for comparing matched proportions").
+        max_drop: what was allowed, percentage points.
+        seen: whether the model was trained on the held-out images as well, after its figures were measured.
+    """
+
+    n: int
+    before: float
+    after: float
+    drop_points: float
+    drop_ci95: tuple[float, float]
+    max_drop: float
+    seen: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is as small as allowed."""
+        return self.drop_points <= self.max_drop
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `export.json`."""
+        return {**asdict(self), "holds": self.holds}
+
+
+def quantise(file: Path, bundle: Bundle, run: Path, max_drop: float) -> Loss:
+    """Replace a model's file by one in 8 bits.
+
+    Args:
+        file: ending in `.xml`, as the OpenVINO format writes it.
+        bundle: the model.
+        run: its run folder, for the images.
+        max_drop: percentage points of accuracy that it may cost.
+
+    Raises:
+        UsageError: when NNCF is not installed, or the model is no classifier.
+        DataError: when there are too few images.
+    """
+    nncf = _nncf()
+    if bundle.manifest.task != "classify":
+        raise UsageError("--int8 is for classifiers", hint="export without --int8")
+    train, held_out = _labelled(run, "train")[:CALIBRATION], _labelled(run, "val")[:MOST_HELD_OUT]
+    calibration = [pixels for path, _ in train if (pixels := _read(path, bundle)) is not None]
+    validation = [
+        (pixels, bundle.manifest.classes.index(label))
+        for path, label in held_out
+        if label in bundle.manifest.classes and (pixels := _read(path, bundle)) is not None
+    ]
+    if not calibration or len(validation) < LEAST_HELD_OUT:
+        raise DataError(
+            f"{run}: {len(calibration)} training and {len(validation)} validation images can be opened; int8 needs "
+            f"both, and {LEAST_HELD_OUT} of the latter",
+            hint="export without --int8",
+        )
+    model = read(file)
+    labels = [label for _, label in validation]
+
+    def right(compiled: Any, images: Iterable[Any]) -> list[bool]:  # noqa: ANN401
+        answers = (compiled(image)["probabilities"][0].argmax() for image in images)
+        return [int(answer) == label for answer, label in zip(answers, labels, strict=True)]
+
+    def accuracy(compiled: Any, images: Iterable[Any]) -> tuple[float, None]:  # noqa: ANN401
+        return float(np.mean(right(compiled, images))), None
+
+    small = nncf.quantize_with_accuracy_control(
+        model,
+        calibration_dataset=nncf.Dataset(calibration),
+        validation_dataset=nncf.Dataset([pixels for pixels, _ in validation]),
+        validation_fn=accuracy,
+        max_drop=max_drop / 100,
+        subset_size=len(calibration),
+        ignored_scope=nncf.IgnoredScope(names=_before_the_network(model), validate=False),
+        advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+    )
+    images = [pixels for pixels, _ in validation]
+    compiled = import_openvino().compile_model
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    before, after = (right(compiled(m, "CPU", options), images) for m in (model, small))
+    scratch = file.parent / "int8"
+    scratch.mkdir()
+    save(small, scratch / file.name)
+    for made in scratch.iterdir():
+        made.replace(file.parent / made.name)
+    scratch.rmdir()
+    return _loss(before, after, max_drop, seen="val" in bundle.manifest.learned_from)
+
+
+def _loss(before: Sequence[bool], after: Sequence[bool], max_drop: float, *, seen: bool) -> Loss:
+    n = len(before)
+    lost = sum(b and not a for b, a in zip(before, after, strict=True))
+    gained = sum(a and not b for b, a in zip(before, after, strict=True))
+    middle = (lost - gained) / (n + 2)
+    half = 1.96 * math.sqrt(max(0.0, lost + gained + 1 - (lost - gained) ** 2 / (n + 2))) / (n + 2)
+    interval = 100 * max(-1.0, middle - half), 100 * min(1.0, middle + half)
+    return Loss(n, sum(before) / n, sum(after) / n, 100 * (lost - gained) / n, interval, max_drop, seen)
+
+
+def _nncf() -> Any:  # noqa: ANN401
+    """NNCF, without telemetry and without its messages.
+
+    Raises:
+        UsageError: when it is not installed.
+    """
+    import_openvino()  # before NNCF, which imports it with its telemetry
+    try:
+        import nncf
+    except ModuleNotFoundError:
+        raise UsageError("--int8 needs nncf, which is not installed", hint="pip install 'foveal[int8]'") from None
+    nncf.set_log_level(logging.ERROR)
+    return nncf
+
+
+def _labelled(run: Path, subset: str) -> list[tuple[str, str]]:
+    """Paths and labels of a subset, in the order of their hashes: a mixture of classes."""
+    file = run_folder(run) / "split.csv"
+    rows = [row for row in read_rows(file) if row["split"] == subset]
+    return [(row["path"], row["label"]) for row in sorted(rows, key=lambda row: row["sha256"])]
+
+
+def _read(path: str, bundle: Bundle) -> Pixels | None:
+    """`(1, H, W, 3)`; None when it can't be read."""
+    try:
+        with quiet():
+            return np.asarray(decode_input(path, path, background=bundle.manifest.preprocess.background))[None]
+    except UnreadableImage:
+        return None
+
+
+def _before_the_network(model: Any) -> list[str]:  # noqa: ANN401
+    """Names of all operations on which no layer with weights acts before: the preprocessing.
+
+    Raises:
+        UsageError: when there is no such layer.
+    """
+    after: set[str] = set()
+    names = []
+    for node in model.get_ordered_ops():
+        name, sources = (
+            node.get_friendly_name(),
+            [node.input_value(i).get_node() for i in range(node.get_input_size())],
+        )
+        if _has_weights(node, sources) or any(source.get_friendly_name() in after for source in sources):
+            after.add(name)
+        elif node.get_type_name() != "Constant":
+            names.append(name)
+    if not after:
+        raise UsageError("this model has no layer that 8 bits would make faster", hint="export without --int8")
+    return names
+
+
+def _has_weights(node: Any, sources: Sequence[Any]) -> bool:  # noqa: ANN401
+    kind = node.get_type_name()
+    return kind in ("Convolution", "GroupConvolution") or (
+        kind == "MatMul" and any(source.get_type_name() == "Constant" for source in sources)
+    )
