@@ -57,22 +57,34 @@ NETWORKS["shifted"] = {"architecture": "shifted", "inner": NETWORKS["scratch"], 
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_of_its_own_needs_torch_only_the_first_time(name, tmp_path):
-    trained, expected = untrained_model(NETWORKS[name])
-    bundle = make_bundle(
-        trained, task="classify", classes=["a", "b", "c"], label_map=None,
-        calibration=Calibration({}, 1.0, 0.1), provenance={},
-    )  # fmt: skip
-    save_bundle(bundle, tmp_path / "bundle")
+def test_a_converted_network_answers_as_torch(name):
+    predictor, expected = untrained_predictor(NETWORKS[name])
     images = [pictures.draw(i, (32, 32)) for i in range(12)]
-    predictor = ClassificationPredictor(bundle)
-    predictor.make_graphs(images)
     assert np.abs(predictor.probabilities(images) - expected(images)).max() < 0.01
+    assert predictor._ready().name == "openvino"
+
+
+@pytest.mark.parametrize("name", ["scratch", "tuned"])
+def test_a_network_of_its_own_needs_torch_only_the_first_time(name, tmp_path):
+    predictor, _ = untrained_predictor(NETWORKS[name])
+    images = [pictures.draw(i, (32, 32)) for i in range(12)]
+    predictor.make_graphs(images)
+    save_bundle(predictor.bundle, tmp_path / "bundle")
     image = tmp_path / "image.png"
     image.write_bytes(pictures.encoded(images[0]))
     modules, out = modules_after(BY_COMMAND, tmp_path / "bundle", image)
     assert out.splitlines()[1] and "openvino" in modules
     assert not of_training(modules) and not modules & {"torch", "timm", "torchvision"}
+
+
+def untrained_predictor(network):
+    """The predictor of a model with fresh weights, and what gives its probabilities in torch."""
+    trained, expected = untrained_model(network)
+    bundle = make_bundle(
+        trained, task="classify", classes=["a", "b", "c"], label_map=None,
+        calibration=Calibration({}, 1.0, 0.1), provenance={},
+    )  # fmt: skip
+    return ClassificationPredictor(bundle), expected
 
 
 def untrained_model(network):

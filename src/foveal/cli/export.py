@@ -53,7 +53,16 @@ def export(
     from foveal.export.export_run import export_run
 
     terminal = Terminal(quiet=quiet)
-    done = export_run(run_named(run, terminal), to, out=out, images=images, licence=license, progress=terminal)
+    done = export_run(
+        run_named(run, terminal),
+        to,
+        out=out,
+        images=images,
+        licence=license,
+        int8=int8,
+        max_drop=max_drop,
+        progress=terminal,
+    )
     if json:
         put_json({"schema": 1, "folder": str(done.folder), "published": done.published, **done.record})
     _report(done, terminal)

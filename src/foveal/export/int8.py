@@ -6,9 +6,11 @@ The preprocessing stays in fp32: it has to be exact.
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -103,16 +105,19 @@ def quantise(file: Path, bundle: Bundle, run: Path, max_drop: float) -> Loss:
     def accuracy(compiled: Any, images: Iterable[Any]) -> tuple[float, None]:  # noqa: ANN401
         return float(np.mean(right(compiled, images))), None
 
-    small = nncf.quantize_with_accuracy_control(
-        model,
-        calibration_dataset=nncf.Dataset(calibration),
-        validation_dataset=nncf.Dataset([pixels for pixels, _ in validation]),
-        validation_fn=accuracy,
-        max_drop=max_drop / 100,
-        subset_size=len(calibration),
-        ignored_scope=nncf.IgnoredScope(names=_before_the_network(model), validate=False),
-        advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-    )
+    with redirect_stdout(io.StringIO()):  # NNCF draws its progress there
+        small = nncf.quantize_with_accuracy_control(
+            model,
+            calibration_dataset=nncf.Dataset(calibration),
+            validation_dataset=nncf.Dataset([pixels for pixels, _ in validation]),
+            validation_fn=accuracy,
+            max_drop=max_drop / 100,
+            subset_size=len(calibration),
+            ignored_scope=nncf.IgnoredScope(names=_before_the_network(model), validate=False),
+            advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=nncf.OverflowFix.ENABLE
+            ),
+        )
     images = [pixels for pixels, _ in validation]
     compiled = import_openvino().compile_model
     options = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -143,6 +148,7 @@ def _nncf() -> Any:  # noqa: ANN401
         UsageError: when it is not installed.
     """
     import_openvino()  # before NNCF, which imports it with its telemetry
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA
     try:
         import nncf
     except ModuleNotFoundError:

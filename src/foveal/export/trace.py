@@ -13,9 +13,6 @@ from foveal.export.format import FREE, INPUT, Traced
 from foveal.export.whole import whole
 from foveal.inference.bundle import Bundle
 
-#: Images in a batch, and pixels of a side: without bounds tracing takes many times as long.
-_MOST = {0: 4096, 1: 65536, 2: 65536}
-
 
 def traced(bundle: Bundle, metadata: Callable[[Sequence[str]], Mapping[str, str]]) -> Traced:
     """A bundle, traced.
@@ -28,8 +25,8 @@ def traced(bundle: Bundle, metadata: Callable[[Sequence[str]], Mapping[str, str]
         UsageError: when it can't be: for its task, its preprocessing, or a layer.
     """
     module: Any = whole(bundle)
-    example = torch.randint(0, 256, (2, 75, 100, 3), dtype=torch.uint8)
-    free = dict.fromkeys(FREE, torch.export.Dim.DYNAMIC)
+    example = torch.randint(0, 256, (2, *(module.size or (75, 100)), 3), dtype=torch.uint8)
+    free = {i: torch.export.Dim.DYNAMIC for i in FREE if i == 0 or module.size is None}
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
