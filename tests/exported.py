@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from foveal.inference.bundle import make_bundle, save_bundle
-from foveal.metrics.calibration import Calibration
+from foveal.metrics.calibration import Calibration, PredictionSets
 from foveal.models.networks import build
 from foveal.models.trained import TrainedModel
 from foveal.values import LabelMap, Preprocess

@@ -12,7 +12,7 @@ from foveal.data.images.render import render
 from foveal.engines.torch_engine import TorchEngine
 from foveal.inference.bundle import make_bundle, save_bundle
 from foveal.inference.classifier import ClassificationPredictor
-from foveal.metrics.calibration import Calibration
+from foveal.metrics.calibration import Calibration, PredictionSets
 from foveal.models.networks import build
 from foveal.models.trained import TrainedModel
 from foveal.values import Preprocess
@@ -82,7 +82,7 @@ def untrained_predictor(network):
     trained, expected = untrained_model(network)
     bundle = make_bundle(
         trained, task="classify", classes=["a", "b", "c"], label_map=None,
-        calibration=Calibration({}, 1.0, 0.1), provenance={},
+        calibration=Calibration({}, 1.0, PredictionSets(0.9, 0.1)), provenance={},
     )  # fmt: skip
     return ClassificationPredictor(bundle), expected
 

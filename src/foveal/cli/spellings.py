@@ -213,7 +213,6 @@ COMMANDS = {
     "pose": "foveal has no pose estimation",
     "obb": "foveal has no object detection",
     "track": "foveal has no tracking",
-    "serve": "foveal has no server yet; foveal predict reads the run folder",
 }
 
 
