@@ -51,7 +51,7 @@ def bundle_of(trained, classes=CLASSES, *, masks=False):
         task="segment" if masks else "classify",
         classes=list(classes),
         label_map=label_map,
-        calibration=Calibration({"n": 12}, 1.3, 0.2),
+        calibration=Calibration({"n": 12}, 1.3, PredictionSets(0.9, 0.2)),
         provenance={"strategy": "by hand", "data": "none"},
     )
 
