@@ -19,7 +19,7 @@ import numpy as np
 
 from foveal.data.images.decode import quiet
 from foveal.data.split.split_csv import read_rows
-from foveal.engines.openvino_engine import import_openvino, read
+from foveal.engines.openvino_engine import compile_model, import_openvino, read
 from foveal.engines.openvino_files import save
 from foveal.errors import DataError, UnreadableImage, UsageError
 from foveal.export.images import run_folder
@@ -119,9 +119,7 @@ def quantise(file: Path, bundle: Bundle, run: Path, max_drop: float) -> Loss:
             ),
         )
     images = [pixels for pixels, _ in validation]
-    compiled = import_openvino().compile_model
-    options = {"INFERENCE_PRECISION_HINT": "f32"}
-    before, after = (right(compiled(m, "CPU", options), images) for m in (model, small))
+    before, after = (right(compile_model(m, "fp32"), images) for m in (model, small))
     scratch = file.parent / "int8"
     scratch.mkdir()
     save(small, scratch / file.name)
