@@ -36,7 +36,7 @@ class WholeSegmenter(nn.Module):
         self.network: Any = network_of(bundle)
         self.outputs = ("masks",)
         scale, box = self.preprocess.scale, self.preprocess.box
-        # Without a box the network's layers depend on the size of the image, which torch.export takes hours to trace.
+        # Without a box the network's layers depend on the size of the image: torch.export did not end within minutes.
         self.size = (round(box[0] / scale), round(box[1] / scale)) if scale else None
         self.pretrained_cfg = timm_config(manifest)
         for name, values in zip(("mean", "std"), self.preprocess.statistics, strict=True):
