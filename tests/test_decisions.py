@@ -22,6 +22,7 @@ VALUES = {
     ids.GEOMETRY: ("squash", "pad"),
     ids.FIT_IMAGES: 5000,
     ids.FEATURE_SIZE: 96,
+    ids.BACKBONE: "lite2",
     ids.HFLIP: True,
     ids.FEATURE_SECONDS: 0.0031,
     ids.STRATEGY: "frozen",

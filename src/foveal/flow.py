@@ -42,7 +42,7 @@ from foveal.training.candidate import Candidate
 from foveal.training.context import RunContext
 from foveal.training.ladder import search
 from foveal.training.refit import Delivered, refit
-from foveal.training.time_budget import GRAPH_SECONDS, reading_share
+from foveal.training.time_budget import GRAPH_AFTER_SECONDS, GRAPH_SECONDS, reading_share
 from foveal.values import NO_TIME
 
 #: Images on which a converted network is compared with the trained one.
@@ -164,8 +164,9 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     if task.held_out is not None:
         run.write(HELD_OUT, task.held_out(search_result, delivered, context).to_bytes())
     clock.check()
-    with clock.lap("report"):
-        _make_graphs(run, dataset, clock)
+    if config.memory_budget.ample:
+        with clock.lap("report"):
+            _make_graphs(run, dataset, clock)
 
     # `summary.json` comes last: it is the mark of a finished run.
     with clock.lap("report"), progress.stage("report"):
@@ -204,11 +205,12 @@ def _save(candidate: Candidate, context: RunContext, dataset: Dataset, run: RunF
 
 
 def _make_graphs(run: RunFolder, dataset: Dataset, clock: Clock) -> None:
-    """Convert the delivered network for predictions without torch, where the time allows it.
+    """Convert the delivered network for predictions without torch, where there is time.
 
-    A replay has no time limit, and was predicted with before: it makes none.
+    A replay has no time limit, and was predicted with before: it makes none. Where memory is limited, the process that
+    predicts has more of it left.
     """
-    if not GRAPH_SECONDS <= clock.left() < math.inf:
+    if clock.spent() < GRAPH_AFTER_SECONDS or not GRAPH_SECONDS <= clock.left() < math.inf:
         return
     predictor = predictor_of(load_bundle(run.model))
     if isinstance(predictor, MakesGraphs):

@@ -171,6 +171,7 @@ def test_a_function_is_needed_where_its_network_predicts(bars, tmp_path, monkeyp
     monkeypatch.chdir(elsewhere)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(home)])
     sys.modules.pop("network_of_mine")
+    monkeypatch.setenv("FOVEAL_CACHE", str(tmp_path / "cache"))  # without what was converted from the network
     with pytest.raises(BundleError, match="network_of_mine:make"):
         load(run).predict(str(bars))
     failed = subprocess.run(

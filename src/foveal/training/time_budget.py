@@ -28,6 +28,8 @@ FINETUNE_EVALUATION_SHARE = 0.5
 #: A trained network is converted for predictions without torch when so many seconds are left at the end of a run:
 #: that takes 2 to 9 s on two cores. Otherwise the first prediction does it.
 GRAPH_SECONDS = 20.0
+#: And only after a run of so many seconds, which it makes a tenth longer at most.
+GRAPH_AFTER_SECONDS = 60.0
 
 # ── The ladder ──
 
