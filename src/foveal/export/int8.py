@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from foveal.errors import DataError, UnreadableImage, UsageError
 from foveal.export.images import run_folder
 from foveal.inference.bundle import Bundle
 from foveal.inference.inputs import decode_input
+from foveal.metrics.paired import paired_difference
 
 #: Training images that ranges are taken from, at most: NNCF's own default.
 CALIBRATION = 300
@@ -42,8 +42,7 @@ class Loss:
         n: held-out images.
         before, after: accuracy in fp32 and in int8.
         drop_points: the difference, percentage points.
-        drop_ci95: its interval, for paired proportions (Agresti and Min 2005, "Simple improved confidence intervals
-            for comparing matched proportions").
+        drop_ci95: its interval, see `metrics.paired.paired_difference`.
         max_drop: what was allowed, percentage points.
         seen: whether the model was trained on the held-out images as well, after its figures were measured.
     """
@@ -130,13 +129,10 @@ def quantise(file: Path, bundle: Bundle, run: Path, max_drop: float) -> Loss:
 
 
 def _loss(before: Sequence[bool], after: Sequence[bool], max_drop: float, *, seen: bool) -> Loss:
-    n = len(before)
-    lost = sum(b and not a for b, a in zip(before, after, strict=True))
-    gained = sum(a and not b for b, a in zip(before, after, strict=True))
-    middle = (lost - gained) / (n + 2)
-    half = 1.96 * math.sqrt(max(0.0, lost + gained + 1 - (lost - gained) ** 2 / (n + 2))) / (n + 2)
-    interval = 100 * max(-1.0, middle - half), 100 * min(1.0, middle + half)
-    return Loss(n, sum(before) / n, sum(after) / n, 100 * (lost - gained) / n, interval, max_drop, seen)
+    found = paired_difference(np.array(before), np.array(after))
+    low, high = found.ci95
+    interval = -100 * high, -100 * low
+    return Loss(found.n, sum(before) / found.n, sum(after) / found.n, -100 * found.value, interval, max_drop, seen)
 
 
 def _nncf() -> Any:  # noqa: ANN401
