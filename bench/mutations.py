@@ -37,7 +37,7 @@ from foveal.config import TrainConfig
 from foveal.data.audit.scan import ScanOptions, scan
 from foveal.data.sources.list_data import list_data
 from foveal.data.targets.labels import Labels
-from foveal.engines.openvino_engine import is_intact
+from foveal.engines.model_cache import is_intact
 from foveal.errors import FovealError
 from foveal.evaluation.run_images import test_rows
 from foveal.features.cache import FeatureCache

@@ -1,6 +1,7 @@
 """The engine: normalisation in the graph, no telemetry, a given precision that the machine has or lacks."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from foveal.decisions import ENGINE, Decisions
-from foveal.engines import EngineSpec, choose_engine, openvino_engine
-from foveal.engines.openvino_engine import OpenVinoEngine, cached_model, convert_backbone
+from foveal.engines import EngineSpec, choose_engine, model_cache, openvino_engine, openvino_runtime
+from foveal.engines.model_cache import cached_model
+from foveal.engines.openvino_engine import OpenVinoEngine, convert_backbone
 from foveal.errors import UsageError
 from foveal.models.backbones import find_backbone
 from foveal.schema import signed
@@ -19,11 +21,11 @@ from foveal.values import Preprocess
 
 
 def test_the_graph_computes_what_numpy_computes():
-    ov = openvino_engine.import_openvino()
+    ov = openvino_runtime.import_openvino()
     images = ov.op.Parameter(ov.Type.f32, ov.PartialShape([-1, 3, -1, -1]))
     nothing = ov.Model([ov.opset13.relu(images), ov.opset13.negative(images)], [images], "nothing")
     preprocess = Preprocess(size=32, mean=(120.5, 110.0, 99.0), std=(60.0, 57.5, 51.0))
-    compiled = openvino_engine.core().compile_model(
+    compiled = openvino_runtime.core().compile_model(
         openvino_engine.normalising(nothing, preprocess), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -37,6 +39,14 @@ def test_telemetry_is_never_imported():
     code = f"from foveal.engines.registry import available_engines; available_engines(); import openvino; {find}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_conversion_that_fails_leaves_the_log_of_the_process_alone():
+    root = logging.getLogger()
+    before = root.level, list(root.filters), list(root.handlers)
+    with pytest.raises(Exception, match=r".+"):
+        openvino_runtime.convert_program(object())
+    assert (root.level, list(root.filters), list(root.handlers)) == before
 
 
 def test_a_batch_of_any_size_and_layout():
@@ -111,7 +121,7 @@ def test_a_converted_model_whose_hashes_are_damaged_is_converted_again(fresh_cac
     made = []
 
     def make(_):
-        ov = openvino_engine.import_openvino()
+        ov = openvino_runtime.import_openvino()
         made.append(ov.op.Parameter(ov.Type.f32, ov.PartialShape([-1, 3])))
         return ov.Model([ov.opset13.relu(made[-1])], [made[-1]], "relu")
 
@@ -120,10 +130,10 @@ def test_a_converted_model_whose_hashes_are_damaged_is_converted_again(fresh_cac
     (folder / "hashes.json").unlink()
     damage(folder / "hashes.json")
     assert cached_model(folder, "relu.xml", make) == folder / "relu.xml" and len(made) == 2
-    assert openvino_engine.is_intact(folder)
+    assert model_cache.is_intact(folder)
     shutil.rmtree(folder)
     folder.write_text("a file in its place")
-    assert cached_model(folder, "relu.xml", make) == folder / "relu.xml" and openvino_engine.is_intact(folder)
+    assert cached_model(folder, "relu.xml", make) == folder / "relu.xml" and model_cache.is_intact(folder)
 
 
 @pytest.mark.parametrize("cache", ["/proc/nope", "file", "tiny"])
@@ -136,7 +146,7 @@ def test_a_model_for_which_the_cache_has_no_room_lies_elsewhere_and_is_converted
     if cache == "tiny" and tiny_disk is None:
         pytest.skip("a small disk can't be mounted here")
     path = convert_backbone(find_backbone())
-    assert openvino_engine.is_intact(path.parent)
+    assert model_cache.is_intact(path.parent)
     before = written(path)
     assert convert_backbone(find_backbone()) == path and written(path) == before
 

@@ -18,16 +18,9 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from foveal.engines.base import Engine, Features, Pixels
-from foveal.engines.openvino_engine import (
-    CompiledModel,
-    cached_model,
-    convert_module,
-    has_bf16,
-    is_intact,
-    normalising,
-    read,
-    version,
-)
+from foveal.engines.model_cache import cached_model, is_intact
+from foveal.engines.openvino_engine import CompiledModel, convert_module, normalising
+from foveal.engines.openvino_runtime import has_bf16, read, version
 from foveal.engines.torch_engine import may_have_gpu
 from foveal.errors import FovealError, UsageError
 from foveal.files import cache_dir, digest_of
@@ -97,17 +90,17 @@ def network_engine(
     refused = folder.with_name(f"{folder.name}-refused.json")
     if (why := read_cached(refused, str)) is not None:
         return _torch(network, preprocess), why
-    try:
-        model = cached_model(folder, "network.xml", lambda _: convert_module(network(), shape))
-    except (FovealError, MemoryError):
-        raise
-    except Exception as error:  # whatever an exporter raises for a network that it can't take
-        why = f"it can't be converted: {type(error).__name__}"
-        write_cached(refused, why)
-        return _torch(network, preprocess), why
     measured: dict[str, _Measured] | None = read_cached(folder / "measured.json", dict[str, _Measured])
     if measured is None or set(measured) != set(_precisions()):
-        measured = _measured(network(), model, preprocess, shape, pixels())
+        try:
+            _converted(folder, network, shape)
+        except (FovealError, MemoryError):
+            raise
+        except Exception as error:  # whatever an exporter raises for a network that it can't take
+            why = f"it can't be converted: {type(error).__name__}"
+            write_cached(refused, why)
+            return _torch(network, preprocess), why
+        measured = _measured(folder, network(), preprocess, shape, pixels())
         write_cached(folder / "measured.json", {p: asdict(m) for p, m in measured.items()})
     good = {p: m for p, m in measured.items() if m.agrees and precision in (None, p)}
     reason = "; ".join(
@@ -117,7 +110,7 @@ def network_engine(
     if not good:
         return _torch(network, preprocess), f"no other gives torch's predictions: {reason}"
     chosen = max(good, key=lambda p: good[p].rate)
-    return _compiled(model, preprocess, shape, chosen), reason
+    return _compiled(folder, network, preprocess, shape, chosen), reason
 
 
 def is_ready(sha256: str, preprocess: Preprocess, shape: Shape) -> bool:
@@ -153,18 +146,27 @@ def _precisions() -> tuple[str, ...]:
     return ("fp32", "bf16") if has_bf16() else ("fp32",)
 
 
-def _compiled(model: Path, preprocess: Preprocess, shape: Shape, precision: str) -> Engine:
-    return CompiledModel(normalising(read(model), preprocess), shape, precision=precision)
+def _converted(folder: Path, network: Callable[[], torch.nn.Module], shape: Shape) -> Path:
+    return cached_model(folder, "network.xml", lambda _: convert_module(network(), shape))
+
+
+def _compiled(
+    folder: Path, network: Callable[[], torch.nn.Module], preprocess: Preprocess, shape: Shape, precision: str
+) -> Engine:
+    def model() -> Any:  # noqa: ANN401
+        return normalising(read(_converted(folder, network, shape)), preprocess)
+
+    return CompiledModel(model, [folder.name], shape, precision=precision)
 
 
 def _measured(
-    module: torch.nn.Module, model: Path, preprocess: Preprocess, shape: Shape, pixels: Pixels
+    folder: Path, module: torch.nn.Module, preprocess: Preprocess, shape: Shape, pixels: Pixels
 ) -> dict[str, _Measured]:
     """By precision."""
     expected = _torch(lambda: module, preprocess, device="cpu")(pixels)
     measured = {}
     for precision in _precisions():
-        engine = _compiled(model, preprocess, shape, precision)
+        engine = _compiled(folder, lambda: module, preprocess, shape, precision)
         logits: Features = engine(pixels)
         started = time.perf_counter()
         for _ in range(2):

@@ -1,18 +1,12 @@
-"""OpenVINO on a CPU. The only place that imports it: see `import_openvino` for why."""
+"""OpenVINO on a CPU as an engine, and torch's modules as its models."""
 
 from __future__ import annotations
 
-import atexit
-import errno
 import shutil
-import sys
-import tempfile
 import threading
 import time
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +14,19 @@ import numpy as np
 
 from foveal.devices import AUTO, wanted_device
 from foveal.engines.base import BATCH_SIZE, EngineSpec, Features, Pixels
-from foveal.files import cache_dir, cannot_write, digest_of, process_folder, sha256_of, write_json
+from foveal.engines.model_cache import cached_model, compiled_model
+from foveal.engines.openvino_runtime import (
+    compile_model,
+    convert_program,
+    core,
+    has_bf16,
+    import_openvino,
+    read,
+    release_at_exit,
+    version,
+)
+from foveal.files import cache_dir, digest_of, sha256_of
 from foveal.models.backbones import load_feature_network
-from foveal.schema import Sha256, read_cached, signed
 from foveal.values import Backbone, Preprocess
 
 if TYPE_CHECKING:
@@ -32,72 +36,35 @@ if TYPE_CHECKING:
 #: In fp32 the maps of 8 images stay in a processor's cache, of 32 not. Lite0 on two cores, fp32: 181-183 images/s by
 #: 8, 155-168 by 32; bf16: 265 and 280.
 _FP32_BATCH_SIZE = 8
-#: Our names of precisions → OpenVINO's.
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
-
-
-@cache
-def import_openvino() -> Any:  # noqa: ANN401
-    """OpenVINO without its telemetry, which would otherwise contact its server when imported."""
-    if "openvino_telemetry" not in sys.modules:
-        # Python's own way to say "not installed"; OpenVINO then uses its stub.
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino
-
-    return openvino
-
-
-@cache
-def core() -> Any:  # noqa: ANN401
-    """OpenVINO's runtime, one for the process; what it compiled is released at exit."""
-    atexit.register(_release_all)
-    return import_openvino().Core()
-
-
-def version() -> str:
-    """OpenVINO's version, short."""
-    return str(import_openvino().__version__).partition("-")[0]
-
-
-def has_bf16() -> bool:
-    """Whether this processor has instructions for bfloat16."""
-    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-#: What may still be inside a callback when the interpreter ends.
-_compiled_models: weakref.WeakSet[CompiledModel] = weakref.WeakSet()
-
-
-def _release_all() -> None:
-    """Wait for OpenVINO's threads: one that returns from a callback to an interpreter that is finalized aborts the
-    process, whatever its exit code should have been."""
-    for model in list(_compiled_models):
-        model.release()
 
 
 class CompiledModel:
     """A model on the CPU, one stream over all cores, two batches in flight.
 
     Args:
-        model: OpenVINO's, with 8-bit images `(N, H, W, C)` as its input.
+        model: gives OpenVINO's, with 8-bit images `(N, H, W, C)` as its input; called when it has to be compiled.
+        key: whatever makes it what it is, see `compiled_model`.
         shape: `(H, W, C)`.
         precision: `fp32` or `bf16`.
     """
 
     name = "openvino"
 
-    def __init__(self, model: Any, shape: tuple[int, int, int], *, precision: str) -> None:  # noqa: ANN401
+    def __init__(
+        self, model: Callable[[], Any], key: Sequence[object], shape: tuple[int, int, int], *, precision: str
+    ) -> None:
         self.precision = precision
         self.batch_size = _FP32_BATCH_SIZE if precision == "fp32" else BATCH_SIZE
         self.version = version()
-        self._shape, self._model = shape, model
+        self._shape, self._model, self._key = shape, model, key
         self._lock = threading.Lock()
         self._queue: Any = self._compiled()
-        _compiled_models.add(self)
+        release_at_exit(self)
 
     def _compiled(self) -> Any:  # noqa: ANN401
         """A queue of requests to the compiled network: what takes the memory."""
-        queue = import_openvino().AsyncInferQueue(compile_model(self._model, self.precision), 2)
+        compiled = compiled_model(self._key, self._model, self.precision)
+        queue = import_openvino().AsyncInferQueue(compiled, 2)
         queue.set_callback(_deliver)
         return queue
 
@@ -127,7 +94,7 @@ class CompiledModel:
         with self._lock:
             if self._queue is not None:
                 self._queue.wait_all()
-            self._queue = None  # compiled again when it is needed: that takes a moment
+            self._queue = None  # read again when it is needed: that takes a moment
 
 
 class OpenVinoEngine(CompiledModel):
@@ -143,9 +110,11 @@ class OpenVinoEngine(CompiledModel):
     def __init__(
         self, backbone: Backbone, preprocess: Preprocess, *, precision: str = "fp32", stages: bool = False
     ) -> None:
-        whole = core().read_model(convert_backbone(backbone))
-        model = normalising(_outputs(whole, preprocess, stages=stages), preprocess)
-        super().__init__(model, (preprocess.size, preprocess.size, 3), precision=precision)
+        def model() -> Any:  # noqa: ANN401
+            return normalising(_outputs(read(convert_backbone(backbone)), preprocess, stages=stages), preprocess)
+
+        key = [_key(backbone), preprocess.size, preprocess.statistics, stages]
+        super().__init__(model, key, (preprocess.size, preprocess.size, 3), precision=precision)
 
 
 def _deliver(request: Any, userdata: tuple[Future[Features], float]) -> None:  # noqa: ANN401
@@ -182,9 +151,7 @@ def normalising(model: Any, preprocess: Preprocess) -> Any:  # noqa: ANN401
 
 def convert_backbone(backbone: Backbone) -> Path:
     """The backbone as OpenVINO's own model file in the cache, converted when it is not there or damaged."""
-    graph = sha256_of(backbone.graph) if backbone.graph is not None else None
-    key = digest_of([backbone.name, backbone.weights_sha256, version(), graph, backbone.stage_dimension > 0])
-    folder = cache_dir() / "models" / f"{backbone.name.replace('/', '-')}-{key}"
+    folder = cache_dir() / "models" / f"{backbone.name.replace('/', '-')}-{_key(backbone)}"
 
     def convert(scratch: Path) -> Any:  # noqa: ANN401
         return _read_graph(backbone, scratch) if backbone.graph is not None else _convert(backbone)
@@ -192,76 +159,10 @@ def convert_backbone(backbone: Backbone) -> Path:
     return cached_model(folder, "trunk.xml", convert)
 
 
-def cached_model(folder: Path, name: str, make: Callable[[Path], Any]) -> Path:
-    """A model in OpenVINO's own format in a folder of the cache, made when it is not there or damaged.
-
-    The folder appears whole, by one rename, with the hashes that `is_intact` checks: of two processes that make it
-    at once one keeps what the other made. Where the cache can't be written it lies in a temporary folder instead, until
-    the process ends.
-
-    Args:
-        folder: of this model alone.
-        name: of the file, ending in `.xml`.
-        make: a folder for its temporary files → OpenVINO's model.
-    """
-    if is_intact(folder):
-        return folder / name
-    if folder not in _ELSEWHERE:
-        try:
-            return _converted(folder, name, make)
-        except OSError as error:
-            cannot_write(error)
-        _ELSEWHERE[folder] = process_folder() / folder.name
-        _converted(_ELSEWHERE[folder], name, make)
-    return _ELSEWHERE[folder] / name
-
-
-#: Models for which the cache had no room: their folders in it → where they lie until the process ends.
-_ELSEWHERE: dict[Path, Path] = {}
-
-
-def _converted(folder: Path, name: str, make: Callable[[Path], Any]) -> Path:
-    """Make a model in its folder, which appears whole.
-
-    Raises:
-        OSError: when it can't be written.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        target, model = scratch / name, make(scratch)
-        try:
-            import_openvino().save_model(model, target, compress_to_fp16=False)
-        except RuntimeError as error:  # OpenVINO's word for a full disk is "iostream error"
-            raise OSError(errno.EIO, f"the converted model: {error}") from None
-        files = (target, target.with_suffix(".bin"))
-        write_json(scratch / "hashes.json", signed({"value": {f.name: sha256_of(f) for f in files}}))
-        if not is_intact(folder):
-            _remove(folder)
-            scratch.rename(folder)
-    except OSError:
-        if not is_intact(folder):  # else another process was faster
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return folder / name
-
-
-def _remove(path: Path) -> None:
-    """Whatever is there."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def is_intact(folder: Path) -> bool:
-    """Whether the model in a folder of the cache is still what was written."""
-    hashes: dict[str, str] | None = read_cached(folder / "hashes.json", dict[str, Sha256])
-    try:
-        return bool(hashes) and all(sha256_of(folder / name) == digest for name, digest in (hashes or {}).items())
-    except OSError:
-        return False
+def _key(backbone: Backbone) -> str:
+    """What its converted model depends on."""
+    graph = sha256_of(backbone.graph) if backbone.graph is not None else None
+    return digest_of([backbone.name, backbone.weights_sha256, version(), graph, backbone.stage_dimension > 0])
 
 
 def _read_graph(backbone: Backbone, folder: Path) -> Any:  # noqa: ANN401
@@ -300,12 +201,7 @@ def convert_module(module: torch.nn.Module, shape: tuple[int, int, int]) -> Any:
     batch = torch.export.Dim("batch", min=1, max=4096)
     with torch.no_grad():
         program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: batch},))
-    return import_openvino().convert_model(program)
-
-
-def read(path: Path) -> Any:  # noqa: ANN401
-    """A model file as OpenVINO's model."""
-    return core().read_model(path)
+    return convert_program(program)
 
 
 def leading_stages(
@@ -319,7 +215,7 @@ def leading_stages(
         stage: the one whose map `(N, C, H, W)` is wanted, from 0; None for the features `(N, dimension)`.
         precision: `fp32` or `bf16`.
     """
-    model = core().read_model(convert_backbone(backbone))
+    model = read(convert_backbone(backbone))
     model.reshape([-1, 3, size, size])
     output = model.get_results()[0 if stage is None else 1 + stage].input_value(0)
     compiled = compile_model(import_openvino().Model([output], model.get_parameters(), "beginning"), precision)
@@ -328,16 +224,6 @@ def leading_stages(
         return np.array(compiled(images)[compiled.output(0)], dtype=np.float32)
 
     return run
-
-
-def compile_model(model: Any, precision: str) -> Any:  # noqa: ANN401
-    """One stream over all cores; two processes may share them, so threads are not pinned."""
-    options = {
-        "NUM_STREAMS": "1",
-        "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
-        "ENABLE_CPU_PINNING": False,
-    }
-    return core().compile_model(model, "CPU", options)
 
 
 def _may_use_cpu() -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.engines.base import Pixels
-from foveal.engines.openvino_engine import compile_model, core, import_openvino
+from foveal.engines.openvino_runtime import compile_model, convert_program, core, import_openvino
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -31,7 +31,7 @@ def save_program(
     Raises:
         OSError: when it can't be written.
     """
-    model = import_openvino().convert_model(program)
+    model = convert_program(program)
     model.inputs[0].get_tensor().set_names({input})
     for output, name in zip(model.outputs, outputs, strict=True):
         output.get_tensor().set_names({name})

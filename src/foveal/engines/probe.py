@@ -14,7 +14,7 @@ import numpy as np
 from foveal.decisions import ENGINE, Decisions
 from foveal.devices import AUTO, wanted_device
 from foveal.engines.base import Engine, EngineSpec, Features, Pixels
-from foveal.engines.openvino_engine import version
+from foveal.engines.openvino_runtime import version
 from foveal.engines.registry import available_engines
 from foveal.errors import UsageError
 from foveal.files import cache_dir, digest_of

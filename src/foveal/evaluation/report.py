@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from foveal.clock import format_duration
 from foveal.data.images.decode import quiet
 from foveal.data.wording import count_of, first_few
 from foveal.values import Finding
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 class Shown(Protocol):
@@ -50,10 +54,28 @@ def render_report(
         findings: of the audit.
         decisions: what was chosen, and why.
     """
+    with quiet():
+        panels = measurement.shown()
+    template = _environment().get_template("report.html.j2")
+    page = template.render(
+        summary=summary,
+        figures=measurement.figures,
+        kind=measurement.template,
+        findings=findings,
+        decisions=decisions,
+        **panels,
+    )
+    return page.encode("utf-8", "replace").decode()
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Kept, so that templates are compiled once in a process."""
     import jinja2
 
-    def shown(text: str) -> str:
-        return printable(text, root=summary["data"]["root"])
+    @jinja2.pass_context
+    def shown(context: jinja2.runtime.Context, text: str) -> str:
+        return printable(text, root=context["summary"]["data"]["root"])
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template),
@@ -71,17 +93,7 @@ def render_report(
         "shortcomings": shortcomings,
         "promise": promise,
     }
-    with quiet():
-        panels = measurement.shown()
-    page = environment.get_template("report.html.j2").render(
-        summary=summary,
-        figures=measurement.figures,
-        kind=measurement.template,
-        findings=findings,
-        decisions=decisions,
-        **panels,
-    )
-    return page.encode("utf-8", "replace").decode()
+    return environment
 
 
 #: Templates from outside the package, by name.
@@ -96,6 +108,7 @@ def register_template(name: str, source: str) -> None:
         source: the template. What it inserts is escaped.
     """
     TEMPLATES[name] = source
+    _environment.cache_clear()
 
 
 def _template(name: str) -> str:

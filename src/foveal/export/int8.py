@@ -18,8 +18,8 @@ import numpy as np
 
 from foveal.data.images.decode import quiet
 from foveal.data.split.split_csv import read_rows
-from foveal.engines.openvino_engine import compile_model, import_openvino, read
 from foveal.engines.openvino_files import save
+from foveal.engines.openvino_runtime import compile_model, import_openvino, read
 from foveal.errors import DataError, UnreadableImage, UsageError
 from foveal.export.images import run_folder
 from foveal.inference.bundle import Bundle

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from foveal.clock import Deadline
 from foveal.machine import cores
@@ -141,7 +142,7 @@ def fit_head(views: Array, labels: Labels, strength: float, *, floor: float = 0.
     """
     mean, deviation = _moments(views)
     deviation = np.maximum(deviation, np.float32(floor * deviation.mean()))
-    with warnings.catch_warnings(), threadpool_limits(1 if views.size < _SHARED_FROM else None):
+    with warnings.catch_warnings(), _blas().limit(limits=1 if views.size < _SHARED_FROM else None):
         warnings.simplefilter("ignore")  # nearly separable images need no converged solver
         model = _solve((views - mean) / deviation, labels, strength, rough=False)
     weight, bias = model.coef_, model.intercept_
@@ -180,9 +181,17 @@ def _solved(fits: Sequence[_Fold], strength: float) -> list[tuple[NDArray[np.int
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Folds in parallel, each on one core: their matrices are too small to be shared among cores."""
-    with warnings.catch_warnings(), threadpool_limits(1):
+    with warnings.catch_warnings(), _blas().limit(limits=1):
         warnings.simplefilter("ignore")  # a solver that stops early is judged by its score
         yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries of NumPy's and SciPy's products; to look for them takes longer than a small fit."""
+    import scipy.linalg  # noqa: F401  # which has one of its own
+
+    return ThreadpoolController()
 
 
 def _solve(views: Array, labels: Labels, strength: float, *, rough: bool, start: Any = None) -> Any:  # noqa: ANN401
