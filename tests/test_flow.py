@@ -21,6 +21,7 @@ RUN = {
     *(
         "model",
         "measured",
+        "MODEL_CARD.md",
         "report.html",
         "config.json",
         "split.csv",

@@ -19,7 +19,7 @@ def subject(tmp_path_factory):
         ("run", 0, "exit 2"),  # audit.json
         ("run", 3, "exit 2"),  # config.json
         ("run", 8, "exit 2"),  # bundle.json
-        ("run", 14, "exit 2"),  # summary.json
+        ("run", 15, "exit 2"),  # summary.json
         ("cache", 1, "finished"),
     ],
 )

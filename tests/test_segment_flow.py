@@ -59,7 +59,7 @@ def test_the_task_is_recognised_and_the_run_folder_is_as_promised(run):
     assert bundle["task"] == "segment" and bundle["label_map"]["void"] == [255]
     page = (path / "report.html").read_text()
     assert (
-        "mean IoU" in page
+        "Mean IoU" in page
         and page.count("data:image/jpeg") >= 3 * 3
         and "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     )

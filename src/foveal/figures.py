@@ -27,6 +27,8 @@ class Figures(TypedDict, total=False):
     macro_f1: float
     log_loss: float
     ece: float
+    ece_ci95: list[float] | None
+    reliability: list[dict[str, float]]
     miou: float
     miou_ci95: list[float] | None
     pixel_accuracy: float

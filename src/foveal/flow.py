@@ -30,12 +30,13 @@ from foveal.data.split.split_csv import split_to_csv
 from foveal.devices import require_device, using_device
 from foveal.errors import FovealError
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
+from foveal.evaluation.model_card import model_card
 from foveal.evaluation.report import render_report
 from foveal.evaluation.summary import summarise, times
 from foveal.inference.bundle import load_bundle, make_bundle, save_bundle
 from foveal.inference.predictor import MakesGraphs, predictor_of
 from foveal.prefetch import prefetch
-from foveal.progress import Logged, Progress
+from foveal.progress import Logged, Progress, read_log
 from foveal.run_folder import Run, RunFolder, Start, continued, repeated, stopped
 from foveal.tasks import find_task
 from foveal.training.candidate import Candidate
@@ -175,7 +176,10 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
         summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_budget)
         summary |= {"test": measured.figures, "test_looks": evaluations, "refit": delivered.to_dict()}
         summary |= {"sets": load_bundle(run.path).manifest.provenance.get("sets")}
-        run.write("report.html", render_report(summary, measured, dataset.findings, decisions.made))
+        log = read_log(run.path / "log.jsonl")
+        page = render_report(summary, measured, dataset.findings, decisions.made, excluded=split.excluded, log=log)
+        run.write("report.html", page)
+        run.write("MODEL_CARD.md", model_card(summary))
     summary["time"] = times(clock)
     run.write("summary.json", summary)
     return summary

@@ -8,7 +8,7 @@ import pytest
 from foveal.evaluation.classification import measure
 from foveal.evaluation.confusion import confusion_svg
 from foveal.evaluation.report import render_report, shortcomings
-from foveal.values import Finding
+from foveal.values import Excluded, Finding
 
 
 def summary_of(classes, root):
@@ -16,8 +16,19 @@ def summary_of(classes, root):
         "version": "0",
         "engine": "openvino-fp32",
         "status": "done",
-        "model": {"name": "lite0"},
-        "strategy": {"name": "frozen"},
+        "task": "classify",
+        "model": {"name": "lite0", "backbone": "lite0"},
+        "strategy": {
+            "name": "frozen",
+            "reason": "there was time for <b>one</b>",
+            "candidates": [{"name": "frozen", "seconds": 3.0, "score": 0.5, "ci95": (0.25, 0.75)}],
+        },
+        "memory": {
+            "budget_bytes": 3 << 30,
+            "planned_bytes": None,
+            "allocator_peak_bytes": None,
+            "peak_rss_bytes": 1 << 20,
+        },
         "data": {
             "name": "<b>odd</b> & co",
             "root": root,
@@ -59,7 +70,7 @@ def page_of(tmp_path, draw, classes, n=4):
 def test_names_are_text_never_markup(tmp_path, draw):
     page = page_of(tmp_path, draw, ["$a_{1}$", "<img src=x>", "é"])
     assert "<script>" not in page and "<img src=x>" not in page and "<i>alike" not in page and "<u>why" not in page
-    assert page.count("data:image/jpeg;base64,") == 3  # the fourth picture is gone
+    assert page.count("data:image/jpeg;base64,") == 5  # three mistakes and two near-duplicates: the fourth mistake is gone
 
 
 def test_nothing_is_fetched(tmp_path, draw):
@@ -84,8 +95,46 @@ def test_a_test_side_without_pictures_still_gives_a_page(tmp_path):
 def test_the_confusion_matrix_is_drawn(k):
     matrix = np.eye(k, dtype=int) * 3
     matrix[0, 1] = 7
-    svg = confusion_svg(matrix.tolist(), [f"class {i}" for i in range(k)])
+    svg = confusion_svg(matrix.tolist(), [f"class {i}" for i in range(k)], {(0, 1): "place"})
     assert svg.startswith("<svg") and svg.rstrip().endswith("</svg>")
+    assert svg.count("<a ") == 1 and 'href="#place"' in svg
+
+
+def test_each_cell_of_mistakes_leads_to_its_images():
+    probabilities = np.eye(3, dtype=np.float32)[[1, 1, 2, 0]] * 0.9 + 0.03
+    measured = measure(probabilities, np.array([0, 0, 0, 0]), ["a", "b", "c", "d"], ["x", "y", "z"])
+    shown = measured.shown()
+    assert [(p.label, p.prediction, p.count) for p in shown["mistakes"]] == [("x", "y", 2), ("x", "z", 1)]
+    page = render_report({**summary_of(["x", "y", "z"], "/p"), "test": measured.figures}, measured, [], {})
+    linked = re.findall(r'href="#(mistakes-[^"]*)"', page)
+    assert linked and set(linked) == set(re.findall(r'<h3 id="([^"]*)"', page))
+
+
+def test_many_classes_and_many_mistakes_stay_a_small_page(tmp_path, draw):
+    path = str(tmp_path / "image.png")
+    draw(1, (300, 300)).save(path)
+    rng = np.random.default_rng(0)
+    n, k = 20_000, 500
+    probabilities = rng.dirichlet(np.ones(k), n).astype(np.float32)
+    names = [f"class {i}" for i in range(k)]
+    measured = measure(probabilities, rng.integers(0, k, n), [path] * n, names)
+    page = render_report({**summary_of(names, str(tmp_path)), "test": measured.figures}, measured, [], {})
+    assert len(page) < 5_000_000
+
+
+def test_what_was_tried_left_out_and_repeated_is_shown():
+    decisions = {
+        "fine-tune/skip": {"value": "no time <is> left", "reason": "no time <is> left"},
+        "frozen/keep": {"value": True, "reason": "the first"},
+    }
+    log = [{"event": "figures", "stage": "t", "step": s, "loss": v} for s, v in ((1, 2.0), (2, 1.0), (3, 0.5))]
+    excluded = [Excluded("/p/bad.png", "no_image", "not an <image>")]
+    measured = measure(np.eye(2, dtype=np.float32), np.array([0, 1]), ["a", "b"], ["x", "y"])
+    summary = {**summary_of(["x", "y"], "/p"), "test": measured.figures}
+    page = render_report(summary, measured, [], decisions, excluded=excluded, log=log)
+    for text in ("not tried: no time &lt;is&gt; left", "bad.png", "not an &lt;image&gt;", "the first", "--replay"):
+        assert text in page
+    assert "1 MiB" in page and "3 GiB" in page and "step 3" in page
 
 
 def test_what_was_not_read_or_not_tested_is_named(tmp_path, draw):

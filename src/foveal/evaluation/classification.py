@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,8 +34,26 @@ class Mistake:
         }
 
 
-#: Mistakes that the report shows.
-_SHOWN = 24
+#: Mistakes that the report shows with an image, of one pair of classes and in all, and pairs that it lists.
+_OF_A_PAIR, _SHOWN, _PAIRS = 12, 60, 40
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The images of one class that were predicted as another.
+
+    Attributes:
+        id: of its place in the page.
+        label, prediction: the classes.
+        count: how many there are.
+        shown: the most confident of them, with thumbnails as far as the files are there.
+    """
+
+    id: str
+    label: str
+    prediction: str
+    count: int
+    shown: list[tuple[Mistake, str | None]]
 
 
 @dataclass(frozen=True)
@@ -48,11 +67,27 @@ class Measurement:
     def shown(self) -> dict[str, Any]:
         """The variables of its templates."""
         classes = [row["label"] for row in self.figures["per_class"]]
+        place = {label: i for i, label in enumerate(classes)}
+        pairs = self._pairs()
+        linked = {(place[p.label], place[p.prediction]): p.id for p in pairs}
         return {
-            "mistakes": [(m, thumbnail(m.path)) for m in self.mistakes[:_SHOWN]],
-            "more": max(0, len(self.mistakes) - _SHOWN),
-            "confusion": confusion_svg(self.figures["confusion"], classes) if self.figures["n"] else "",
+            "mistakes": pairs,
+            "more": len(self.mistakes) - sum(p.count for p in pairs),
+            "confusion": confusion_svg(self.figures["confusion"], classes, linked) if self.figures["n"] else "",
         }
+
+    def _pairs(self) -> list[Pair]:
+        """Those with the most confident mistakes."""
+        members: dict[tuple[str, str], list[Mistake]] = defaultdict(list)
+        for mistake in self.mistakes:
+            members[mistake.label, mistake.prediction].append(mistake)
+        left, pairs = _SHOWN, []
+        for i, ((label, prediction), mistakes) in enumerate(list(members.items())[:_PAIRS]):
+            most = min(_OF_A_PAIR, left)
+            shown = [(m, thumbnail(m.path)) for m in mistakes[:most]]
+            left -= len(shown)
+            pairs.append(Pair(f"mistakes-{i}", label, prediction, len(mistakes), shown))
+        return pairs
 
 
 def measure(

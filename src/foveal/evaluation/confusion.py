@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 #: With more classes than this, numbers and names no longer fit into the cells.
@@ -10,12 +10,15 @@ LEGIBLE = 40
 _NAME = 18  # letters of a class name that are shown
 
 
-def confusion_svg(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+def confusion_svg(
+    matrix: Sequence[Sequence[int]], classes: Sequence[str], linked: Mapping[tuple[int, int], str] | None = None
+) -> str:
     """Rows are targets, columns predictions; the depth of the colour is the share of the row.
 
     Args:
         matrix: `(K, K)` counts.
         classes: K names.
+        linked: (row, column) → the id of the element of the page that its cell leads to.
     """
     import jinja2
 
@@ -29,4 +32,6 @@ def confusion_svg(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> st
     names = [c if len(c) <= _NAME else c[: _NAME - 1] + "…" for c in classes]
     legible = len(classes) <= LEGIBLE
     size = 30 if legible else max(4, 1200 // len(classes))
-    return environment.from_string(template).render(cells=cells, names=names, legible=legible, size=size).strip()
+    return environment.from_string(template).render(
+        cells=cells, names=names, legible=legible, size=size, linked=linked or {}
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from foveal.data.wording import count_of
-from foveal.evaluation.report import interval, percent
+from foveal.evaluation.wording import interval, percent
 
 _NOT_EVALUATED = (
     "not evaluated: no images were held out, because there are too few or because of --no-test",

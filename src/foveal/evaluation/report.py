@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -11,8 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from foveal.clock import format_duration
 from foveal.data.images.decode import quiet
-from foveal.data.wording import count_of, first_few
-from foveal.values import Finding
+from foveal.data.wording import by_reason, count_of, first_few
+from foveal.evaluation.decision_words import in_words, share_of_time
+from foveal.evaluation.loss_curves import loss_curves
+from foveal.evaluation.thumbnails import thumbnail
+from foveal.evaluation.wording import interval, percent, printable, short, size_of
+from foveal.values import Excluded, Finding
 
 if TYPE_CHECKING:
     import jinja2
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
 class Shown(Protocol):
     """A measurement, as the report shows it.
 
-    Its parts of the page are `templates/NAME-figures.html.j2` and `templates/NAME-panels.html.j2`, or what
-    `register_template` was given under these names.
+    Its parts of the page are `templates/NAME-answer.html.j2`, the answer in a sentence, `NAME-figures.html.j2` and
+    `NAME-panels.html.j2`, or what `register_template` was given under these names.
     """
 
     @property
@@ -45,6 +48,9 @@ def render_report(
     measurement: Shown,
     findings: Sequence[Finding],
     decisions: Mapping[str, Any],
+    *,
+    excluded: Sequence[Excluded] = (),
+    log: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The page.
 
@@ -53,47 +59,56 @@ def render_report(
         measurement: of the test subset.
         findings: of the audit.
         decisions: what was chosen, and why.
+        excluded: what was not used, and why.
+        log: the events of `log.jsonl`.
     """
     with quiet():
         panels = measurement.shown()
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     page = template.render(
         summary=summary,
         figures=measurement.figures,
         kind=measurement.template,
         findings=findings,
-        decisions=decisions,
+        alike=look_alike(findings),
+        excluded=by_reason(excluded),
+        candidates=candidates(summary, decisions),
+        decisions=in_words(decisions),
+        losses=loss_curves(log),
         **panels,
     )
     return page.encode("utf-8", "replace").decode()
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    """Kept, so that templates are compiled once in a process."""
+def environment() -> jinja2.Environment:
+    """Of all templates, for HTML. It is kept, so that they are compiled once in a process."""
     import jinja2
 
     @jinja2.pass_context
     def shown(context: jinja2.runtime.Context, text: str) -> str:
         return printable(text, root=context["summary"]["data"]["root"])
 
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "percent": percent,
         "interval": interval,
         "duration": format_duration,
         "shown": shown,
+        "bytes": size_of,
+        "short": short,
+        "share_of_time": share_of_time,
         "delivery": delivery,
         "shortcomings": shortcomings,
         "promise": promise,
     }
-    return environment
+    return made
 
 
 #: Templates from outside the package, by name.
@@ -104,17 +119,49 @@ def register_template(name: str, source: str) -> None:
     """Add a Jinja template for a task of your own; one of the same name is replaced.
 
     Args:
-        name: `NAME-figures.html.j2` or `NAME-panels.html.j2`, with the NAME that `Shown.template` gives.
+        name: `NAME-figures.html.j2`, `NAME-panels.html.j2` or, which may be missing, `NAME-answer.html.j2`, with the
+            NAME that `Shown.template` gives.
         source: the template. What it inserts is escaped.
     """
     TEMPLATES[name] = source
-    _environment.cache_clear()
+    environment.cache_clear()
 
 
-def _template(name: str) -> str:
+def _template(name: str) -> str | None:
     if name in TEMPLATES:
         return TEMPLATES[name]
-    return resources.files("foveal.evaluation").joinpath(f"templates/{name}").read_text(encoding="utf-8")
+    try:
+        return resources.files("foveal.evaluation").joinpath(f"templates/{name}").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+#: Groups of near-duplicates that are shown, and images of each.
+_ALIKE, _OF_EACH = 6, 4
+
+
+def look_alike(findings: Sequence[Finding]) -> list[list[tuple[str, str | None]]]:
+    """Groups of near-duplicates: path and thumbnail of each image, those with different labels first."""
+    found = {f.code: f.paths for f in findings}
+    groups = [*found.get("conflicting_near_duplicates", ()), *found.get("near_duplicates", ())]
+    return [[(path, thumbnail(path)) for path in group[:_OF_EACH]] for group in groups[:_ALIKE]]
+
+
+def candidates(summary: Mapping[str, Any], decisions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was tried, in order, with what was decided about it; then what was not tried, and why."""
+    kept = {name.rpartition("/")[0]: made for name, made in decisions.items() if name.endswith("/keep")}
+    skipped = {name.rpartition("/")[0]: made for name, made in decisions.items() if name.endswith("/skip")}
+    tried = [
+        {**row, "words": str(kept[row["name"]]["reason"]) if row["name"] in kept else ""}
+        for row in summary["strategy"]["candidates"]
+    ]
+    names = {row["name"] for row in tried}
+    nothing = {"seconds": None, "score": None, "ci95": None}
+    return tried + [
+        {"name": name, **nothing, "words": f"not tried: {made['value']}"}
+        for name, made in skipped.items()
+        if made["value"] and name not in names
+    ]
 
 
 def delivery(summary: Mapping[str, Any]) -> str:
@@ -167,18 +214,3 @@ def _more_time(budget: float, data: Mapping[str, Any]) -> str:
     read = max(1, data["images"] - data["no_time"])
     seconds = budget * min(10.0, max(2.0, 1.5 * data["images"] / read))
     return f"{math.ceil(seconds / 10) * 10}s" if seconds <= 30 else f"{math.ceil(seconds / 60)}m"
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """`97.5 %`, or a dash for a missing value."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def interval(bounds: Sequence[float] | None) -> str:
-    """`94.2–98.9 %`."""
-    return "–" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f} %"
-
-
-def printable(text: str, *, root: str) -> str:
-    """Text to read: paths relative to `root`, bytes that are not UTF-8 as question marks."""
-    return text.replace(root + os.sep, "").encode("utf-8", "replace").decode()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from foveal.metrics.calibration import in_sets
 from foveal.metrics.intervals import wilson, with_variance
+from foveal.metrics.reliability import calibration_error_interval, expected_calibration_error, reliability
 
 Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -44,6 +45,8 @@ def classification_figures(
         "macro_f1_ci95": macro_f1_interval(matrix),
         "log_loss": float(-np.log(np.maximum(true, 1e-7)).mean()) if n else None,
         "ece": expected_calibration_error(probabilities, labels),
+        "ece_ci95": calibration_error_interval(probabilities, labels),
+        "reliability": reliability(probabilities, labels),
         "sets": set_figures(probabilities, labels, set_threshold) if n and set_threshold is not None else None,
         "per_class": per_class,
         "confusion": matrix.tolist(),
@@ -159,14 +162,3 @@ def _smoothed(
     np.fill_diagonal(prior, accuracy)
     shares = (matrix + prior) / (support + 1)[:, None]
     return support, shares, (support + 1) ** 2 / ((support + 1) ** 2 - support)
-
-
-def expected_calibration_error(probabilities: Array, labels: Labels, bins: int = 15) -> float | None:
-    """Mean gap between confidence and accuracy over equal-width bins (Naeini 2015; Guo 2017)."""
-    if len(labels) == 0:
-        return None
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(which, weights=confidence - right, minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))
