@@ -70,7 +70,7 @@ def page_of(tmp_path, draw, classes, n=4):
 def test_names_are_text_never_markup(tmp_path, draw):
     page = page_of(tmp_path, draw, ["$a_{1}$", "<img src=x>", "é"])
     assert "<script>" not in page and "<img src=x>" not in page and "<i>alike" not in page and "<u>why" not in page
-    assert page.count("data:image/jpeg;base64,") == 5  # three mistakes and two near-duplicates: the fourth mistake is gone
+    assert page.count("data:image/jpeg;base64,") == 5  # 3 mistakes, 2 near-duplicates; one is gone
 
 
 def test_nothing_is_fetched(tmp_path, draw):

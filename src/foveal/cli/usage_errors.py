@@ -8,12 +8,13 @@ from typing import Any
 
 from foveal.errors import FovealError, UnknownName, UsageError
 
-#: Words of typer and pydantic → ours.
+#: Words of typer → ours.
 _WORDS = (
-    (r"Input should be a valid integer.*", "it must be a whole number"),
-    (r"Input should be a valid number.*", "it must be a number"),
-    (r"Input should be greater than or equal to (\S+)", r"it must be \1 or more"),
-    (r"Input should be less than or equal to (\S+)", r"it must be \1 or less"),
+    (r"'[^']*' is not a valid int(?:eger)?(?: range)?", "it must be a whole number"),
+    (r"'[^']*' is not a valid float(?: range)?", "it must be a number"),
+    (r"\S+ is not in the range x>=(\S+)", r"it must be \1 or more"),
+    (r"\S+ is not in the range x<=(\S+)", r"it must be \1 or less"),
+    (r"\S+ is not in the range (\S+)<=x<=(\S+)", r"it must be \1 to \2"),
     (r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", r"unexpected argument: \1"),
     (r"requires an argument", "needs a value"),
     (r"\(Possible options: (.*)\)", r"(nearest: \1)"),
