@@ -61,9 +61,10 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(photos, tmp_path_factory):
     """(run folder, summary) of one training on `photos`, shared by all tests that only look."""
+    from foveal.config import TrainConfig
     from foveal.flow import train
 
-    return train(photos, out=str(tmp_path_factory.mktemp("runs") / "run"))
+    return train(photos, TrainConfig(test="subset"), out=str(tmp_path_factory.mktemp("runs") / "run"))
 
 
 @pytest.fixture

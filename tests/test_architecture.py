@@ -77,6 +77,8 @@ TRAINING = [
         "routing",
         "ladder",
         "refit",
+        "cross_test",
+        "testing",
         "held_out",
     ),
 ]

@@ -19,12 +19,12 @@ from foveal.estimator import NotFitted
 def fitted(photos, tmp_path_factory):
     paths = sorted(photos.rglob("*.*"))
     out = str(tmp_path_factory.mktemp("estimator") / "run")
-    return ImageClassifier(time="5m", out=out).fit(paths, [p.parent.name for p in paths])
+    return ImageClassifier(time="5m", test="subset", out=out).fit(paths, [p.parent.name for p in paths])
 
 
 def test_parameters():
     model = ImageClassifier(time="90s", seed=3)
-    assert model.get_params()["time"] == "90s" and model.get_params()["test"] is True
+    assert model.get_params()["time"] == "90s" and model.get_params()["test"] == "auto"
     assert model.set_params(seed=4, backbone="lite0").seed == 4
     copy = clone(model)
     assert copy is not model and copy.get_params() == model.get_params()

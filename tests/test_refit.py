@@ -20,7 +20,7 @@ from foveal.models.shipped import latest_run
 from foveal.progress import Progress
 from signed import change
 
-SETTINGS = TrainConfig(strategy="frozen", time="10m")
+SETTINGS = TrainConfig(strategy="frozen", time="10m", test="subset")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def refitted(photos, tmp_path_factory):
 @pytest.fixture(scope="module")
 def kept(photos, tmp_path_factory):
     """The same with `--no-refit`."""
-    config = TrainConfig(strategy="frozen", time="10m", refit=False)
+    config = TrainConfig(strategy="frozen", time="10m", test="subset", refit=False)
     return flow.train(photos, config, out=str(tmp_path_factory.mktemp("kept") / "run"))
 
 
@@ -182,12 +182,12 @@ def test_the_estimator_delivers_what_it_is_asked_for(refitted, kept, photos, tmp
     labels = [f.parent.name for f in files]
     for refit, (run, summary) in ((True, refitted), (False, kept)):
         out = tmp_path / f"refit {refit}"
-        model = ImageClassifier(strategy="frozen", refit=refit, out=out).fit(files, labels)
+        model = ImageClassifier(strategy="frozen", refit=refit, test="subset", out=out).fit(files, labels)
         assert (model.predict_proba(files[:9]) == load(run).predict_proba(files[:9])).all()
         assert model.summary_["refit"]["done"] is refit
         assert model.evaluate()["test"]["accuracy"] == model.summary_["test"]["accuracy"]
         assert model.evaluate()["test"]["accuracy"] == summary["test"]["accuracy"]
-    numbers = ImageClassifier(strategy="frozen", out=tmp_path / "n").fit(
+    numbers = ImageClassifier(strategy="frozen", test="subset", out=tmp_path / "n").fit(
         files, [len(x) + ord(x[0]) for x in labels]
     )
     assert numbers.predict(files[:1]).dtype.kind == "i"

@@ -16,7 +16,7 @@ from foveal.evaluation.evaluate_classifier import evaluate_labels
 from foveal.inference.bundle import load_bundle
 from foveal.inference.classifier import ClassificationPredictor
 
-FROZEN = TrainConfig(strategy="frozen", time="10m")
+FROZEN = TrainConfig(strategy="frozen", time="10m", test="subset")
 
 
 @pytest.fixture

@@ -31,6 +31,9 @@ AUTO_BACKBONE = "auto"
 #: The run folder, which `foveal train` and the estimators take beside the settings of the run itself.
 OUT_HELP = "The run folder; by default runs/NAME-DATE-TIME."
 
+#: Of `test`.
+TESTS = ("auto", "subset", "cv", "none")
+
 _KEY = "setting"
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -47,6 +50,7 @@ class Setting:
         choices: the allowed values; empty: any that passes `check`.
         check: raises `UsageError` for an invalid value; not called for None.
         after: the setting that help lists it behind, where that is not the field before; empty: listed first.
+        former: values of earlier versions, and those that stand for them now.
     """
 
     help: str
@@ -55,6 +59,7 @@ class Setting:
     choices: Sequence[str] = ()
     check: Callable[[Any], object] | None = None
     after: str | None = None
+    former: Mapping[Any, Any] = field(default_factory=dict)
 
     @property
     def full_help(self) -> str:
@@ -67,6 +72,8 @@ class Setting:
         Raises:
             UsageError: when it is not allowed.
         """
+        if isinstance(value, bool):
+            value = self.former.get(value, value)
         if self.choices:
             value = known_name(f"value for {option_name(name)}:", str(value), self.choices)
         if self.check is not None and value is not None:
@@ -83,9 +90,10 @@ def setting(
     choices: Sequence[str] = (),
     check: Callable[[Any], object] | None = None,
     after: str | None = None,
+    former: Mapping[Any, Any] | None = None,
 ) -> T:
     """A dataclass field that is a setting of a run; see `Setting` for the arguments."""
-    about = Setting(help, cli_help, metavar, choices, check, after)
+    about = Setting(help, cli_help, metavar, choices, check, after, former or {})
     return field(default=default, metadata={_KEY: about})
 
 
@@ -219,10 +227,15 @@ class TrainSettings:
         metavar="REGEX",
         check=compile_label_from,
     )
-    test: bool = setting(
-        True,
-        help="Hold out a test subset. Without one, all images are used for training and validation.",
-        cli_help="Use --no-test when the test images are elsewhere: `foveal evaluate RUN DATA`.",
+    test: str | bool = setting(
+        "auto",
+        help="What the figures are measured on: subset, a test subset that is held out; cv, every image in its turn, "
+        "by linear heads that did not learn from it (cross-validation); auto, cv where there are few images of a class "
+        "and it is cheap; none, nothing is held out. False stands for none.",
+        cli_help="Use --no-test, which is --test none, when the test images are elsewhere: `foveal evaluate RUN DATA`.",
+        metavar="METHOD",
+        choices=TESTS,
+        former={True: "subset", False: "none"},
     )
     refit: bool = setting(
         True,
@@ -304,7 +317,7 @@ class TrainConfig(SegmentSettings, ClassifySettings):
             setattr(self, name, about.checked(name, getattr(self, name)))
         if self.from_scratch is not None and self.strategy is not None:
             raise UsageError("--from-scratch and --strategy contradict each other", hint="give only one of them")
-        if self.split_from is not None and not self.test:
+        if self.split_from is not None and not self.holds_out_test:
             raise UsageError(
                 "--split-from and --no-test contradict each other",
                 hint="give only one of them: an earlier split has a test subset",
@@ -314,6 +327,11 @@ class TrainConfig(SegmentSettings, ClassifySettings):
     def budget(self) -> float:
         """The time budget in seconds."""
         return parse_duration(self.time)
+
+    @property
+    def holds_out_test(self) -> bool:
+        """Whether a test subset is held out."""
+        return self.test != "none"
 
     @property
     def memory_budget(self) -> MemoryBudget:

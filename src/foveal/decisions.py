@@ -110,6 +110,9 @@ FEATURE_SIZE: Decision[int] = Decision("feature_size", Side)  # input of the bac
 FEATURE_SECONDS: Decision[float] = Decision("feature_seconds", Seconds)  # per image
 STRATEGY: Decision[str] = Decision("strategy", Name)  # the strategy of the final model
 SETTINGS: Decision[dict[str, Any]] = Decision("settings", dict[str, Any])  # its settings
+TEST: Decision[str] = Decision(
+    "test", Literal["subset", "cv"]
+)  # what its figures are measured on: the test subset, or every image in its turn
 REFIT: Decision[str] = Decision("refit", str)  # why it is not fitted once more on all images; empty: it is
 
 # Of a strategy.

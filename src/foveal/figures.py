@@ -17,8 +17,23 @@ class ClassFigures(TypedDict, total=False):
     share: float
 
 
+class Selection(TypedDict):
+    """Accuracy on the `n` images that the strategy was chosen by, and on the others, with its difference."""
+
+    n: int
+    accuracy: float
+    other_n: int
+    other_accuracy: float
+    difference_ci95: list[float]
+
+
 class Figures(TypedDict, total=False):
-    """Figures on `n` images; `_ci95` is a 95 % interval, None where none can be given."""
+    """Figures on `n` images; `_ci95` is a 95 % interval, None where none can be given.
+
+    `method` is what they are of: `subset`, the test subset; `cv`, every image in its turn, in `folds` folds, each by a
+    model of about `fold_images` images, with variances `variance_effect` times those of independent images. Then
+    `subset` holds the figures of the test subset.
+    """
 
     n: int
     accuracy: float
@@ -36,6 +51,13 @@ class Figures(TypedDict, total=False):
     per_class: list[ClassFigures]
     confusion: list[list[int]]
     classes_not_tested: list[str]
+    method: str
+    folds: int
+    fold_images: int
+    groups: int
+    variance_effect: float
+    selection: Selection | None
+    subset: Figures
 
 
 class LeftOut(TypedDict):

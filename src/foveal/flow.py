@@ -6,6 +6,7 @@
 4 inference    a bundle of each best model so far, and a predictor of the last inference/
 5 evaluation   the predictor on the test subset, once; figures and report      evaluation/
   refit        the measured model, fitted once more on all images: delivered   training/refit.py
+  test cv      every image predicted by a model that had not seen it           training/testing.py
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from foveal.data.split.fingerprints import FILE_NAME as FINGERPRINTS
 from foveal.data.split.fingerprints import fingerprints_to_bytes
 from foveal.data.split.held_out import FILE_NAME as HELD_OUT
 from foveal.data.split.split_csv import split_to_csv
+from foveal.decisions import TEST
 from foveal.devices import require_device, using_device
 from foveal.errors import FovealError
 from foveal.evaluation.ledger import record_test_evaluation, test_set_key
@@ -43,6 +45,7 @@ from foveal.training.candidate import Candidate
 from foveal.training.context import RunContext
 from foveal.training.ladder import search
 from foveal.training.refit import Delivered, refit
+from foveal.training.testing import cross_tested
 from foveal.training.time_budget import GRAPH_AFTER_SECONDS, GRAPH_SECONDS, reading_share
 from foveal.values import NO_TIME
 
@@ -162,6 +165,11 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     # Once the figures are known, the model is fitted on the held-out images as well, and that one is delivered.
     delivered = refit(best, context)
     _deliver(delivered, best, dataset, run)
+    if task.cross_measure is not None and (tested := cross_tested(best, context)) is not None:
+        measured = task.cross_measure(measured, tested, context)
+    elif config.test == "cv":
+        why = decisions.reason(TEST) or f"not for the task {task.name}"
+        progress.say(f"warning: --test cv: {why}; the figures are those of the test subset")
     if task.held_out is not None:
         run.write(HELD_OUT, task.held_out(search_result, delivered, context).to_bytes())
     clock.check()

@@ -14,6 +14,7 @@ from foveal.data.split.held_out import HeldOut
 from foveal.decisions import EVALUATION_ENGINE, Decisions
 from foveal.errors import UnknownName
 from foveal.evaluation import headlines
+from foveal.evaluation.cross_validated import cross_validated
 from foveal.evaluation.evaluate_classifier import evaluate_labels
 from foveal.evaluation.evaluate_segmenter import evaluate_masks
 from foveal.evaluation.report import Shown
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from foveal.training.ladder import SearchResult
     from foveal.training.refit import Delivered
     from foveal.training.routing import Route
+    from foveal.training.testing import TestedImages
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Task:
         evaluate: a finished run, on its own test subset or on other data.
         headline: figures → how well, and how certain, for a person.
         lines: figures → a table of them.
+        cross_measure: figures of the test subset, and predictions for all images by models that had not seen them →
+            what the report shows of all images; None where a task has no such figures.
         held_out: a finished search → what `compare` and `suspects` read; None where they can't do anything with it.
     """
 
@@ -51,6 +55,7 @@ class Task:
     evaluate: Callable[..., dict[str, Any]]
     headline: Callable[[Mapping[str, Any], int], tuple[str, str]]
     lines: Callable[[Mapping[str, Any]], list[str]]
+    cross_measure: Callable[[Shown, TestedImages, RunContext], Shown] | None = None
     held_out: Callable[[SearchResult, Delivered, RunContext], HeldOut] | None = None
 
 
@@ -69,6 +74,19 @@ def _route_masks(entries: Sequence[Entry], config: TrainConfig, decisions: Decis
 def _measure_labels(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
     records = candidate.seen["test"]
     return labels_on_test_subset(candidate.logits_on("test"), context.targets(records), records, bundle.manifest)
+
+
+def _cross_measure_labels(measured: Shown, found: TestedImages, context: RunContext) -> Shown:
+    tested, labels = found.tested, context.targets(found.images)
+    return cross_validated(
+        measured.figures,
+        found.images,
+        labels,
+        tested.probabilities,
+        tested.thresholds,
+        tested.folds,
+        context.split.classes,
+    )
 
 
 def _held_out_labels(found: SearchResult, delivered: Delivered, context: RunContext) -> HeldOut:
@@ -101,6 +119,7 @@ TASKS = {
         evaluate=evaluate_labels,
         headline=headlines.headline_of_labels,
         lines=headlines.lines_of_labels,
+        cross_measure=_cross_measure_labels,
         held_out=_held_out_labels,
     ),
     "segment": Task(

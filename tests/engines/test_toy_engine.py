@@ -44,7 +44,7 @@ def test_an_engine_from_outside_trains_predicts_and_evaluates(registered, make_f
     assert [engine.name for engine in ENGINES] == ["toy-fp32"]
     with toy_backbone():
         run = str(tmp_path / "run")
-        model = ImageClassifier(time="30s", backbone=NAME, strategy="frozen", out=run).fit(folder)
+        model = ImageClassifier(time="30s", backbone=NAME, strategy="frozen", test="subset", out=run).fit(folder)
         computed = ToyEngine.images
         assert computed >= 24 and model.summary_["engine"].startswith("toy-")
         assert (load(run).predict(folder) == model.predict(folder)).all()

@@ -93,7 +93,7 @@ def test_a_backbone_from_outside_trains_predicts_and_evaluates(strategy, folder,
     paths = sorted(str(p) for p in folder.rglob("*.*"))
     with toy_backbone():
         run = str(tmp_path / "run")
-        model = ImageClassifier(time="40s", backbone=NAME, strategy=strategy, out=run).fit(folder)
+        model = ImageClassifier(time="40s", backbone=NAME, strategy=strategy, test="subset", out=run).fit(folder)
         assert model.summary_["strategy"]["name"] == strategy
         assert model.summary_["model"]["backbone" if strategy.startswith("frozen") else "name"] == NAME
         probabilities = load(run).predict_proba(paths)

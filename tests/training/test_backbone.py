@@ -94,7 +94,7 @@ def only():
 def test_the_one_that_tells_the_classes_apart_is_kept(only, tmp_path, first, other, kept):
     folder, run = make_folder(tmp_path / "images", {"ant": 25, "bee": 25}), tmp_path / "run"
     only(larger=other, lite0=first)
-    model = ImageClassifier(strategy="frozen-backbone", out=str(run)).fit(folder)
+    model = ImageClassifier(strategy="frozen-backbone", test="subset", out=str(run)).fit(folder)
     assert Decisions.from_dict(read_json(run / "config.json")).get(BACKBONE) == kept
     assert model.summary_["model"]["backbone"] == kept
     assert model.summary_["test"]["accuracy"] == 1

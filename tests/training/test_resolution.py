@@ -35,7 +35,9 @@ def stripes(tmp_path):
 def test_the_model_is_given_larger_images_wherever_it_predicts(stripes, tmp_path_factory):
     out = str(tmp_path_factory.mktemp("runs") / "run")
     with toy_backbone():
-        model = ImageClassifier(time="60s", backbone=NAME, strategy="frozen-resolution", out=out, refit=False)
+        model = ImageClassifier(
+            time="60s", backbone=NAME, strategy="frozen-resolution", out=out, refit=False, test="subset"
+        )
         model.fit(stripes)
         assert model.summary_["model"]["input"] == [3, 64, 64]  # 32 × 9/7 is 41, and the next multiple of 32 is 64
         assert load(out).evaluate()["test"]["accuracy"] == model.summary_["test"]["accuracy"]

@@ -34,7 +34,7 @@ def audit(
     label_from: Annotated[str | None, option("label_from")] = TrainConfig.label_from,
     corrections: Annotated[str | None, option("corrections")] = TrainConfig.corrections,
     split_from: Annotated[str | None, option("split_from")] = TrainConfig.split_from,
-    test: Annotated[bool, option("test")] = TrainConfig.test,
+    test: Annotated[str, option("test")] = str(TrainConfig.test),
     seed: Annotated[int, option("seed")] = TrainConfig.seed,
     max_pixels: Annotated[int, option("max_pixels")] = TrainConfig.max_pixels,
     quiet: Quiet = False,

@@ -24,11 +24,13 @@ class Same:
     Attributes:
         names: without hyphens.
         option: what takes their place; empty: the value is a positional argument, with `first` the first one.
+        value: that they stand for, as flags; empty: their own value.
     """
 
     names: str
     option: str = ""
     first: bool = False
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Instead:
     use: str
 
 
+_NO_TEST = Same("no-test", "--test", value="none")
 _TRAINING = (
     Same("data dataset data-dir data-path source root train-dir"),
     Same("model arch architecture network model-name", "--backbone"),
@@ -47,6 +50,7 @@ _TRAINING = (
     Same("random-state random-seed", "--seed"),
     Same("time-limit max-time budget duration timeout", "--time"),
     Same("ignore-index ignore-label", "--void"),
+    _NO_TEST,
     Same("tracker logger report-to", "--log"),
     Instead(
         "epochs epoch n-epochs num-epochs max-epochs steps max-steps iterations steps-per-epoch e",
@@ -173,7 +177,7 @@ LINES: dict[str, tuple[Same | Instead, ...]] = {
     "train": _TRAINING,
     "predict": _PREDICTING,
     "evaluate": _EVALUATING,
-    "audit": (_TRAINING[0],),
+    "audit": (_TRAINING[0], _NO_TEST),
     "plan": _PLANNING,
 }
 #: Options whose value has a unit, and what reads it.
@@ -265,8 +269,8 @@ class CommandWithAnswers(TyperCommand):
             if isinstance(line, Instead):
                 refused[name] = line
             elif isinstance(line, Same):
-                given = [value] if equals else taken[:1]
-                del taken[: 0 if equals else 1]
+                given = [line.value or value] if equals or line.value else taken[:1]
+                del taken[: 0 if equals or line.value else 1]
                 _refuse_apart(line.option, given, taken)
                 ctx.meta.setdefault(_TYPED, {})[line.option] = name
                 found = [*given, *found] if line.first else [*found, *filter(None, [line.option]), *given]

@@ -92,10 +92,15 @@ def audit(
     split, refusal = None, None
     try:
         placed, excluded = assign(
-            read.records, read.near, target=listing.target, seed=config.seed, previous=previous, test=config.test
+            read.records,
+            read.near,
+            target=listing.target,
+            seed=config.seed,
+            previous=previous,
+            test=config.holds_out_test,
         )
         missing = not_learned(listing.target, read.records, placed)
-        found = list(find_in_split(listing.target, read.records, placed, excluded, test=config.test))
+        found = list(find_in_split(listing.target, read.records, placed, excluded, test=config.holds_out_test))
         split = listing.target.build_split(placed, [*read.excluded, *excluded])
     except DataError as error:
         refusal = error

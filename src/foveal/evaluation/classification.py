@@ -96,10 +96,14 @@ def measure(
     paths: Sequence[str],
     classes: Sequence[str],
     *,
-    set_threshold: float | None = None,
+    set_threshold: float | NDArray[np.float32] | None = None,
+    effect: float = 1.0,
 ) -> Measurement:
-    """Figures of `(N, K)` probabilities against `(N,)` labels; of prediction sets, where they have a threshold."""
-    figures = classification_figures(probabilities, labels, classes, set_threshold=set_threshold)
+    """Figures of `(N, K)` probabilities against `(N,)` labels; of prediction sets, where they have a threshold.
+
+    The last two arguments are those of `classification_figures`.
+    """
+    figures = classification_figures(probabilities, labels, classes, set_threshold=set_threshold, effect=effect)
     figures["classes_not_tested"] = [row["label"] for row in figures["per_class"] if not row["n"]]
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels) if len(labels) else np.zeros(0, dtype=int)
     mistakes = [

@@ -18,6 +18,10 @@ def headline_of_labels(test: Mapping[str, Any], evaluations: int) -> tuple[str, 
     """How well, and how certain; `evaluations` on this test set so far."""
     if not test["n"]:
         return _NOT_EVALUATED
+    if test.get("method") == "cv":
+        how = f"each predicted by one of {test['folds']} models that had not seen it"
+        well = f"{percent(test['accuracy'])} accuracy on {count_of(test['n'], 'image')}, {how}"
+        return well, f"95 % interval {interval(test['accuracy_ci95'])}, by cross-validation"
     well = f"{percent(test['accuracy'])} accuracy on {count_of(test['n'], 'held-out test image')}"
     return well, f"95 % interval {interval(test['accuracy_ci95'])}, evaluation {evaluations} on this test set"
 

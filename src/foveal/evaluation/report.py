@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from foveal.clock import format_duration
 from foveal.data.images.decode import quiet
 from foveal.data.wording import by_reason, count_of, first_few
+from foveal.evaluation.cross_validated import tested_how
 from foveal.evaluation.decision_words import in_words, share_of_time
 from foveal.evaluation.loss_curves import loss_curves
 from foveal.evaluation.thumbnails import thumbnail
@@ -107,6 +108,7 @@ def environment() -> jinja2.Environment:
         "delivery": delivery,
         "shortcomings": shortcomings,
         "promise": promise,
+        "tested_how": tested_how,
     }
     return made
 
@@ -169,7 +171,10 @@ def delivery(summary: Mapping[str, Any]) -> str:
     refit = summary["refit"]
     if not refit["done"]:
         return f"The delivered model is the measured one: {refit['reason']}."
-    before = "; the figures above were measured before that" if summary["test"]["n"] else ""
+    if summary["test"].get("method") == "cv":
+        before = ", more than any of the models behind the figures"
+    else:
+        before = "; the figures above were measured before that" if summary["test"]["n"] else ""
     return f"The delivered model was refitted on all {count_of(refit['images'], 'image')}{before}."
 
 

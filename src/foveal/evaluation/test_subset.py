@@ -31,7 +31,9 @@ def labels_on_test_subset(
     """
     probabilities = Labels.probabilities(logits, manifest.temperature)
     paths = [r.record.path for r in records]
-    return measure(probabilities, labels, paths, manifest.classes, set_threshold=manifest.set_threshold)
+    measured = measure(probabilities, labels, paths, manifest.classes, set_threshold=manifest.set_threshold)
+    measured.figures["method"] = "subset"
+    return measured
 
 
 def masks_on_test_subset(

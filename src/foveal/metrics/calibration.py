@@ -143,8 +143,11 @@ def prediction_sets(
     return PredictionSets(coverage, float(true[order[place]]), n, count, at_least)
 
 
-def in_sets(probabilities: Array, threshold: float) -> NDArray[np.bool_]:
-    """Which classes are in the prediction set of each image, `(N, K)`; the likeliest one always is."""
+def in_sets(probabilities: Array, threshold: float | Array) -> NDArray[np.bool_]:
+    """Which classes are in the prediction set of each image, `(N, K)`; the likeliest one always is.
+
+    The threshold is one for all images, or `(N, 1)`.
+    """
     inside: NDArray[np.bool_] = probabilities >= threshold
     inside[np.arange(len(inside)), probabilities.argmax(axis=1)] = True
     return inside

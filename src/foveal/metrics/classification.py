@@ -17,7 +17,12 @@ Labels = NDArray[np.int64]
 
 
 def classification_figures(
-    probabilities: Array, labels: Labels, classes: Sequence[str], *, set_threshold: float | None = None
+    probabilities: Array,
+    labels: Labels,
+    classes: Sequence[str],
+    *,
+    set_threshold: float | Array | None = None,
+    effect: float = 1.0,
 ) -> dict[str, Any]:
     """All figures of one evaluation, as `summary.json` shows them.
 
@@ -25,7 +30,8 @@ def classification_figures(
         probabilities: `(N, K)`.
         labels: `(N,)`, 0 … K-1.
         classes: K names.
-        set_threshold: of prediction sets; None: there are none.
+        set_threshold: of prediction sets, one or `(N, 1)`; None: there are none.
+        effect: by which variances are larger than those of N independent images.
 
     Returns:
         Without images, `n` is 0 and every figure is None.
@@ -33,31 +39,39 @@ def classification_figures(
     n, k = len(labels), len(classes)
     matrix = confusion(labels, probabilities.argmax(axis=1) if n else labels, k)
     correct = int(np.trace(matrix))
-    per_class = [{"label": c, **row} for c, row in zip(classes, per_class_figures(matrix), strict=True)]
+    per_class = [{"label": c, **row} for c, row in zip(classes, per_class_figures(matrix, effect), strict=True)]
     true = probabilities[np.arange(n), labels].astype(np.float64)
     return {
         "n": n,
         "accuracy": correct / n if n else None,
-        "accuracy_ci95": wilson(correct, n),
+        "accuracy_ci95": wilson(correct / effect, n / effect),
         "balanced_accuracy": balanced_accuracy(matrix),
-        "balanced_accuracy_ci95": balanced_accuracy_interval(matrix),
+        "balanced_accuracy_ci95": balanced_accuracy_interval(matrix, effect),
         "macro_f1": macro_f1(matrix) if n else None,
-        "macro_f1_ci95": macro_f1_interval(matrix),
+        "macro_f1_ci95": macro_f1_interval(matrix, effect),
         "log_loss": float(-np.log(np.maximum(true, 1e-7)).mean()) if n else None,
         "ece": expected_calibration_error(probabilities, labels),
         "ece_ci95": calibration_error_interval(probabilities, labels),
         "reliability": reliability(probabilities, labels),
-        "sets": set_figures(probabilities, labels, set_threshold) if n and set_threshold is not None else None,
+        "sets": set_figures(probabilities, labels, set_threshold, effect)
+        if n and set_threshold is not None
+        else None,
         "per_class": per_class,
         "confusion": matrix.tolist(),
     }
 
 
-def set_figures(probabilities: Array, labels: Labels, threshold: float) -> dict[str, Any]:
+def set_figures(
+    probabilities: Array, labels: Labels, threshold: float | Array, effect: float = 1.0
+) -> dict[str, Any]:
     """How often the prediction sets hold the true class, and their mean size."""
     inside = in_sets(probabilities, threshold)
     n, held = len(labels), int(inside[np.arange(len(labels)), labels].sum())
-    return {"coverage": held / n, "coverage_ci95": wilson(held, n), "mean_size": float(inside.sum(axis=1).mean())}
+    return {
+        "coverage": held / n,
+        "coverage_ci95": wilson(held / effect, n / effect),
+        "mean_size": float(inside.sum(axis=1).mean()),
+    }
 
 
 def confusion(labels: Labels, predictions: Labels, k: int) -> NDArray[np.int64]:
@@ -65,7 +79,7 @@ def confusion(labels: Labels, predictions: Labels, k: int) -> NDArray[np.int64]:
     return np.bincount(labels * k + predictions, minlength=k * k).reshape(k, k)
 
 
-def per_class_figures(matrix: NDArray[np.int64]) -> list[dict[str, Any]]:
+def per_class_figures(matrix: NDArray[np.int64], effect: float = 1.0) -> list[dict[str, Any]]:
     """Precision and recall with their intervals, and F1, for each class; None where undefined."""
     rows = []
     for i, hit in enumerate(np.diag(matrix).tolist()):
@@ -74,9 +88,9 @@ def per_class_figures(matrix: NDArray[np.int64]) -> list[dict[str, Any]]:
             {
                 "n": support,
                 "precision": hit / predicted if predicted else None,
-                "precision_ci95": wilson(hit, predicted),
+                "precision_ci95": wilson(hit / effect, predicted / effect),
                 "recall": hit / support if support else None,
-                "recall_ci95": wilson(hit, support),
+                "recall_ci95": wilson(hit / effect, support / effect),
                 "f1": 2 * hit / (support + predicted) if support + predicted else None,
             }
         )
@@ -97,7 +111,7 @@ def macro_f1(matrix: NDArray[np.int64]) -> float:
     return float((2 * np.diag(matrix)[seen] / total[seen]).mean())
 
 
-def balanced_accuracy_interval(matrix: NDArray[np.int64]) -> tuple[float, float] | None:
+def balanced_accuracy_interval(matrix: NDArray[np.int64], effect: float = 1.0) -> tuple[float, float] | None:
     """95 %, valid at 0 and 100 % as well: a stratified mean of recalls; None without images.
 
     The variance is that of smoothed recalls, see `_smoothed`, and the interval that of `with_variance`.
@@ -109,10 +123,10 @@ def balanced_accuracy_interval(matrix: NDArray[np.int64]) -> tuple[float, float]
     seen = support > 0
     recalls = np.diag(shares)[seen]
     variance = (weights[seen] * recalls * (1 - recalls) / support[seen]).sum() / seen.sum() ** 2
-    return with_variance(figure, float(recalls.mean()), float(variance))
+    return with_variance(figure, float(recalls.mean()), effect * float(variance))
 
 
-def macro_f1_interval(matrix: NDArray[np.int64]) -> tuple[float, float] | None:
+def macro_f1_interval(matrix: NDArray[np.int64], effect: float = 1.0) -> tuple[float, float] | None:
     """95 %, valid at 0 and 100 % as well; None without images.
 
     The variance is by linearisation (Takahashi et al. 2022, "Confidence interval for micro-averaged F1 and
@@ -132,7 +146,7 @@ def macro_f1_interval(matrix: NDArray[np.int64]) -> tuple[float, float] | None:
     variance = (weights[:, None] * expected * influence**2).sum() / seen.sum() ** 2
     figure = macro_f1(matrix)
     unbiased = min(1.0, max(0.0, figure - _bias_of_macro_f1(matrix)))
-    ends = with_variance(unbiased, float(each[seen].mean()), float(variance))
+    ends = with_variance(unbiased, float(each[seen].mean()), effect * float(variance))
     return None if ends is None else (min(ends[0], figure), max(ends[1], figure))
 
 

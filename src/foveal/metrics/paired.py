@@ -75,7 +75,7 @@ def paired_difference(
         raise ValueError("no images")
     names = list(range(n)) if clusters is None else list(clusters)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    effect, count = _design_effect(b.astype(float) - a.astype(float), names)
+    effect, count = design_effect(b.astype(float) - a.astype(float), names)
     centre = (only_b - only_a) / (n + 2)
     variance = ((only_a + only_b + 1) / (n + 2) - centre**2) / (n + 2)
     half = _Z * math.sqrt(variance * effect)
@@ -92,7 +92,7 @@ def paired_difference(
     )
 
 
-def _design_effect(differences: NDArray[np.float64], clusters: Sequence[object]) -> tuple[float, int]:
+def design_effect(differences: NDArray[np.float64], clusters: Sequence[object]) -> tuple[float, int]:
     """Variance of the mean with clusters, divided by that without; and how many clusters there are."""
     index = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
     residuals = differences - differences.mean()
@@ -106,6 +106,6 @@ def mean_difference(values: NDArray[np.float64], clusters: Sequence[str]) -> tup
     value = float(values.mean())
     if len(values) < 2:
         return value, (-math.inf, math.inf)
-    effect, _ = _design_effect(values, clusters)
+    effect, _ = design_effect(values, clusters)
     half = _Z * float(values.std(ddof=1)) / math.sqrt(len(values)) * math.sqrt(effect)
     return value, (value - half, value + half)

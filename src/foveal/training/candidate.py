@@ -49,6 +49,25 @@ class Refit:
 
 
 @dataclass(frozen=True)
+class FrozenHead:
+    """What a linear head on frozen features can be fitted with again, on other images.
+
+    Attributes:
+        features: N images → their features, `(V, N, D)`.
+        strength: of the regularisation, C × n.
+        fit_seconds: that choosing it and fitting a head on all images will take.
+        feature_seconds: that the features of all images will take.
+        memory: bytes that fitting a head on all images will take.
+    """
+
+    features: Callable[[Sequence[SplitRecord]], Array]
+    strength: float
+    fit_seconds: float
+    feature_seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A model with its evidence.
 
@@ -68,6 +87,7 @@ class Candidate:
         predict: images → logits, for a subset without logits yet; called for the final model only.
         pending_test_seconds: that `predict` will take for the test subset.
         refit: how its model can be fitted once more; None where that is not known, or not wanted.
+        head: its head can be fitted again, on other images; None for networks.
         handicap: sum of z-values by which it may be worse and is kept, since its training continues.
         complete: whether its training came to the end of its schedule.
         preprocess: the input that later strategies take, too, if it is kept; None: the one they have.
@@ -89,6 +109,7 @@ class Candidate:
     predict: Callable[[Sequence[SplitRecord]], Array] | None = None
     pending_test_seconds: float = 0.0
     refit: Refit | None = None
+    head: FrozenHead | None = None
     handicap: float = 0.0
     complete: bool = True
     preprocess: Preprocess | None = None

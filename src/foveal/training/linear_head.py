@@ -44,6 +44,8 @@ _SHARED_FROM = 30_000_000
 _DIRECTIONS = 512
 #: Probabilities are taken to be at least this before their logarithm.
 _LEAST = 1e-12
+#: A direction whose deviation is a smaller share of the largest one is rounding error.
+_LEAST_ROOT = 1e-4
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,17 @@ def cross_validate(
     Returns:
         None when there are too few images, or too little time, for even one strength.
     """
-    if folds is None:
-        return None
-    rotated = _rotated(views)
+    return None if folds is None else choose_strength(Directions(views).turned, labels, folds, deadline=deadline)
+
+
+def choose_strength(
+    turned: Array, labels: Labels, folds: NDArray[np.int64], *, deadline: Deadline
+) -> CrossValidation | None:
+    """The same for features in their principal directions, `(V, N, M)`."""
     tried: list[tuple[float, float, float]] = []
     best: CrossValidation | None = None
     took = 0.0
-    fits = [_Fold(rotated, labels, folds == k) for k in range(int(folds.max()) + 1)]
+    fits = [_Fold(turned, labels, folds == k) for k in range(int(folds.max()) + 1)]
     for strength in STRENGTHS:
         if deadline.left() <= (1 + FINAL_FIT) * took:
             break
@@ -122,9 +128,9 @@ def out_of_fold_logits(views: Array, labels: Labels, folds: NDArray[np.int64], s
     Returns:
         Log-probabilities `(N, K)`: the views are averaged as in prediction.
     """
-    rotated = _rotated(views)
+    turned = Directions(views).turned
     result = np.full((len(labels), int(labels.max()) + 1), np.log(_LEAST), dtype=np.float32)
-    fits = [_Fold(rotated, labels, folds == k) for k in range(int(folds.max()) + 1)]
+    fits = [_Fold(turned, labels, folds == k) for k in range(int(folds.max()) + 1)]
     for fold, (classes, _) in zip(fits, _solved(fits, strength), strict=True):
         result[np.ix_(fold.outside, classes)] = fold.log_probabilities()
     return result
@@ -167,9 +173,26 @@ class _Fold:
 
     def log_probabilities(self) -> Array:
         """Of the images outside by the mean of their views, `(M, classes)`, by the head that `solve` fitted."""
-        found = self._model.predict_proba(self._views[:, self.outside].mean(axis=0))
-        result: Array = np.log(np.maximum(found, _LEAST)).astype(np.float32)
-        return result
+        return log_probabilities(self._model, self._views[:, self.outside])
+
+
+def solve(turned: Array, labels: Labels, strength: float) -> Any:  # noqa: ANN401
+    """scikit-learn's model of features in their principal directions, `(V, N, M)`, to convergence.
+
+    Args:
+        turned: see `Directions`.
+        labels: `(N,)`.
+        strength: C × n, see `STRENGTHS`.
+    """
+    with _one_thread_each():
+        return _solve(turned, labels, strength, rough=False)
+
+
+def log_probabilities(model: Any, views: Array) -> Array:  # noqa: ANN401
+    """What a model of `solve` says of other images by the mean of their views, `(V, M, D)` to `(M, K)`."""
+    found = model.predict_proba(views.mean(axis=0))
+    result: Array = np.log(np.maximum(found, _LEAST)).astype(np.float32)
+    return result
 
 
 def _solved(fits: Sequence[_Fold], strength: float) -> list[tuple[NDArray[np.int64], Array]]:
@@ -215,21 +238,39 @@ def _moments(views: Array) -> tuple[Array, Array]:
     return flat.mean(axis=0), np.where(deviation < 1e-6, 1.0, deviation).astype(np.float32)
 
 
-def _rotated(views: Array) -> Array:
-    """Standardised and turned into the leading principal directions: L2 regularisation is invariant to rotation."""
-    mean, deviation = _moments(views)
-    standard = (views - mean) / deviation
-    flat = standard.reshape(-1, standard.shape[-1])
-    if flat.shape[1] <= _DIRECTIONS:
-        return standard
-    from scipy.linalg import eigh
+class Directions:
+    """Standardised features turned into their leading principal directions: L2 regularisation is invariant to rotation.
 
-    if len(flat) < flat.shape[1]:  # the rows' products have the same directions, and are fewer
-        most = min(_DIRECTIONS, len(flat))
-        sizes, places = eigh(flat @ flat.T, subset_by_index=[len(flat) - most, len(flat) - 1])
-        turned: Array = (places * np.sqrt(np.maximum(sizes, 0.0))).astype(np.float32)
-        return turned.reshape(*views.shape[:2], most)
-    top = [flat.shape[1] - _DIRECTIONS, flat.shape[1] - 1]
-    _, directions = eigh(flat.T @ flat, subset_by_index=top)
-    result: Array = standard @ directions
-    return result
+    Attributes:
+        turned: the features that they were found in, `(V, N, M)`.
+    """
+
+    def __init__(self, views: Array) -> None:
+        self._mean, self._deviation = _moments(views)
+        self._basis: Array | None = None
+        standard = (views - self._mean) / self._deviation
+        flat = standard.reshape(-1, standard.shape[-1])
+        if flat.shape[1] <= _DIRECTIONS:
+            self.turned: Array = standard
+            return
+        from scipy.linalg import eigh
+
+        if len(flat) < flat.shape[1]:  # the rows' products have the same directions, and are fewer
+            most = min(_DIRECTIONS, len(flat))
+            sizes, places = eigh(flat @ flat.T, subset_by_index=[len(flat) - most, len(flat) - 1])
+            roots = np.sqrt(np.maximum(sizes, 0.0))
+            turned: Array = (places * roots).astype(np.float32)
+            self.turned = turned.reshape(*views.shape[:2], most)
+            known = roots > _LEAST_ROOT * roots.max(initial=0.0)
+            self._basis = (flat.T @ (places * np.where(known, 1 / np.where(known, roots, 1), 0))).astype(
+                np.float32
+            )
+            return
+        top = [flat.shape[1] - _DIRECTIONS, flat.shape[1] - 1]
+        _, self._basis = eigh(flat.T @ flat, subset_by_index=top)
+        self.turned = standard @ self._basis
+
+    def turn(self, views: Array) -> Array:
+        """Other features `(…, N, D)` in the same directions, `(…, N, M)`."""
+        standard: Array = (views - self._mean) / self._deviation
+        return standard if self._basis is None else standard @ self._basis

@@ -84,6 +84,11 @@ DEFER_SHARE = 0.25
 #: Share of the time left for finding out whether mirrored images keep their target.
 FLIP_TEST_SHARE = 0.25
 
+#: `--test auto` tests by cross-validation where that takes at most this share of the budget.
+CROSS_TEST_SHARE = 0.1
+#: Choosing and fitting a head in a fold of it takes about as long as on all images: fewer of them, in fewer directions.
+CROSS_TEST_FOLD = 1.0
+
 # ── Fine-tuning ──
 
 #: Seconds under which no training is worth considering: imports and measuring speed take a third of them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ FOLDS = 5
 
 
 def stratified_folds(
-    strata: NDArray[np.int64], groups: Sequence[str], seed: int, *, most: int = FOLDS
+    strata: NDArray[np.int64], groups: Sequence[str], seed: int, *, most: int = FOLDS, rare: bool = False
 ) -> NDArray[np.int64] | None:
     """Fold numbers `(N,)`, whole groups in one fold, stratified by each group's first member.
 
@@ -20,6 +21,8 @@ def stratified_folds(
         groups: N names; equal names stay together.
         seed: of the shuffling.
         most: folds at most.
+        rare: whether a stratum may have fewer groups than there are folds: then some folds hold none of it.
+            Otherwise the smallest stratum limits the number of folds.
 
     Returns:
         None when some stratum has fewer than two groups.
@@ -30,13 +33,15 @@ def stratified_folds(
     if not len(names):
         return None
     leaders = strata[first]
-    fewest = int(np.bincount(leaders, minlength=int(strata.max()) + 1).min())
-    count = min(most, fewest)
-    if count < 2:
+    sizes = np.bincount(leaders, minlength=int(strata.max()) + 1)
+    count = min(most, int(sizes.max() if rare else sizes.min()))
+    if count < 2 or sizes.min() < 2:
         return None
     folds = np.zeros(len(names), dtype=np.int64)
     splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-    for k, (_, held_out) in enumerate(splitter.split(leaders, leaders)):
-        folds[held_out] = k
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of strata with fewer groups than folds, which were asked for
+        for k, (_, held_out) in enumerate(splitter.split(leaders, leaders)):
+            folds[held_out] = k
     result: NDArray[np.int64] = folds[member_of]
     return result

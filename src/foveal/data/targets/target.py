@@ -181,15 +181,17 @@ class Target(ABC):
         """What stratified folds and a fair order go by, one for each image; by default all are alike."""
         return [None] * len(records)
 
-    def folds(self, placed: Sequence[SplitRecord], seed: int, *, most: int = FOLDS) -> NDArray[np.int64] | None:
-        """Fold numbers `(N,)` with whole groups in one fold, stratified.
+    def folds(
+        self, placed: Sequence[SplitRecord], seed: int, *, most: int = FOLDS, rare: bool = False
+    ) -> NDArray[np.int64] | None:
+        """Fold numbers `(N,)` with whole groups in one fold, stratified; see `stratified_folds`.
 
         Returns:
             None when some stratum has fewer than two groups, so that no fold could be held out.
         """
         strata = [str(s) for s in self.strata([p.record for p in placed])]
         codes = np.unique(strata, return_inverse=True)[1].astype(np.int64)
-        return stratified_folds(codes, [p.group for p in placed], seed, most=most)
+        return stratified_folds(codes, [p.group for p in placed], seed, most=most, rare=rare)
 
     def fair_order(self, placed: Sequence[SplitRecord]) -> list[SplitRecord]:
         """One image of each stratum in turn, shuffled by content: any beginning of it is a fair part of all."""

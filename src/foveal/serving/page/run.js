@@ -54,7 +54,8 @@ function figures({ test, test_looks: looks, delivery, shortcomings }) {
     looks > 1
       ? `This was evaluation ${looks} on these test images: each one, and each choice made after it, biases the figures upwards.`
       : "It was the first evaluation on these test images.";
-  const words = test.n ? `Measured on ${count(test.n, "test image")} that the model had not seen. ${looked}` : "No images were held out: this run does not show how well the model does.";
+  const folds = `Each of ${count(test.n, "image")} was predicted by a model that had not seen it (cross-validation).`;
+  const words = test.method === "cv" ? folds : test.n ? `Measured on ${count(test.n, "test image")} that the model had not seen. ${looked}` : "No images were held out: this run does not show how well the model does.";
   const notes = Object.entries(shortcomings).map(([word, text]) => el("p", { class: "notice" }, `${word}: ${text}`));
   return panel("How well it does", el("dl", { class: "figures" }, ...cards), el("p", {}, `${words} ${delivery}`), ...notes);
 }

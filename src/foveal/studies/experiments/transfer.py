@@ -47,7 +47,11 @@ def run(arm: str, seed: int, setting: Setting) -> Mapping[str, float]:
         with tempfile.TemporaryDirectory(prefix="foveal-study-") as folder, _own_state(folder):
             table = write_table(by_class, setting.scaled(count, 3), seed, setting, Path(folder) / "images.csv")
             config = TrainConfig(
-                time=f"{max(1.0, budget * setting.share)}s", seed=seed, strategy=STRATEGIES[arm], cache=False
+                time=f"{max(1.0, budget * setting.share)}s",
+                seed=seed,
+                strategy=STRATEGIES[arm],
+                test="subset",
+                cache=False,
             )
             _, summary = train(str(table), config, out=str(Path(folder) / "run"), clock=Clock(config.budget))
         measures[f"accuracy {count}"] = float(summary["test"]["accuracy"])

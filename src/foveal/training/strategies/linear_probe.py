@@ -20,7 +20,7 @@ from foveal.data.images.pixels import refuse_changed
 from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH, HFLIP
 from foveal.errors import DataError, Interrupted, UsageError
 from foveal.models.trained import TrainedModel
-from foveal.training.candidate import Candidate, Refit, Refitted
+from foveal.training.candidate import Candidate, FrozenHead, Refit, Refitted
 from foveal.training.compare import LabelEvidence
 from foveal.training.context import Array, RunContext
 from foveal.training.linear_head import (
@@ -144,7 +144,8 @@ class LinearProbeStrategy:
             head = fit_head(features.by_subset["train"], labels, strength)
             bar(1)
         fitting = context.clock.spent() - fitting
-        refit = self._refit(context, features, strength, fitting)
+        again = self._head(context, features, strength, fitting)
+        refit = self._refit(context, again) if context.config.refit else None
         evidence = out_of_fold(train, chosen, labels) if chosen else None
         n = len(evidence.logits) if evidence else 0
         extractor = context.features
@@ -159,6 +160,7 @@ class LinearProbeStrategy:
             predict=lambda records: head.logits(self._all_features(context, records)),
             pending_test_seconds=features.pending_test_seconds,
             refit=refit,
+            head=again,
             seen=features.seen,
             evidence=evidence,
             training_seconds=fitting,
@@ -184,28 +186,33 @@ class LinearProbeStrategy:
         chosen = cross_validate(self._stacked(context, tables, done), labels, folds, deadline=context.deadline)
         return out_of_fold(done, chosen, labels) if chosen else None
 
-    def _refit(
-        self, context: RunContext, features: _Features, strength: float, fit_seconds: float
-    ) -> Refit | None:
-        """How to fit a head of the same strength on all images; their features come from the cache, if it is used."""
-        if not context.config.refit:
-            return None
+    def _head(self, context: RunContext, features: _Features, strength: float, fit_seconds: float) -> FrozenHead:
+        """How to fit heads of this kind again; features come from the cache, if it is used."""
+        train, count = features.by_subset["train"], sum(map(len, features.seen.values()))
+        more = count / train.shape[1]
+        return FrozenHead(
+            features=lambda records: self._all_features(context, records),
+            strength=strength,
+            fit_seconds=more * fit_seconds,
+            feature_seconds=0.0 if context.config.cache else features.image_seconds * count,
+            memory=int(more * train.nbytes * _FIT_COPIES),
+        )
+
+    def _refit(self, context: RunContext, frozen: FrozenHead) -> Refit:
+        """How to fit a head of the same strength on all images."""
 
         def fit(records: Sequence[SplitRecord], folds: NDArray[np.int64]) -> Refitted:
-            views, labels = self._all_features(context, records), context.targets(records)
+            views, labels = frozen.features(records), context.targets(records)
             import_solvers()
             with context.clock.lap("fit"), context.progress.stage("refit", 1) as bar:
-                logits = out_of_fold_logits(views, labels, folds, strength)
-                head = fit_head(views, labels, strength)
+                logits = out_of_fold_logits(views, labels, folds, frozen.strength)
+                head = fit_head(views, labels, frozen.strength)
                 bar(1)
             extractor = context.features
             trained = TrainedModel.of_head(head, extractor.preprocess, extractor.backbone, self.views)
             return Refitted(trained, logits)
 
-        train, count = features.by_subset["train"], sum(map(len, features.seen.values()))
-        computing = 0.0 if context.config.cache else features.image_seconds * count
-        more = count / train.shape[1]
-        return Refit(fit, computing + more * fit_seconds, int(more * train.nbytes * _FIT_COPIES))
+        return Refit(fit, frozen.feature_seconds + frozen.fit_seconds, frozen.memory)
 
     def _features(self, context: RunContext) -> _Features:
         """In fair order: what there is no time for is missing from all subsets and classes alike.
