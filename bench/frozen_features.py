@@ -40,12 +40,14 @@ class FeatureSet:
         return int(self.labels.max()) + 1
 
 
-def feature_set(described: str, store: Path) -> FeatureSet:
+def feature_set(described: str, store: Path, *, directions: int = 0) -> FeatureSet:
     """`NAME=FOLDER` or `NAME=FOLDER@SIZE`: features of lite0 at that size; of IDX files the pixels themselves.
 
     Args:
         described: see above.
         store: where they are kept as NAME.npz, and taken from.
+        directions: principal directions that are kept, for heads that are fitted in milliseconds; 0: all. They are
+            mixed at random: heads standardise their features, which would give noise the weight of the first direction.
     """
     name, _, place = described.partition("=")
     file = store / f"{name}.npz"
@@ -55,7 +57,12 @@ def feature_set(described: str, store: Path) -> FeatureSet:
         store.mkdir(parents=True, exist_ok=True)
         np.savez(file, x=rows, y=labels)
     with np.load(file) as found:
-        return FeatureSet(name, found["x"], found["y"].astype(np.int64))
+        rows, labels = found["x"], found["y"].astype(np.int64)
+    if directions:
+        rows = rows - rows.mean(axis=0)
+        mixed = np.linalg.qr(np.random.default_rng(0).normal(size=(directions, directions)))[0]
+        rows = (rows @ np.linalg.eigh(rows.T @ rows)[1][:, -directions:] @ mixed).astype(np.float32)
+    return FeatureSet(name, rows, labels)
 
 
 def _pixels(folder: str) -> tuple[np.ndarray, np.ndarray]:

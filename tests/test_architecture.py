@@ -79,6 +79,7 @@ TRAINING = [
         "refit",
         "cross_test",
         "testing",
+        "learning_curve",
         "held_out",
     ),
 ]

@@ -113,6 +113,7 @@ SETTINGS: Decision[dict[str, Any]] = Decision("settings", dict[str, Any])  # its
 TEST: Decision[str] = Decision(
     "test", Literal["subset", "cv"]
 )  # what its figures are measured on: the test subset, or every image in its turn
+LEARNING_CURVE: Decision[str] = Decision("learning_curve", str)  # why there is none; empty: there is one
 REFIT: Decision[str] = Decision("refit", str)  # why it is not fitted once more on all images; empty: it is
 
 # Of a strategy.

@@ -116,6 +116,39 @@ class RefitFigures(TypedDict):
     reason: str
 
 
+class CurvePoint(TypedDict):
+    """Accuracy of heads that were fitted on so many images, on images that they had not seen."""
+
+    images: int
+    accuracy: float
+
+
+class CurveForm(TypedDict):
+    """What one functional form gives at twice the images, and its weight."""
+
+    name: str
+    weight: float
+    accuracy: float
+
+
+class Twice(TypedDict):
+    """What twice the images are expected to give."""
+
+    images: int
+    accuracy: float
+    ci95: list[float]
+    forms: list[CurveForm]
+
+
+class LearningCurve(TypedDict):
+    """How accuracy grows with the images; `classes` are those of the largest point, the lowest recall first."""
+
+    points: list[CurvePoint]
+    images: int
+    twice: Twice
+    classes: list[ClassFigures]
+
+
 class Summary(TypedDict):
     """The content of `summary.json`."""
 
@@ -131,5 +164,6 @@ class Summary(TypedDict):
     test: Figures
     test_looks: int
     refit: RefitFigures
+    learning_curve: LearningCurve | None
     time: dict[str, float]
     memory: dict[str, int | None]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from foveal.data.targets.folds import stratified_folds
 from foveal.training import linear_head
 from foveal.training.cross_test import TEST_FOLDS, cross_test
+from foveal.training.learning_curve import SHARES, curve_points, positions
 from foveal.training.linear_head import Directions, fit_head, log_probabilities, solve
 
 
@@ -82,11 +83,11 @@ def test_the_label_of_an_image_or_its_group_does_not_change_its_prediction(seed)
 
 def test_without_information_it_is_right_by_chance():
     """Copies of every image with random labels: only a leak between folds would be better than chance."""
-    views, _ = blobs(60, seed=1)
+    views, _ = blobs(40, seed=1)
     views = np.concatenate([views, views], axis=1)
-    labels = np.random.default_rng(0).integers(0, 2, 60)
+    labels = np.random.default_rng(0).integers(0, 2, 40)
     labels = np.concatenate([labels, labels])
-    groups = [str(i % 60) for i in range(120)]
+    groups = [str(i % 40) for i in range(80)]
     found = predicted(views, labels, groups)
     assert (found.probabilities.argmax(axis=1) == labels).mean() < 0.7
 
@@ -111,3 +112,23 @@ def test_a_head_in_principal_directions_is_the_head(count, dimension, monkeypatc
     logits = fit_head(views, labels, 4.0).logits(others)
     expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     assert np.abs(np.exp(found) - np.exp(expected)).max() < 0.02
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), min_size=1, max_size=80), st.integers(0, 5))
+def test_shares_of_a_learning_curve_are_nested_and_hold_whole_groups_of_each_class(images, seed):
+    groups = [f"{label}-{number}" for label, number in images]
+    labels = np.array([label for label, _ in images])
+    places = positions(labels, groups, seed)
+    assert ((places >= 0) & (places < 1)).all()
+    assert len({(g, p) for g, p in zip(groups, places, strict=True)}) == len(set(groups))
+    for share in SHARES:
+        assert set(labels[places < share]) == set(labels)
+
+
+def test_points_of_a_learning_curve_are_the_shares_and_rise():
+    views, labels = blobs(240, apart=1.6)
+    folds = np.arange(240) % 4
+    sizes, right = curve_points(views, labels, folds, [str(i) for i in range(240)], 4.0, seed=0)
+    assert sizes == pytest.approx([180 * share for share in SHARES], abs=1.5)
+    assert right.shape == (len(SHARES), 240) and right[-1].mean() > right[0].mean()

@@ -13,6 +13,7 @@ from foveal.data.images.decode import quiet
 from foveal.data.wording import by_reason, count_of, first_few
 from foveal.evaluation.cross_validated import tested_how
 from foveal.evaluation.decision_words import in_words, share_of_time
+from foveal.evaluation.learning_curve import curve_panel
 from foveal.evaluation.loss_curves import loss_curves
 from foveal.evaluation.thumbnails import thumbnail
 from foveal.evaluation.wording import interval, percent, printable, short, size_of
@@ -109,6 +110,7 @@ def environment() -> jinja2.Environment:
         "shortcomings": shortcomings,
         "promise": promise,
         "tested_how": tested_how,
+        "curve_panel": curve_panel,
     }
     return made
 

@@ -89,6 +89,10 @@ CROSS_TEST_SHARE = 0.1
 #: Choosing and fitting a head in a fold of it takes about as long as on all images: fewer of them, in fewer directions.
 CROSS_TEST_FOLD = 1.0
 
+#: A learning curve may take this share of the budget. In a fold its heads take about this share of choosing and
+#: fitting one on all images: five fits on smaller parts, of one strength.
+CURVE_SHARE, CURVE_FOLD = 0.05, 0.25
+
 # ── Fine-tuning ──
 
 #: Seconds under which no training is worth considering: imports and measuring speed take a third of them.
