@@ -62,6 +62,7 @@ TRAINING = [
         "images",
         "context",
         "linear_head",
+        "imbalance",
         "softmax_regression",
         "candidate",
         "flip_test",

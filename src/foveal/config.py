@@ -274,12 +274,20 @@ class ClassifySettings(TrainSettings):
         metavar="FILE",
         after="label_from",
     )
+    imbalance: str = setting(
+        "auto",
+        help="What to do about classes of very different sizes: auto, adjust the logits of linear heads towards the "
+        "rare ones, as far as balanced accuracy rises in cross-validation; none, nothing.",
+        metavar="HOW",
+        choices=("auto", "none"),
+        after="refit",
+    )
     coverage: float = setting(
         0.95,
         help="The share of new images whose prediction set is to hold the true class.",
         metavar="SHARE",
         check=_check_coverage,
-        after="refit",
+        after="imbalance",
     )
 
 

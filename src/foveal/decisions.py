@@ -122,6 +122,9 @@ KEEP: Decision[bool] = Decision("keep", bool)  # whether its model replaces the 
 HEAD_STRENGTH: Decision[float] = Decision(
     "head_strength", Annotated[float, Meta(gt=0, le=1e12)]
 )  # C × n of the logistic regression
+TAU: Decision[float] = Decision(
+    "tau", Annotated[float, Meta(ge=0, le=1)]
+)  # of the logit adjustment: 0 for classes in the shares of the training images, 1 for equal shares
 IMAGE_SIZE: Decision[int] = Decision("image_size", Side)  # side in pixels
 SCALE: Decision[float] = Decision(
     "scale", Annotated[float, Meta(gt=0.01, le=1)]

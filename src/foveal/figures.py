@@ -149,6 +149,13 @@ class LearningCurve(TypedDict):
     classes: list[ClassFigures]
 
 
+class Prior(TypedDict):
+    """The shares of classes that a linear head assumes, and the tau of its logit adjustment."""
+
+    tau: float
+    shares: dict[str, float]
+
+
 class Summary(TypedDict):
     """The content of `summary.json`."""
 
@@ -165,5 +172,6 @@ class Summary(TypedDict):
     test_looks: int
     refit: RefitFigures
     learning_curve: LearningCurve | None
+    prior: Prior | None
     time: dict[str, float]
     memory: dict[str, int | None]

@@ -46,7 +46,7 @@ from foveal.training.context import RunContext
 from foveal.training.ladder import search
 from foveal.training.learning_curve import learning_curve
 from foveal.training.refit import Delivered, refit
-from foveal.training.testing import cross_tested
+from foveal.training.testing import cross_tested, prior_of
 from foveal.training.time_budget import GRAPH_AFTER_SECONDS, GRAPH_SECONDS, reading_share
 from foveal.values import NO_TIME
 
@@ -171,6 +171,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     elif config.test == "cv":
         why = decisions.reason(TEST) or f"not for the task {task.name}"
         progress.say(f"warning: --test cv: {why}; the figures are those of the test subset")
+    prior = prior_of(best, context) if task.cross_measure is not None else None
     curve = learning_curve(best, context) if task.cross_measure is not None else None
     if task.held_out is not None:
         run.write(HELD_OUT, task.held_out(search_result, delivered, context).to_bytes())
@@ -185,7 +186,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
             start.write_listed(run, "split.csv", split_to_csv(split, dataset.target))
         summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_budget)
         summary |= {"test": measured.figures, "test_looks": evaluations, "refit": delivered.to_dict()}
-        summary |= {"learning_curve": curve}
+        summary |= {"learning_curve": curve, "prior": prior}
         summary |= {"sets": load_bundle(run.path).manifest.provenance.get("sets")}
         log = read_log(run.path / "log.jsonl")
         page = render_report(summary, measured, dataset.findings, decisions.made, excluded=split.excluded, log=log)

@@ -119,7 +119,9 @@ _TRAINING = (
         "--classes FILE for the class names of masks",
     ),
     Instead(
-        "class-weights class-weight balanced", "foveal has no class weights", "balanced accuracy is in the report"
+        "class-weights class-weight balanced",
+        "foveal adjusts the logits of linear heads where classes are unbalanced",
+        "--imbalance none for the plain model",
     ),
     Instead("metric metrics monitor", "foveal reports accuracy, macro F1 and more", "the report of the run"),
     Instead("verbose v log-level", "foveal shows progress in any case", "--quiet to print only the result"),

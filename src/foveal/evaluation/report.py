@@ -15,6 +15,7 @@ from foveal.evaluation.cross_validated import tested_how
 from foveal.evaluation.decision_words import in_words, share_of_time
 from foveal.evaluation.learning_curve import curve_panel
 from foveal.evaluation.loss_curves import loss_curves
+from foveal.evaluation.prior import prior_words
 from foveal.evaluation.thumbnails import thumbnail
 from foveal.evaluation.wording import interval, percent, printable, short, size_of
 from foveal.values import Excluded, Finding
@@ -111,6 +112,7 @@ def environment() -> jinja2.Environment:
         "promise": promise,
         "tested_how": tested_how,
         "curve_panel": curve_panel,
+        "prior_words": prior_words,
     }
     return made
 

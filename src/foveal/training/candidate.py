@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,13 +55,15 @@ class FrozenHead:
     Attributes:
         features: N images → their features, `(V, N, D)`.
         strength: of the regularisation, C × n.
-        fit_seconds: that choosing it and fitting a head on all images will take.
+        tau: of the logit adjustment, see `imbalance`.
+        fit_seconds: that choosing the strength and fitting a head on all images will take.
         feature_seconds: that the features of all images will take.
         memory: bytes that fitting a head on all images will take.
     """
 
     features: Callable[[Sequence[SplitRecord]], Array]
     strength: float
+    tau: float
     fit_seconds: float
     feature_seconds: float
     memory: int
@@ -88,6 +90,8 @@ class Candidate:
         pending_test_seconds: that `predict` will take for the test subset.
         refit: how its model can be fitted once more; None where that is not known, or not wanted.
         head: its head can be fitted again, on other images; None for networks.
+        adjustment: that was subtracted from the logits of its head, `(K,)`, and not from those of its evidence, which
+            is compared with that of models without one; None: there is none.
         handicap: sum of z-values by which it may be worse and is kept, since its training continues.
         complete: whether its training came to the end of its schedule.
         preprocess: the input that later strategies take, too, if it is kept; None: the one they have.
@@ -110,6 +114,7 @@ class Candidate:
     pending_test_seconds: float = 0.0
     refit: Refit | None = None
     head: FrozenHead | None = None
+    adjustment: Array | None = None
     handicap: float = 0.0
     complete: bool = True
     preprocess: Preprocess | None = None
@@ -142,7 +147,9 @@ class Candidate:
             val = self.seen["val"]
             held_out.append(HeldOutLogits(logits, context.targets(val), [p.group for p in val]))
         if held_out and self.trained.backbone is not None and isinstance(self.evidence, LabelEvidence):
-            held_out.append(self.evidence.held_out(self.seen["train"]))
+            other = self.evidence.held_out(self.seen["train"])
+            moved = other.logits if self.adjustment is None else other.logits - self.adjustment
+            held_out.append(replace(other, logits=moved))
         return context.target.calibrate(
             held_out, coverage=context.config.coverage, score=self.score, n=self.score_n
         )

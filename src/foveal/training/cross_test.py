@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from foveal.clock import Clock, Deadline
 from foveal.metrics.calibration import fit_temperature, prediction_sets, softmax
+from foveal.training.imbalance import adjustment, choose_tau
 from foveal.training.linear_head import (
     DEFAULT_STRENGTH,
     Array,
@@ -58,6 +59,7 @@ def cross_test(
     groups: Sequence[str],
     *,
     coverage: float,
+    balance: bool = False,
     on_each: Callable[[int], object] = lambda _: None,
 ) -> CrossTested:
     """Predict every image once.
@@ -70,6 +72,7 @@ def cross_test(
         inner_folds: positions of images → their fold numbers in a cross-validation without the others; None: too few.
         groups: what each image belongs to, N names.
         coverage: of prediction sets.
+        balance: whether logits are adjusted where classes are unbalanced, as far as the fold's own choice goes.
         on_each: is told of each fold.
     """
     probabilities = np.zeros((len(labels), classes), dtype=np.float32)
@@ -83,15 +86,17 @@ def cross_test(
         inner = inner_folds(inside)
         chosen = None if inner is None else choose_strength(directions.turned, codes, inner, deadline=_FOREVER)
         strength = chosen.strength if chosen else DEFAULT_STRENGTH
-        temperature = 1.0
+        temperature, moved = 1.0, np.zeros(len(known), dtype=np.float32)
         if chosen:
             held_out = np.log(np.maximum(chosen.probabilities, _LEAST))
+            moved = adjustment(codes, len(known), choose_tau(held_out, codes, wanted=balance)[0])
+            held_out -= moved
             temperature = fit_temperature(held_out, codes)
             sets = prediction_sets(softmax(held_out, temperature), codes, coverage, names[inside].tolist())
             thresholds[outside] = sets.threshold
         head = solve(directions.turned, codes, strength)
-        found = softmax(log_probabilities(head, directions.turn(views[:, outside])), temperature)
-        probabilities[np.ix_(outside, known)] = found
+        logits = log_probabilities(head, directions.turn(views[:, outside])) - moved
+        probabilities[np.ix_(outside, known)] = softmax(logits, temperature)
         strengths.append(strength)
         on_each(1)
     return CrossTested(folds, probabilities, thresholds, tuple(strengths))

@@ -16,6 +16,7 @@ from foveal.metrics.learning_curve import extrapolate
 from foveal.training.candidate import Candidate
 from foveal.training.context import RunContext
 from foveal.training.cross_test import TEST_FOLDS
+from foveal.training.imbalance import adjustment
 from foveal.training.linear_head import Array, Directions, Labels, import_solvers, log_probabilities, solve
 from foveal.training.time_budget import CURVE_FOLD, CURVE_SHARE, MARGIN
 from foveal.values import SUBSETS, SplitRecord
@@ -46,7 +47,9 @@ def learning_curve(best: Candidate, context: RunContext) -> dict[str, Any] | Non
     import_solvers()
     views, groups = best.head.features(images), [p.group for p in images]
     with context.clock.lap("evaluate"), context.progress.stage("learning curve", int(folds.max()) + 1) as bar:
-        sizes, right = curve_points(views, labels, folds, groups, best.head.strength, seed=seed, on_each=bar)
+        sizes, right = curve_points(
+            views, labels, folds, groups, best.head.strength, tau=best.head.tau, seed=seed, on_each=bar
+        )
     twice = extrapolate(sizes, right, groups, 2 * len(images), seed=seed)
     points = zip(sizes, right.mean(axis=1).tolist(), strict=True)
     return {
@@ -65,6 +68,7 @@ def curve_points(
     strength: float,
     *,
     seed: int,
+    tau: float = 0.0,
     on_each: Callable[[int], object] = lambda _: None,
 ) -> tuple[list[float], NDArray[np.bool_]]:
     """Mean numbers of training images `(J,)`, and whether each image was predicted right `(J, N)`.
@@ -78,6 +82,7 @@ def curve_points(
         groups: what each image belongs to, N names.
         strength: of the head, C × n.
         seed: of the order in which images are added.
+        tau: of the logit adjustment, see `imbalance`.
         on_each: is told of each fold.
     """
     shares = usable_shares(len(labels), int(labels.max()) + 1)
@@ -93,7 +98,8 @@ def curve_points(
         for j, share in enumerate(shares):
             some = order < share
             head = solve(directions.turned[:, some], labels[inside][some], strength)
-            predicted = head.classes_[log_probabilities(head, others).argmax(axis=1)]
+            moved = adjustment(np.searchsorted(head.classes_, labels[inside][some]), len(head.classes_), tau)
+            predicted = head.classes_[(log_probabilities(head, others) - moved).argmax(axis=1)]
             right[j, outside] = predicted == labels[outside]
             sizes[j] += int(some.sum()) / count
         on_each(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from foveal.clock import format_duration
 from foveal.decisions import TEST
@@ -11,6 +12,7 @@ from foveal.machine import rss
 from foveal.training.candidate import Candidate, FrozenHead
 from foveal.training.context import RunContext
 from foveal.training.cross_test import TEST_FOLDS, CrossTested, cross_test
+from foveal.training.imbalance import stated_prior
 from foveal.training.linear_head import import_solvers
 from foveal.training.time_budget import CROSS_TEST_FOLD, CROSS_TEST_SHARE, MARGIN
 from foveal.values import SUBSETS, SplitRecord
@@ -61,9 +63,18 @@ def cross_tested(best: Candidate, context: RunContext) -> TestedImages | None:
             lambda some: context.target.folds([images[i] for i in some], seed, rare=True),
             groups,
             coverage=context.config.coverage,
+            balance=context.config.imbalance == "auto",
             on_each=bar,
         )
     return TestedImages(images, tested)
+
+
+def prior_of(best: Candidate, context: RunContext) -> dict[str, Any] | None:
+    """The shares of classes that a linear head assumes, see `stated_prior`; None for networks."""
+    if best.head is None:
+        return None
+    images = [p for subset in SUBSETS for p in best.seen[subset]]
+    return stated_prior(context.targets(images), context.split.classes, best.head.tau)
 
 
 def _method(best: Candidate, images: Sequence[SplitRecord], context: RunContext) -> tuple[str, str]:

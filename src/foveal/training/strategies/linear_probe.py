@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from foveal.clock import Clock, Deadline
 from foveal.data.images.pixels import refuse_changed
-from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH, HFLIP
+from foveal.decisions import FEATURE_SECONDS, HEAD_STRENGTH, HFLIP, TAU
 from foveal.errors import DataError, Interrupted, UsageError
+from foveal.models.linear_head import LinearHead
 from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate, FrozenHead, Refit, Refitted
 from foveal.training.compare import LabelEvidence
 from foveal.training.context import Array, RunContext
+from foveal.training.imbalance import adjustment, choose_tau
 from foveal.training.linear_head import (
     DEFAULT_STRENGTH,
     CrossValidation,
@@ -141,10 +143,15 @@ class LinearProbeStrategy:
                 deadline=deadline,
             )
             strength = context.decisions.settle(HEAD_STRENGTH.of(self.name), lambda: _strength(chosen))
-            head = fit_head(features.by_subset["train"], labels, strength)
+            tau = context.decisions.settle(
+                TAU.of(self.name), lambda: _tau(chosen, labels, context.config.imbalance)
+            )
+            classes = len(context.split.classes)
+            moved = adjustment(labels, classes, tau) if tau else None
+            head = _adjusted(fit_head(features.by_subset["train"], labels, strength), moved)
             bar(1)
         fitting = context.clock.spent() - fitting
-        again = self._head(context, features, strength, fitting)
+        again = self._head(context, features, strength, tau, fitting)
         refit = self._refit(context, again) if context.config.refit else None
         evidence = out_of_fold(train, chosen, labels) if chosen else None
         n = len(evidence.logits) if evidence else 0
@@ -161,6 +168,7 @@ class LinearProbeStrategy:
             pending_test_seconds=features.pending_test_seconds,
             refit=refit,
             head=again,
+            adjustment=moved,
             seen=features.seen,
             evidence=evidence,
             training_seconds=fitting,
@@ -186,13 +194,16 @@ class LinearProbeStrategy:
         chosen = cross_validate(self._stacked(context, tables, done), labels, folds, deadline=context.deadline)
         return out_of_fold(done, chosen, labels) if chosen else None
 
-    def _head(self, context: RunContext, features: _Features, strength: float, fit_seconds: float) -> FrozenHead:
+    def _head(
+        self, context: RunContext, features: _Features, strength: float, tau: float, fit_seconds: float
+    ) -> FrozenHead:
         """How to fit heads of this kind again; features come from the cache, if it is used."""
         train, count = features.by_subset["train"], sum(map(len, features.seen.values()))
         more = count / train.shape[1]
         return FrozenHead(
             features=lambda records: self._all_features(context, records),
             strength=strength,
+            tau=tau,
             fit_seconds=more * fit_seconds,
             feature_seconds=0.0 if context.config.cache else features.image_seconds * count,
             memory=int(more * train.nbytes * _FIT_COPIES),
@@ -205,8 +216,9 @@ class LinearProbeStrategy:
             views, labels = frozen.features(records), context.targets(records)
             import_solvers()
             with context.clock.lap("fit"), context.progress.stage("refit", 1) as bar:
-                logits = out_of_fold_logits(views, labels, folds, frozen.strength)
-                head = fit_head(views, labels, frozen.strength)
+                moved = adjustment(labels, len(context.split.classes), frozen.tau)
+                logits = out_of_fold_logits(views, labels, folds, frozen.strength) - moved
+                head = _adjusted(fit_head(views, labels, frozen.strength), moved)
                 bar(1)
             extractor = context.features
             trained = TrainedModel.of_head(head, extractor.preprocess, extractor.backbone, self.views)
@@ -301,6 +313,16 @@ def out_of_fold(
 ) -> LabelEvidence:
     """Predictions of a cross-validation as evidence."""
     return LabelEvidence.of(records, np.log(np.maximum(chosen.probabilities, 1e-7)), labels)
+
+
+def _adjusted(head: LinearHead, moved: Array | None) -> LinearHead:
+    return head if moved is None else LinearHead(head.weight, head.bias - moved)
+
+
+def _tau(chosen: CrossValidation | None, labels: NDArray[np.int64], how: str) -> tuple[float, str]:
+    if chosen is None:
+        return 0.0, "too few images, or too little time, for cross-validation"
+    return choose_tau(np.log(np.maximum(chosen.probabilities, 1e-7)), labels, wanted=how == "auto")
 
 
 def _strength(chosen: CrossValidation | None) -> tuple[float, str]:
