@@ -26,6 +26,9 @@ TITLES = {
     "strategy": "The strategy of the final model",
     "settings": "Its settings",
     "refit": "Refit on all images",
+    "test": "What the figures are measured on",
+    "learning_curve": "Learning curve",
+    "tau": "Logit adjustment for unbalanced classes (tau)",
     "skip": "Tried",
     "keep": "Kept",
     "head_strength": "Regularisation of the linear head (C × n)",
@@ -50,7 +53,7 @@ TITLES = {
     "prediction_batch": "Images predicted at once",
 }
 #: Whose value is empty where the thing was done, and otherwise says why it was not.
-_REFUSALS = ("skip", "refit")
+_REFUSALS = ("skip", "refit", "learning_curve")
 _LONGEST = 300
 
 
