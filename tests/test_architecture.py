@@ -33,10 +33,12 @@ MAY_IMPORT = {
     "estimator": {"export", "data", "inference", "run_folder", "flow", "tasks", "cli", "sklearn_base"},
     "sklearn_base": set(),
     "studies": {"data", "training", "inference", "evaluation", "metrics", "models", "planner", "engines", "flow"},
-    "serving": {"data", "inference", "evaluation", "metrics", "models", "run_folder"},
+    "labelling": {"data", "features", "engines", "models"},
+    "serving": {"data", "inference", "evaluation", "labelling", "metrics", "models", "run_folder"},
     "cli": {
         "data",
         "serving",
+        "labelling",
         "inference",
         "evaluation",
         "export",

@@ -223,6 +223,11 @@ def is_formula(text: str) -> bool:
     return _FORMULA.match(text) is not None and not _NUMBER.fullmatch(text)
 
 
+def plain_path(path: str) -> str:
+    """The same file by a name that no spreadsheet takes for a formula, and that can still be opened."""
+    return f"./{path}" if is_formula(path) else path
+
+
 def escaped(text: str) -> str:
     """A cell that no spreadsheet runs as a formula: the text, with an apostrophe before it where needed."""
     return f"'{text}" if is_formula(text) else text

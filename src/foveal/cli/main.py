@@ -23,6 +23,7 @@ from foveal.cli.doctor import doctor
 from foveal.cli.evaluate import evaluate
 from foveal.cli.export import export
 from foveal.cli.help import help
+from foveal.cli.label import label
 from foveal.cli.plan import plan
 from foveal.cli.predict import predict
 from foveal.cli.serve import serve
@@ -72,7 +73,7 @@ app = typer.Typer(
 )
 
 _PANELS = {
-    "Your pictures": (train, audit, evaluate, compare, suspects, predict, serve, export),
+    "Your pictures": (train, audit, label, evaluate, compare, suspects, predict, serve, export),
     "Understand CNNs": (plan, zoo, study),
     "This machine": (doctor, help),
 }

@@ -9,8 +9,8 @@ import typer
 from foveal.cli.console import Terminal, put, put_json
 from foveal.cli.named_run import run_named
 from foveal.cli.options import Device, Quiet, takes_settings
+from foveal.cli.serve_extra import check_extra, log_requests
 from foveal.config import TrainConfig
-from foveal.errors import UsageError
 from foveal.serving.settings import ServeSettings
 
 
@@ -37,7 +37,7 @@ def serve(
     Only this machine can connect, unless --host says otherwise. Stops on Ctrl-C, when requests in progress are
     answered.
     """
-    _check_extra()
+    check_extra()
     from foveal.inference.predictor import check_precision
     from foveal.serving.tokens import given_token, token_of
 
@@ -49,7 +49,7 @@ def serve(
     terminal = Terminal(quiet=quiet)
     path = run_named(run, terminal)
     if not quiet:
-        _log_requests()
+        log_requests()
     with listen(made) as listening:
         url = address_of(listening)
 
@@ -67,22 +67,3 @@ def serve(
         else:
             from foveal.serving.workers import serve_by_workers as run_server
         run_server(Serving(path, made, token, precision), listening, ready)
-
-
-def _check_extra() -> None:
-    """Raises `UsageError` where the packages of the extra are not installed."""
-    from importlib.util import find_spec
-
-    missing = [
-        name for name in ("starlette", "uvicorn", "prometheus_client", "python_multipart") if not find_spec(name)
-    ]
-    if missing:
-        raise UsageError(f"{missing[0]} is not installed", hint="pip install 'foveal[serve]'")
-
-
-def _log_requests() -> None:
-    """A line on stderr for each request, and what uvicorn warns of."""
-    import logging
-
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("foveal.serving").setLevel(logging.INFO)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -10,8 +10,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-
-from foveal.serving.openapi import document
 
 _HTML, _JS, _CSS, _SVG = "text/html", "text/javascript", "text/css", "image/svg+xml"
 #: Path → file in `page/`, and its type.
@@ -30,9 +28,29 @@ FILES = {
 }
 
 
+#: As `FILES`, for `foveal label`.
+LABEL_FILES = {
+    "/": ("label.html", _HTML),
+    "/assets/style.css": ("style.css", _CSS),
+    "/assets/label.css": ("label.css", _CSS),
+    "/assets/api.js": ("api.js", _JS),
+    "/assets/elements.js": ("elements.js", _JS),
+    "/assets/label.js": ("label.js", _JS),
+    "/assets/label-grid.js": ("label-grid.js", _JS),
+    "/assets/label-images.js": ("label-images.js", _JS),
+    "/assets/label-lists.js": ("label-lists.js", _JS),
+    "/assets/icon.svg": ("icon.svg", _SVG),
+}
+
+
 def page_routes() -> list[Route]:
-    """The routes of all pages; `/docs` is made of the OpenAPI document, and needs no script."""
-    return [*(Route(path, _sender(*file), methods=["GET"]) for path, file in FILES.items()), Route("/docs", _docs)]
+    """The routes of all pages of a model; `/docs` is made of the OpenAPI document, and needs no script."""
+    return [*file_routes(FILES), Route("/docs", _docs)]
+
+
+def file_routes(files: Mapping[str, tuple[str, str]]) -> list[Route]:
+    """The routes of files in `page/`, by path: name and media type."""
+    return [Route(path, _sender(*file), methods=["GET"]) for path, file in files.items()]
 
 
 def _sender(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
@@ -56,6 +74,8 @@ async def _docs(_: Request) -> Response:
 def _docs_page() -> str:
     import jinja2
     from markupsafe import Markup, escape
+
+    from foveal.serving.openapi import document
 
     def code(text: str) -> Markup:
         """What stands between backticks as code."""

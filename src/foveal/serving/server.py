@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from foveal.serving.service import Service
 from foveal.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -22,7 +21,27 @@ MAX_HEADER_BYTES = 64 * 1024
 _KEEP_ALIVE = 30
 
 
-class Protocol(H11Protocol):
+class Served(Protocol):
+    """What a server has to know of what it serves.
+
+    Attributes:
+        is_stopping: no further requests are wanted.
+    """
+
+    is_stopping: bool
+
+    @property
+    def settings(self) -> ServeSettings:
+        """The limits."""
+        ...
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it can't be served."""
+        ...
+
+
+class TimedProtocol(H11Protocol):
     """HTTP/1.1 whose headers have to arrive in time.
 
     h11 and not httptools: it limits the size of headers, and refuses two lengths that differ.
@@ -65,7 +84,7 @@ class Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """A server that is not ready for a moment before it stops to listen."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Served) -> None:
         super().__init__(_config(app, service.settings))
         self._service, self._notice = service, service.settings.seconds("stop_notice")
         self._stopping: threading.Timer | None = None
@@ -85,12 +104,12 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: stop as well when the model can't be used."""
-        return self._service.warm_up.failure is not None or await super().on_tick(counter)
+        """Ten times a second: stop as well when what is served can't be used."""
+        return self._service.failure is not None or await super().on_tick(counter)
 
 
 def _config(app: ASGIApp, settings: ServeSettings) -> uvicorn.Config:
-    protocol = type("TimedProtocol", (Protocol,), {"header_timeout": settings.seconds("header_timeout")})
+    protocol = type("Timed", (TimedProtocol,), {"header_timeout": settings.seconds("header_timeout")})
     return uvicorn.Config(
         app,
         http=protocol,

@@ -66,6 +66,11 @@ class Service:
         """Whether requests are answered without a wait for the model."""
         return self.warm_up.is_done and not self.is_stopping
 
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the model can't be used."""
+        return self.warm_up.failure
+
     async def predict(self, images: Sequence[Upload], *, topk: int, with_map: bool) -> Predictions:
         """The answer to `/v1/predict`.
 

@@ -29,10 +29,10 @@ _PATHS = {"path", "filename", "file_name", "file", "image", "filepath", "file_pa
 _LABELS = {"label", "class", "category", "target", "class_name", "label_name"}
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _PARQUET = b"PAR1"
-#: Columns by which `split.csv` and the tables of `predict` and `suspects` are known: their cells are read exactly as
-#: they were written.
+#: Columns by which `split.csv` and the tables of `label`, `predict` and `suspects` are known: their cells are read
+#: exactly as they were written.
 _OURS = (
-    {"path", "sha256", "label", "split", "note"},
+    {"path", "label", "sha256"},
     {"path", "label", "probability", "set", "unknown", "error"},
     {"path", "label", "suggested", "score", "flagged"},
 )

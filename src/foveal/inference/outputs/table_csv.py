@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from foveal.files import CsvWriter, is_formula
+from foveal.files import CsvWriter, plain_path
 from foveal.inference.classifier import Prediction
 from foveal.inference.outputs.output_format import OutputFormat, OutputOptions, Target, text_stream
 from foveal.inference.outputs.table_rows import are_columns, columns, row_of
@@ -20,13 +20,8 @@ def _write(predictions: Iterable[Prediction], target: Target, options: OutputOpt
         writer.writerow(columns(options.topk))
         for count, prediction in enumerate(predictions, 1):  # noqa: B007
             row = row_of(prediction, options.topk)
-            writer.writerow([_plain_path(row.pop("path")), *row.values()])
+            writer.writerow([plain_path(row.pop("path")), *row.values()])
     return count
-
-
-def _plain_path(path: str) -> str:
-    """The same file by a name that no spreadsheet takes for a formula, and that can still be opened."""
-    return f"./{path}" if is_formula(path) else path
 
 
 def _is_ours(path: Path) -> bool:

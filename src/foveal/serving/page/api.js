@@ -27,6 +27,10 @@ export class ApiError extends Error {
 }
 
 async function request(path, options = {}) {
+  return (await respond(path, options)).json();
+}
+
+async function respond(path, options) {
   const headers = hasToken() ? { Authorization: `Bearer ${token()}` } : {};
   let response;
   try {
@@ -34,7 +38,7 @@ async function request(path, options = {}) {
   } catch {
     throw new ApiError(0, {});
   }
-  if (response.ok) return response.json();
+  if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
   const error = new ApiError(response.status, problem);
   error.retryAfter = Number(response.headers.get("Retry-After") ?? 0);
@@ -67,3 +71,16 @@ export function correct(file, label) {
   body.append("label", label);
   return request("/v1/corrections", { method: "POST", body });
 }
+
+/** What `foveal label` shows: the group of a name, or the first one. */
+export const labelling = (group) => request(group ? `/v1/label?group=${encodeURIComponent(group)}` : "/v1/label");
+export const review = (label) => request(`/v1/label/review?label=${encodeURIComponent(label)}`);
+export const act = (action) =>
+  request("/v1/label/actions", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(action),
+  });
+/** An image of the folder that is labelled, as a blob: an `<img>` could not send the token. */
+export const image = async (number, { large = false } = {}) =>
+  (await respond(`/v1/images/${number}${large ? "?large=1" : ""}`, {})).blob();
