@@ -9,7 +9,7 @@ import typer
 
 from foveal.cli.console import Terminal, put, put_json
 from foveal.cli.options import Quiet, option
-from foveal.cli.serve_extra import check_extra, log_requests
+from foveal.cli.serve_extra import check_extra
 from foveal.config import TrainConfig
 from foveal.errors import UsageError
 from foveal.serving.settings import ServeSettings
@@ -68,8 +68,6 @@ def label(
     listing = list_unlabelled(pictures)
     table = _checked_table(out, listing.root)
     terminal = Terminal(quiet=quiet)
-    if not quiet:
-        log_requests()
     with listen(settings) as listening:
         url = address_of(listening)
 

@@ -34,11 +34,11 @@ export function drawClasses({ classes, goal }, shown, onReview) {
 
 let drawn = "";
 
-export function drawGroups({ groups, images, labelled, left_out: out }, current, onOpen) {
+export function drawGroups({ groups, images, labelled, left_out: out, reading }, current, onOpen) {
   const left = images - labelled - out;
   byId("groups-lead").textContent = left
     ? `${count(left, "image")} without a label. What is most worth labelling comes first.`
-    : "No image is left.";
+    : reading ? "None yet." : "No image is left.";
   const signature = JSON.stringify([groups.slice(0, MOST_GROUPS), current]);
   if (signature === drawn) return;
   drawn = signature;

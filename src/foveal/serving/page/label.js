@@ -57,8 +57,9 @@ function poll() {
 }
 
 /** One request at a time, so that what is shown is what an action is about. */
-async function request(ask, { focus = true } = {}) {
+async function request(ask) {
   if (busy) return false;
+  const again = shown !== null;
   busy = true;
   document.body.setAttribute("aria-busy", "true");
   try {
@@ -66,7 +67,8 @@ async function request(ask, { focus = true } = {}) {
     byId("error").textContent = "";
     reviewed = null;
     draw(answer);
-    if (focus) grid.tiles.length ? grid.focus(0) : byId("title").focus();
+    if (grid.tiles.length) grid.focus(0);
+    else if (again) byId("title").focus();
     if (answer.done) byId("status").textContent = answer.done;
     return true;
   } finally {
@@ -146,10 +148,10 @@ function drawHead(progress, current) {
     return;
   }
   const { group, similar } = current;
-  byId("title").textContent = `${count(group.images, "image")} that ${group.images === 1 ? "is" : "are"} ${group.proposal ? `probably ${group.proposal}` : "alike"}`;
+  byId("title").textContent = group.proposal ? `${count(group.images, "image")}, probably ${group.proposal}` : count(group.images, "similar image");
   byId("lead").replaceChildren(
     ...(group.proposal
-      ? ["Correct the selection, then press ", el("kbd", {}, "Enter"), ` to label it ${group.proposal}. What looks out of place comes first.`]
+      ? ["Correct the selection", el("span", { class: "hint" }, ", then press ", el("kbd", {}, "Enter")), ". What looks out of place comes first."]
       : ["Deselect what does not belong, then name the rest. What looks out of place comes first."]),
   );
   byId("split").replaceChildren("Split", key("S"));
@@ -183,7 +185,8 @@ function tellSelection() {
   const proposal = reviewed ? null : shown?.current?.group.proposal;
   const what = typed || proposal;
   byId("apply").textContent = what ? `Label ${selected} as ${what.length > 18 ? `${what.slice(0, 17)}…` : what}` : `Label ${count(selected, "image")}`;
-  byId("apply").disabled = selected === 0;
+  for (const id of ["apply", "take-back", "review-out", "leave-out"]) byId(id).disabled = selected === 0;
+  byId("grid").classList.toggle("reviewing", reviewed !== null);
   byId("toggle-all").replaceChildren(selected < grid.images.length ? "Select all" : "Select none", key("A"));
   byId("grid").setAttribute("aria-label", `Images, ${selected} of ${grid.images.length} selected`);
 }
