@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import browsing
 import pictures
 from foveal.machine import share_cores
 
@@ -65,6 +66,18 @@ def trained(photos, tmp_path_factory):
     from foveal.flow import train
 
     return train(photos, TrainConfig(test="subset"), out=str(tmp_path_factory.mktemp("runs") / "run"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser. Of a module, since its event loop would disturb others."""
+    yield from browsing.launched()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The source of axe-core."""
+    return browsing.axe_source(tmp_path_factory.mktemp("axe"))
 
 
 @pytest.fixture

@@ -2,32 +2,16 @@
 
 import base64
 import csv
-import hashlib
 import json
 import shutil
-import subprocess
-import tarfile
 
 import pytest
 
 import pictures
+from browsing import RULES
 from served import TOKEN, serving
 
-AXE = "axe-core@4.14.1"
-AXE_SHA512 = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
-
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +32,6 @@ def page(browser, served):
     yield opened
     context.close()
     assert errors == []
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    """The source of axe-core, from the npm registry."""
-    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
-    if npm is None:
-        pytest.skip("npm is not installed")
-    packed = subprocess.run([npm, "pack", AXE, "--silent"], cwd=folder, capture_output=True, check=False)
-    archives = list(folder.glob("*.tgz"))
-    if packed.returncode != 0 or not archives:
-        pytest.skip("axe-core can't be fetched from the npm registry")
-    content = archives[0].read_bytes()
-    assert base64.b64encode(hashlib.sha512(content).digest()).decode() == AXE_SHA512
-    with tarfile.open(archives[0]) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,12 +39,23 @@ def audit(
     seed: Annotated[int, option("seed")] = TrainConfig.seed,
     max_pixels: Annotated[int, option("max_pixels")] = TrainConfig.max_pixels,
     quiet: Quiet = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a page with the images that each finding is about: one file, no requests."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Check a data set, and say what `train` would do with it. Exits with 1 when there are findings to act on."""
     from foveal.data.audit.scan import ScanOptions
     from foveal.data.dataset import audit as run_audit
 
+    if html is not None:
+        from foveal.evaluation.audit_page import is_audit_page
+        from foveal.output_files import check_file
+
+        check_file(html, is_ours=is_audit_page)
     terminal = Terminal(quiet=quiet)
     config = TrainConfig(
         task=task,
@@ -60,6 +72,12 @@ def audit(
     with terminal.stage("read and audit") as bar:
         scan_options = ScanOptions(cache=True, on_start=bar.total, on_each=bar)
         audited = run_audit(data, config, scan_options=scan_options, say=terminal.say)
+    if html is not None:
+        from foveal.evaluation.audit_page import render_audit
+        from foveal.files import write_text
+
+        write_text(html, render_audit(audited))
+        terminal.say(f"page: {html}")
     if json:
         put_json(audited.to_dict())
     else:

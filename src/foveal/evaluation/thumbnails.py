@@ -13,13 +13,18 @@ from foveal.errors import UnreadableImage
 _THUMB = 160
 
 
-def thumbnail(path: str) -> str | None:
-    """A small version of an image as a data URI; None when the file is gone."""
+def thumbnail(path: str, side: int = _THUMB) -> str | None:
+    """A small version of an image as a data URI; None when the file is gone.
+
+    Args:
+        path: of the image.
+        side: of the square that it fits into, pixels.
+    """
     try:
-        image = decode(read_file(path), path, shrink_to=_THUMB)
+        image = decode(read_file(path), path, shrink_to=side)
     except UnreadableImage:
         return None
-    image.thumbnail((_THUMB, _THUMB))
+    image.thumbnail((side, side))
     return as_data_uri(image)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from foveal.data.wording import count_of
 from foveal.engines.base import Features
 from foveal.errors import UsageError
-from foveal.files import encoded, write_bytes
+from foveal.files import encoded, sha256_of, write_bytes
 from foveal.harmless import one_line
 from foveal.labelling import space
 from foveal.labelling.catalog import Catalog
@@ -103,6 +103,7 @@ class Session:
         self._made: _View | None = None
         self._open: str | None = None
         self._numbers = 0
+        self._on_disk = sha256_of(table) if table.exists() else None
         self._adopt_edits()
 
     # ── reading ──
@@ -444,17 +445,15 @@ class Session:
         text = table_text((path, *rows[path]) for path in sorted(rows))
         content = encoded(text)
         digest = hashlib.sha256(content).hexdigest()
-        if self._journal.known_tables[-1:] != [digest] or not self.table.exists():
-            self._journal.note_table(digest)
+        if digest != self._on_disk:
+            if self._journal.known_tables[-1:] != [digest]:
+                self._journal.note_table(digest)
             write_bytes(self.table, content)
+            self._on_disk = digest
 
     def _adopt_edits(self) -> None:
         """Where another program changed the CSV, what it says holds: labels by SHA-256, and labels that are gone."""
-        try:
-            digest = hashlib.sha256(self.table.read_bytes()).hexdigest()
-        except FileNotFoundError:
-            return
-        if digest in self._journal.known_tables:
+        if self._on_disk is None or self._on_disk in self._journal.known_tables:
             return
         known = self._journal.history.state.labels
         said = {key_of(sha256): label for label, sha256 in self._written.values() if sha256 and label}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from typing import ParamSpec, TypeVar
@@ -68,7 +69,9 @@ def clusters(points: Features, *, seed: int = 0) -> list[_Ints]:
         return [np.arange(len(points))] if len(points) else []
     from sklearn.cluster import KMeans
 
-    found = KMeans(count, n_init=1, max_iter=50, random_state=seed).fit_predict(points)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where many images are the same, there are fewer groups
+        found = KMeans(count, n_init=1, max_iter=50, random_state=seed).fit_predict(points)
     todo = [np.flatnonzero(found == number) for number in range(count)]
     small: list[_Ints] = []
     while todo:
@@ -120,7 +123,7 @@ def probabilities(points: Features, known: Features, labels: Sequence[str]) -> t
     positions = {label: number for number, label in enumerate(classes)}
     targets = np.array([positions[label] for label in labels])
     # The spread of all images, which is known from the first label on, stands in for that within the few labelled.
-    spread = float(points.var(axis=0).mean())
+    spread = max(1e-4, float(np.concatenate([points, known]).var(axis=0).mean()))
     scores = _scores(points, known, targets, len(classes), spread)
     return classes, softmax(scores / _temperature(known, targets, len(classes), spread))
 

@@ -20,8 +20,8 @@ def token_of(settings: ServeSettings) -> str:
     if given is None:
         if not settings.is_local:
             raise UsageError(
-                f"--host {settings.host} lets other machines connect: everyone who reaches this port could send "
-                "images, read the figures of the run, and store corrections",
+                f"--host {settings.host} lets other machines connect: everyone who reaches this port could "
+                "read what this server shows, and change labels or store corrections",
                 hint=f"protect it with a token: set {TOKEN_VARIABLE}, or give --token-file FILE",
             )
         return secrets.token_urlsafe(24)
