@@ -13,7 +13,7 @@ NAMES = ("ant", "bee", "cat")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return pictures.make_folder(tmp_path_factory.mktemp("unlabelled"), dict.fromkeys(NAMES, 16))
+    return pictures.make_folder(tmp_path_factory.mktemp("unlabelled"), dict.fromkeys(NAMES, 8))
 
 
 @pytest.fixture
@@ -35,26 +35,30 @@ def shown(page):
     return page.locator(".tile").evaluate_all("tiles => tiles.map(t => [t.title, t.ariaSelected === 'true'])")
 
 
+def answered(page, do):
+    """Do something that the server answers, and wait until the page shows it."""
+    with page.expect_response("**/v1/label/actions"):
+        do()
+    playwright.expect(page.locator("body")).not_to_have_attribute("aria-busy", "true")
+
+
 def one_group_by_keyboard(page):
     """What a person does: deselect what differs from the most, then name the rest. The focus is on the images."""
     images = shown(page)
     classes = [name.split("/")[0] for name, _ in images]
     label = max(set(classes), key=classes.count)
-    before = page.locator("#classes").inner_text()
-    for index, (name, selected) in enumerate(images):
+    for index, (_, selected) in enumerate(images):
         if selected != (classes[index] == label):
             page.keyboard.press(" ")
         if index + 1 < len(images):
             page.keyboard.press("ArrowRight")
     known = page.locator("#quick button").evaluate_all("all => all.map(b => b.title)")
     if label in known:
-        page.keyboard.press(str(known.index(label) + 1))
+        answered(page, lambda: page.keyboard.press(str(known.index(label) + 1)))
     else:
         page.keyboard.press("n")
         page.keyboard.type(label)
-        page.keyboard.press("Enter")
-    playwright.expect(page.locator("#classes")).not_to_have_text(before)
-    playwright.expect(page.locator("body")).not_to_have_attribute("aria-busy", "true")
+        answered(page, lambda: page.keyboard.press("Enter"))
 
 
 def rows(table):
@@ -79,24 +83,19 @@ def test_a_folder_is_labelled_by_keyboard_also_after_a_restart(browser, folder, 
             one_group_by_keyboard(page)
         playwright.expect(page.locator("#finished")).to_contain_text("foveal train")
         page.close()
-    assert len(rows(table)) == 48
+    assert len(rows(table)) == 24
     assert all(f"/{label}/" in path for path, label in rows(table))
 
 
 def test_groups_are_split_merged_put_off_and_every_step_undone(browser, folder, table):
-    with labelling(folder, table) as (service, client):
+    with labelling(folder, table) as (_, client):
         page = opened(browser, client)
         first = shown(page)
-        for key in ("s", "m", "l", "x"):
-            title = page.locator("#groups").inner_text()
-            page.keyboard.press(key)
-            playwright.expect(page.locator("#groups")).not_to_have_text(title)
-        playwright.expect(page.locator("#undo")).to_be_enabled()
-        for _ in range(4):
-            status = page.locator("#status").inner_text()
-            page.keyboard.press("u")
-            playwright.expect(page.locator("#status")).not_to_have_text(status)
-            playwright.expect(page.locator("#status")).to_contain_text("Undone")
+        sizes = [len(first)]
+        for key in "smlxuuuu":
+            answered(page, lambda: page.keyboard.press(key))  # noqa: B023
+            sizes.append(len(shown(page)))
+        assert sizes[1] < sizes[0]
         playwright.expect(page.locator("#undo")).to_be_disabled()
         assert shown(page) == first
         page.close()
@@ -111,7 +110,7 @@ def test_a_wrong_label_is_found_in_the_review_and_given_another(browser, folder,
         session.label("bee", numbers["bee"])
         session.label("ant", [*numbers["ant"], numbers["cat"][0]])
         page = opened(browser, client)
-        page.get_by_role("button", name="ant: ").click()
+        page.locator("#classes button", has_text="ant").click()
         playwright.expect(page.locator("#title")).to_contain_text("ant")
         playwright.expect(page.locator("#apply")).to_be_disabled()
         assert shown(page)[0][0].startswith("cat/")
@@ -119,7 +118,7 @@ def test_a_wrong_label_is_found_in_the_review_and_given_another(browser, folder,
         page.locator("#name").fill("cat")
         page.keyboard.press("Enter")
         playwright.expect(page.locator("#classes")).to_contain_text("cat")
-        assert session.counts() == {"bee": 16, "ant": 16, "cat": 1}
+        assert session.counts() == {"bee": 8, "ant": 8, "cat": 1}
         page.close()
 
 
@@ -138,7 +137,7 @@ def test_nothing_is_cut_off_and_axe_finds_nothing(browser, folder, table, axe):
         service.session.label("ant " * 24, [0])
         service.session.label("bee", [1])
         found = {}
-        for scheme, width in (("light", 1280), ("light", 640), ("dark", 360)):
+        for scheme, width in (("light", 1280), ("dark", 360)):
             page = opened(browser, client, viewport={"width": width, "height": 800}, color_scheme=scheme)
             rules = RULES if scheme == "light" else {"type": "rule", "values": ["color-contrast"]}
             for view in ("group", "review", "help"):

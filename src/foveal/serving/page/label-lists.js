@@ -8,6 +8,8 @@ const MOST_GROUPS = 60;
 /** A key beside what it does; screen readers read the button without it. */
 export const key = (text) => el("kbd", { "aria-hidden": "true" }, text);
 
+const hidden = (text) => el("span", { class: "visually-hidden" }, text);
+
 export function drawClasses({ classes, goal }, shown, onReview) {
   const done = classes.filter((c) => c.images >= goal).length;
   byId("goal").textContent = classes.length
@@ -20,10 +22,11 @@ export function drawClasses({ classes, goal }, shown, onReview) {
         {},
         el(
           "button",
-          { type: "button", class: images >= goal ? "full" : "", "aria-current": label === shown ? "true" : null, "aria-label": `${label}: ${images} of ${goal}. Review`, title: label, onclick: () => onReview(label) },
+          { type: "button", class: images >= goal ? "full" : "", "aria-current": label === shown ? "true" : null, title: label, onclick: () => onReview(label) },
           index < 9 ? key(String(index + 1)) : key("·"),
           el("span", { class: "name" }, label),
           el("span", { class: "value" }, images >= goal ? `${images.toLocaleString("en")} ✓` : `${images} / ${goal}`),
+          hidden(": review"),
           track(Math.min(1, images / goal)),
         ),
       ),
@@ -50,9 +53,9 @@ export function drawGroups({ groups, images, labelled, left_out: out, reading },
         {},
         el(
           "button",
-          { type: "button", title: what, "aria-current": group.name === current ? "true" : null, "aria-label": `Group of ${count(group.images, "image")}: ${group.proposal ? `like ${what}` : "not like a known class"}`, onclick: () => onOpen(group.name) },
+          { type: "button", title: what, "aria-current": group.name === current ? "true" : null, onclick: () => onOpen(group.name) },
           picture(group.cover),
-          el("span", { class: "size" }, group.images.toLocaleString("en")),
+          el("span", { class: "size" }, group.images.toLocaleString("en"), hidden(group.images === 1 ? " image: " : " images: ")),
           el("span", { class: "what" }, what),
         ),
       );
