@@ -358,7 +358,23 @@ def serve_settings_table() -> str:
     return "\n".join(lines)
 
 
+def label_table() -> str:
+    """What labelling a folder takes, as a Markdown table."""
+    lines = [
+        "| images | labelled | right | actions | images per action | first group, s | a request, s (99 %) |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in (_result("label") or {}).get("rows", []):
+        lines.append(
+            f"| {row['data']} | {row['labelled']} of {row['images']} | {100 * row['accuracy']:.1f} % "
+            f"| {row['actions']} | {row['images_per_action']:.1f} | {row['first_group_s']:.1f} "
+            f"| {row['request_s']['mean']:.2f} ({row['request_p99_s']:.2f}) |"
+        )
+    return "\n".join([*lines, "", _machine_line("label")])
+
+
 TABLES = {
+    "label": label_table,
     "transfer": transfer_table,
     "mnist": mnist_table,
     "other": other_table,

@@ -29,6 +29,12 @@ class Catalog:
     items: dict[int, list[int]] = field(default_factory=dict)
     features: Features = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
+    def __post_init__(self) -> None:
+        self._keys = {
+            shown: tuple(key_of(self.records[member].sha256) for member in members)
+            for shown, members in self.items.items()
+        }
+
     def extended(self, records: Sequence[ImageRecord], features: Features) -> Catalog:
         """A catalog with more images at its end; what was shown before still is.
 
@@ -63,6 +69,6 @@ class Catalog:
             shown_by[number] = shown
         return items
 
-    def keys(self, shown: int) -> list[str]:
+    def keys(self, shown: int) -> tuple[str, ...]:
         """The keys of an image that is shown and of its near-duplicates."""
-        return [key_of(self.records[member].sha256) for member in self.items[shown]]
+        return self._keys[shown]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveal.data.wording import count_of
 from foveal.engines.base import Features
@@ -82,6 +83,33 @@ class _View:
     rows: dict[int, int]
 
 
+class _Nearest:
+    """The cosine between each image and the most similar labelled one; new labels only add to it."""
+
+    def __init__(self, points: Features) -> None:
+        self._points, self._known = points, frozenset[int]()
+        self._cosines = space.nearest(points, points[:0])
+
+    def of(self, items: Sequence[int], labelled: Iterable[int]) -> NDArray[np.float32]:
+        """Of some images, `(N,)`."""
+        now = frozenset(labelled)
+        if not self._known <= now:
+            self._known, self._cosines = frozenset(), space.nearest(self._points, self._points[:0])
+        if new := sorted(now - self._known):
+            self._cosines = np.maximum(self._cosines, space.nearest(self._points, self._points[new]))
+            self._known = now
+        result: NDArray[np.float32] = self._cosines[list(items)]
+        return result
+
+
+def _first(values: Mapping[str, str], keys: Iterable[str]) -> str | None:
+    """The value of the first key that has one."""
+    for key in keys:
+        if (value := values.get(key)) is not None:
+            return value
+    return None
+
+
 class Session:
     """See the module.
 
@@ -100,6 +128,8 @@ class Session:
         self._written = read_table(table)
         self._points: Features = np.zeros((0, 0), dtype=np.float32)
         self._usual = 1.0
+        self._near = _Nearest(self._points)
+        self._rows: dict[int, list[tuple[str, str]]] = {}
         self._made: _View | None = None
         self._open: str | None = None
         self._numbers = 0
@@ -122,7 +152,9 @@ class Session:
         usual = usual_cosine(points)
         with self._lock:
             self.catalog, self._points, self._usual, self._made = catalog, points, usual, None
+            self._near = _Nearest(points)
             self._adopt_rows(records)
+            self._name_rows()
             free = self._free_items()
         found = space.clusters(points[free]) if free else []
         with self._lock:
@@ -149,11 +181,10 @@ class Session:
         return sorted([*new, *formed]) if len(new) >= len(formed) else new
 
     def _group_of(self, item: int, groups: Mapping[str, str]) -> str | None:
-        return next((groups[key] for key in self.catalog.keys(item) if key in groups), None)
+        return _first(groups, self.catalog.keys(item))
 
     def _label_of(self, item: int) -> str | None:
-        labels = self._journal.history.state.labels
-        return next((labels[key] for key in self.catalog.keys(item) if key in labels), None)
+        return _first(self._journal.history.state.labels, self.catalog.keys(item))
 
     # ── what is shown ──
 
@@ -230,7 +261,7 @@ class Session:
             return Guess((), np.zeros((len(items), 0), dtype=np.float32), np.ones(len(items), dtype=np.float32))
         points, known = self._points[items], self._points[given]
         classes, p = space.probabilities(points, known, [labels[item] for item in given])
-        guess = Guess(classes, p, novelty_of(space.nearest(points, known), self._usual))
+        guess = Guess(classes, p, novelty_of(self._near.of(items, given), self._usual))
         denied = self._journal.history.state.denied
         if not denied:
             return guess
@@ -431,17 +462,10 @@ class Session:
 
     def _write(self) -> None:
         """The CSV as it is now; rows of images that were not read yet stay as they were."""
-        rows = {path: (label, sha256) for path, (label, sha256) in self._written.items()}
-        for shown, members in self.catalog.items.items():
-            label = self._view().labels.get(shown)
-            for member in members:
-                sha256 = self.catalog.records[member].sha256
-                for path in self.catalog.paths[member]:
-                    name = name_in_table(path, self._folder)
-                    rows.pop(name, None)
-                    rows.pop(path, None)
-                    if label:
-                        rows[name] = (label, sha256)
+        rows = dict(self._written)
+        for item, label in self._view().labels.items():
+            if label:
+                rows |= {name: (label, sha256) for name, sha256 in self._rows[item]}
         text = table_text((path, *rows[path]) for path in sorted(rows))
         content = encoded(text)
         digest = hashlib.sha256(content).hexdigest()
@@ -450,6 +474,17 @@ class Session:
                 self._journal.note_table(digest)
             write_bytes(self.table, content)
             self._on_disk = digest
+
+    def _name_rows(self) -> None:
+        """The rows that each image has in the CSV when it is labelled; they replace those that were found there."""
+        self._rows = {}
+        for shown, members in self.catalog.items.items():
+            paths = [(path, self.catalog.records[m].sha256) for m in members for path in self.catalog.paths[m]]
+            self._rows[shown] = [(name_in_table(path, self._folder), sha256) for path, sha256 in paths]
+            for path, _ in paths:
+                self._written.pop(path, None)
+            for name, _ in self._rows[shown]:
+                self._written.pop(name, None)
 
     def _adopt_edits(self) -> None:
         """Where another program changed the CSV, what it says holds: labels by SHA-256, and labels that are gone."""

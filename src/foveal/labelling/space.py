@@ -131,9 +131,8 @@ def probabilities(points: Features, known: Features, labels: Sequence[str]) -> t
 def _scores(points: Features, known: Features, targets: _Ints, count: int, spread: float) -> NDArray[np.float64]:
     """Logits `(N, K)`; of a class that `known` has not: minus infinity."""
     counts = np.bincount(targets, minlength=count)
-    sums = np.zeros((count, known.shape[1]))
-    np.add.at(sums, targets, known)
-    means = sums / np.maximum(counts, 1)[:, None]
+    members = np.eye(count, dtype=np.float32)[targets]
+    means = (members.T @ known) / np.maximum(counts, 1)[:, None]
     inner = known - means[targets]
     covariance = inner.T @ inner / len(known)
     ridge = _SHRINKAGE * (float(np.trace(covariance)) / len(covariance) + spread)
