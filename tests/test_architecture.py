@@ -83,6 +83,7 @@ TRAINING = [
         "cross_test",
         "testing",
         "learning_curve",
+        "unknown",
         "held_out",
     ),
 ]

@@ -28,6 +28,7 @@ VALUES = {
     ids.STRATEGY: "frozen",
     ids.SETTINGS: {"strength": 4.0, "tried": [[1.0, 0.9, 0.3]]},
     ids.REFIT: "--no-refit",
+    ids.UNKNOWN: "relative+residual",
     ids.SKIP: "",
     ids.KEEP: False,
     ids.HEAD_STRENGTH: 16.0,

@@ -58,6 +58,17 @@ SUMMARY = {
     },
     "time": {"total_s", "budget_s", "audit_s", "features_s", "fit_s", "evaluate_s", "report_s"},
     "refit": {"done", "images", "seconds", "reason"},
+    "unknown": {
+        "score",
+        "reason",
+        "false_alarm_rate",
+        "images",
+        "groups",
+        "groups_needed",
+        "test",
+        "trial",
+        "refused",
+    },
     "sets": {"coverage", "threshold", "images", "groups", "at_least", "groups_needed"},
     "memory": {"budget_bytes", "planned_bytes", "allocator_peak_bytes", "peak_rss_bytes"},
 }

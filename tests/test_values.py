@@ -78,6 +78,7 @@ def test_another_schema_is_refused_with_a_hint(schema):
             "label_map",
             "measured_before_refit",
             "coverage",
+            "unknown",
         }
     ),
 )
@@ -134,6 +135,7 @@ NAN, INF = float("nan"), float("inf")
         *(("views", v) for v in ([], ["upside_down"], "plain", None)),
         *(("set_threshold", v) for v in (-0.1, 1.1, NAN, None)),
         *(("unknown_threshold", v) for v in (-0.1, 1.1, NAN)),
+        *(("unknown", v) for v in ({}, [], 5, {"score": "residual", "rate": 1.5, "images": 9, "groups": 9})),
         *(("outside", v) for v in (True, 1, "false")),
         *(("backbone", v) for v in (None, 5, "")),
         *(("network", v) for v in ({}, [], 5)),

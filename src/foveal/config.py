@@ -171,6 +171,11 @@ def _check_coverage(value: float) -> None:
         raise UsageError(f"coverage is {value}", hint="give a share from 0.5 to 0.999, such as 0.95")
 
 
+def _check_unknown_rate(value: float) -> None:
+    if not 0.001 <= value <= 0.5:
+        raise UsageError(f"unknown rate is {value}", hint="give a share from 0.001 to 0.5, such as 0.05")
+
+
 def _check_max_pixels(count: int) -> None:
     if count < 1:
         raise UsageError(f"invalid --max-pixels {count}", hint="give a positive number of pixels")
@@ -288,6 +293,13 @@ class ClassifySettings(TrainSettings):
         metavar="SHARE",
         check=_check_coverage,
         after="imbalance",
+    )
+    unknown_rate: float = setting(
+        0.05,
+        help="The share of false alarms: of new images like the training images, those that are called unknown.",
+        metavar="SHARE",
+        check=_check_unknown_rate,
+        after="coverage",
     )
 
 

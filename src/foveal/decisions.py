@@ -115,6 +115,7 @@ TEST: Decision[str] = Decision(
 )  # what its figures are measured on: the test subset, or every image in its turn
 LEARNING_CURVE: Decision[str] = Decision("learning_curve", str)  # why there is none; empty: there is one
 REFIT: Decision[str] = Decision("refit", str)  # why it is not fitted once more on all images; empty: it is
+UNKNOWN: Decision[str] = Decision("unknown", str)  # score of unusual images; empty: the model can't tell them
 
 # Of a strategy.
 SKIP: Decision[str] = Decision("skip", str)  # why it is not tried; empty: it is

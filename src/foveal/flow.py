@@ -48,6 +48,7 @@ from foveal.training.learning_curve import learning_curve
 from foveal.training.refit import Delivered, refit
 from foveal.training.testing import cross_tested, prior_of
 from foveal.training.time_budget import GRAPH_AFTER_SECONDS, GRAPH_SECONDS, reading_share
+from foveal.training.unknown import UnknownFound, refit_unknown
 from foveal.values import NO_TIME
 
 #: Images on which a converted network is compared with the trained one.
@@ -158,6 +159,12 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
     split = dataset.split.without(best.unreached(dataset.split), NO_TIME, "the run ended before its turn")
 
     # 4 and 5, inference and evaluation: the test subset is predicted once, and that is recorded.
+    unknown = None
+    if task.unknown is not None:
+        with clock.lap("evaluate"), progress.stage("unknown images"):
+            unknown = task.unknown(best, context)
+            if unknown.fitted is not None:
+                _save(best, context, dataset, run, unknown)
     with clock.lap("evaluate"), progress.stage("evaluate"):
         measured = task.measure(load_bundle(run.model), best, context)
         key = test_set_key(p.record.sha256 for p in best.seen["test"])
@@ -165,7 +172,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
 
     # Once the figures are known, the model is fitted on the held-out images as well, and that one is delivered.
     delivered = refit(best, context)
-    _deliver(delivered, best, dataset, run)
+    _deliver(delivered, best, dataset, run, refit_unknown(unknown, best, delivered, context))
     if task.cross_measure is not None and (tested := cross_tested(best, context)) is not None:
         measured = task.cross_measure(measured, tested, context)
     elif config.test == "cv":
@@ -187,6 +194,7 @@ def _stages(start: Start, run: RunFolder, clock: Clock, progress: Progress) -> d
         summary = summarise(task.name, dataset, split, clock, search_result, decisions, config.memory_budget)
         summary |= {"test": measured.figures, "test_looks": evaluations, "refit": delivered.to_dict()}
         summary |= {"learning_curve": curve, "prior": prior}
+        summary |= {"unknown": unknown.to_dict() if unknown is not None else None}
         summary |= {"sets": load_bundle(run.path).manifest.provenance.get("sets")}
         log = read_log(run.path / "log.jsonl")
         page = render_report(summary, measured, dataset.findings, decisions.made, excluded=split.excluded, log=log)
@@ -205,7 +213,13 @@ def _report(audit: Mapping[str, Any], run: RunFolder, progress: Progress) -> Non
             progress.say(f"{finding['severity']}: {finding['message']}")
 
 
-def _save(candidate: Candidate, context: RunContext, dataset: Dataset, run: RunFolder) -> None:
+def _save(
+    candidate: Candidate,
+    context: RunContext,
+    dataset: Dataset,
+    run: RunFolder,
+    unknown: UnknownFound | None = None,
+) -> None:
     """Write a candidate as the run's bundle."""
     provenance = {"strategy": candidate.strategy, "trained_on": len(candidate.seen["train"]), "data": dataset.name}
     bundle = make_bundle(
@@ -215,6 +229,7 @@ def _save(candidate: Candidate, context: RunContext, dataset: Dataset, run: RunF
         label_map=context.split.label_map,
         calibration=candidate.calibration(context),
         provenance=provenance,
+        unknown=unknown.fitted if unknown is not None else None,
     )
     with run.writing(bundle.bytes):
         save_bundle(bundle, run.model)
@@ -233,7 +248,9 @@ def _make_graphs(run: RunFolder, dataset: Dataset, clock: Clock) -> None:
         predictor.make_graphs([p.record.path for p in dataset.split.subset("train")[:_GRAPH_IMAGES]])
 
 
-def _deliver(delivered: Delivered, measured: Candidate, dataset: Dataset, run: RunFolder) -> None:
+def _deliver(
+    delivered: Delivered, measured: Candidate, dataset: Dataset, run: RunFolder, unknown: UnknownFound | None
+) -> None:
     """Put the refitted model, where there is one, in place of the measured one, which is kept beside it."""
     if delivered.trained is None or delivered.calibration is None:
         run.keep_model()
@@ -252,6 +269,7 @@ def _deliver(delivered: Delivered, measured: Candidate, dataset: Dataset, run: R
             "measured_weights_sha256": before.weights_sha256,
         },
         measured_before_refit=True,
+        unknown=unknown.fitted if unknown is not None else None,
     )
     with run.writing(bundle.bytes):
         run.replace_model(lambda folder: save_bundle(bundle, folder))

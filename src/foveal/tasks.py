@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from foveal.training.refit import Delivered
     from foveal.training.routing import Route
     from foveal.training.testing import TestedImages
+    from foveal.training.unknown import UnknownFound
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Task:
         lines: figures → a table of them.
         cross_measure: figures of the test subset, and predictions for all images by models that had not seen them →
             what the report shows of all images; None where a task has no such figures.
+        unknown: the chosen model → what tells images that are unlike its own; None where nothing does.
         held_out: a finished search → what `compare` and `suspects` read; None where they can't do anything with it.
     """
 
@@ -56,6 +58,7 @@ class Task:
     headline: Callable[[Mapping[str, Any], int], tuple[str, str]]
     lines: Callable[[Mapping[str, Any]], list[str]]
     cross_measure: Callable[[Shown, TestedImages, RunContext], Shown] | None = None
+    unknown: Callable[[Candidate, RunContext], UnknownFound] | None = None
     held_out: Callable[[SearchResult, Delivered, RunContext], HeldOut] | None = None
 
 
@@ -89,6 +92,12 @@ def _cross_measure_labels(measured: Shown, found: TestedImages, context: RunCont
     )
 
 
+def _unknown_labels(candidate: Candidate, context: RunContext) -> UnknownFound:
+    from foveal.training.unknown import find_unknown
+
+    return find_unknown(candidate, context)
+
+
 def _held_out_labels(found: SearchResult, delivered: Delivered, context: RunContext) -> HeldOut:
     from foveal.training.held_out import held_out_predictions
 
@@ -120,6 +129,7 @@ TASKS = {
         headline=headlines.headline_of_labels,
         lines=headlines.lines_of_labels,
         cross_measure=_cross_measure_labels,
+        unknown=_unknown_labels,
         held_out=_held_out_labels,
     ),
     "segment": Task(

@@ -383,6 +383,22 @@ class Backbone:
         return cut - 2
 
 
+@dataclass(frozen=True)
+class UnknownRule:
+    """When an image is called unknown; the numbers are tensors of the bundle, see `metrics/unknown.py`.
+
+    Attributes:
+        score: how unusual an image is; a key of `metrics.unknown.SCORES`, or `ENTROPY`.
+        rate: an image is unknown from this p-value downwards: the share of false alarms.
+        images, groups: that it was calibrated on.
+    """
+
+    score: Name
+    rate: Share
+    images: Count
+    groups: Count
+
+
 #: Of the prediction sets of bundles that do not say: those of earlier versions.
 EARLIER_COVERAGE = 0.9
 
@@ -405,6 +421,7 @@ class Manifest:
         provenance: where the model comes from.
         measured_before_refit: the model was fitted on the validation and test subsets of its run as well, and the
             figures of the run are those of the model that it replaces.
+        unknown: when an image is called unknown; None: the bundle can't tell, unless it has `outside`.
         label_map: values and colours of the classes in masks, of a segmenter.
     """
 
@@ -424,6 +441,7 @@ class Manifest:
     label_map: LabelMap | None = None
     measured_before_refit: bool = False
     coverage: Share | None = None
+    unknown: UnknownRule | None = None
     schema: Literal[1] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -446,6 +464,11 @@ class Manifest:
             raise ValueError("outside: only a network has an output for none of the classes")
         if self.label_map is not None and self.label_map.classes != self.classes:
             raise ValueError("label_map: its classes are not those of the model")
+
+    @property
+    def knows_unknown(self) -> bool:
+        """Whether its predictions say that an image is none of the classes."""
+        return self.outside or self.unknown is not None
 
     @property
     def learned_from(self) -> tuple[Subset, ...]:

@@ -156,12 +156,12 @@ def test_predict_in_every_form(call, photos, trained, tmp_path):
     code, out, _ = call("predict", run, photos / "ant", tmp_path / "bad.png", "--topk", "2")
     lines = out.splitlines()
     assert code == 1 and len(lines) == 42
-    assert lines[0] == "path,label,probability,label_2,probability_2,set,unknown,error"
+    assert lines[0] == "path,label,probability,label_2,probability_2,set,unknown,p_value,error"
     assert "not_a_picture" in lines[-1]
     code, out, _ = call("predict", run, f"{photos}/bee/*.png", "--json")
     answers = json.loads(out)["predictions"]
     assert code == 0 and len(answers) == 13
-    assert set(answers[0]) == {"path", "label", "probability", "topk", "set", "unknown", "error"}
+    assert set(answers[0]) == {"path", "label", "probability", "topk", "set", "unknown", "p_value", "error"}
     for kind in ("csv", "parquet", "json"):
         code, out, _ = call("predict", run, photos / "cat", "--out", tmp_path / f"a.{kind}")
         assert (code, out) == (0, "") and (tmp_path / f"a.{kind}").stat().st_size > 100

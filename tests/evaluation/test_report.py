@@ -42,6 +42,7 @@ def summary_of(classes, root):
         "test": {"n": 2, "classes_not_tested": []},
         "test_looks": 2017,
         "sets": None,
+        "unknown": None,
         "refit": {"done": True, "images": 4711, "seconds": 0.5, "reason": "there was time"},
         "time": {
             "total_s": 9.0,

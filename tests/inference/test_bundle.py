@@ -123,7 +123,7 @@ WEIGHT, BIAS = np.ones((3, 1280), dtype=np.float32), np.ones(3, dtype=np.float32
 def test_tensors_that_are_no_head_of_this_backbone_are_refused(copy, weight, bias, named):
     content = weights_bytes({"head.weight": weight, "head.bias": bias})
     (copy / "weights.safetensors").write_bytes(content)
-    change(copy, lambda m: m.update(weights_sha256=hashlib.sha256(content).hexdigest()))
+    change(copy, lambda m: m.update(weights_sha256=hashlib.sha256(content).hexdigest(), unknown=None))
     with pytest.raises(BundleError, match=named):
         list(ClassificationPredictor.load(copy).stream([Image.new("RGB", (40, 40))]))
 
@@ -173,6 +173,7 @@ def test_a_bundle_of_a_trained_model_says_what_it_is(trained):
         label_map=None,
         calibration=Calibration({"n": 12, "accuracy": 0.5}, 1.5, PredictionSets(0.9, 0.25)),
         provenance={"strategy": "by hand", "data": "none"},
+        unknown=(given.manifest.unknown, given.unknown),
     )
     manifest = made.manifest
     assert manifest.classes == ("x", "y", "z") and manifest.views == ("plain", "mirror")
@@ -201,7 +202,7 @@ def test_a_bad_picture_is_an_answer_in_a_stream_and_an_error_elsewhere(trained, 
     assert answers[1].error.startswith("missing") and answers[1].label is None
     first = answers[0]
     assert first.label == first.topk[0][0] and first.probability == first.topk[0][1] and len(first.topk) == 2
-    assert first.label in first.set and first.unknown is None
+    assert first.label in first.set and first.unknown == (first.p_value <= 0.05)
     with pytest.raises(UnreadableImage):
         predictor.probabilities([tmp_path / "absent.jpg"])
     with pytest.raises(UsageError):

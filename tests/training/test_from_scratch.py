@@ -44,13 +44,18 @@ def bars(tmp_path_factory):
 
 
 def test_lenet5_is_trained_and_loaded_from_its_bundle(bars, tmp_path):
-    path, summary = train(bars, TrainConfig(from_scratch="lenet5", time="5m"), out=str(tmp_path / "run"))
+    config = TrainConfig(from_scratch="lenet5", time="5m", unknown_rate=0.2)
+    path, summary = train(bars, config, out=str(tmp_path / "run"))
     assert summary["model"]["name"] == "lenet5" and summary["model"]["input"] == [1, 32, 32]
     assert summary["strategy"]["name"] == "from-scratch-lenet5"
     assert summary["test"]["accuracy"] > 0.8
     files = sorted(str(f) for f in bars.rglob("*.png"))
     labels = [p.label for p in ClassificationPredictor.load(path).stream(files)]
     assert np.mean([label in file for label, file in zip(labels, files, strict=True)]) > 0.8
+    found = summary["unknown"]  # of a network there are no features, and it has learned all classes
+    assert (found["score"], found["trial"], found["images"]) == ("entropy", [], summary["split"]["val"])
+    answers = list(ClassificationPredictor.load(path).stream(files))
+    assert all(a.unknown == (a.p_value <= 0.2) for a in answers) and np.mean([a.unknown for a in answers]) < 0.5
 
 
 def test_an_unknown_architecture_suggests_the_nearest_and_leaves_nothing(bars, tmp_path):

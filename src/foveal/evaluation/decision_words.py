@@ -28,6 +28,7 @@ TITLES = {
     "refit": "Refit on all images",
     "test": "What the figures are measured on",
     "learning_curve": "Learning curve",
+    "unknown": "What tells images unlike its own",
     "tau": "Logit adjustment for unbalanced classes (tau)",
     "skip": "Tried",
     "keep": "Kept",

@@ -17,6 +17,7 @@ from foveal.evaluation.learning_curve import curve_panel
 from foveal.evaluation.loss_curves import loss_curves
 from foveal.evaluation.prior import prior_words
 from foveal.evaluation.thumbnails import thumbnail
+from foveal.evaluation.unknown_panel import unknown_panel
 from foveal.evaluation.wording import interval, percent, printable, short, size_of
 from foveal.values import Excluded, Finding
 
@@ -113,6 +114,7 @@ def environment() -> jinja2.Environment:
         "tested_how": tested_how,
         "curve_panel": curve_panel,
         "prior_words": prior_words,
+        "unknown_panel": unknown_panel,
     }
     return made
 

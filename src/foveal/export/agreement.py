@@ -103,8 +103,9 @@ def _labels(bundle: Bundle, run: Runner, paths: Iterable[str]) -> Iterator[tuple
         found = answers["probabilities"][0]
         by_name = dict(prediction.topk)
         expected = np.array([by_name[name] for name in classes])
-        unknown = bool(answers["unknown"][0]) if "unknown" in answers else None
-        equal = classes[int(found.argmax())] == prediction.label and unknown == prediction.unknown
+        equal = classes[int(found.argmax())] == prediction.label
+        if "unknown" in answers:
+            equal = equal and bool(answers["unknown"][0]) == prediction.unknown
         yield prediction.path, float(equal), float(np.abs(found - expected).max())
 
 

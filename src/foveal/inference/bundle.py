@@ -19,24 +19,32 @@ from foveal.data.targets.registry import find_target
 from foveal.errors import BundleError, UnknownName
 from foveal.files import read_json, write_bytes, write_json
 from foveal.metrics.calibration import Calibration
+from foveal.metrics.unknown import UnknownDetector
 from foveal.models.backbones import find_backbone
 from foveal.models.linear_head import LinearHead
 from foveal.models.shipped import bundle_folder, model_path
 from foveal.models.trained import TrainedModel
 from foveal.schema import CHANGED
-from foveal.values import Backbone, LabelMap, Manifest
+from foveal.values import Backbone, LabelMap, Manifest, UnknownRule
 from foveal.version import __version__
 
 if TYPE_CHECKING:
     import torch
 
+#: Before the names of a detector's tensors.
+_UNKNOWN = "unknown."
+
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model and all that is needed to use it: its tensors by name, and the manifest that describes them."""
+    """A model and all that is needed to use it: its tensors by name, and the manifest that describes them.
+
+    `unknown` tells images that are unlike all that the model was trained on, where `manifest.unknown` is given.
+    """
 
     manifest: Manifest
     tensors: Mapping[str, NDArray[Any]]
+    unknown: UnknownDetector | None = None
 
     @property
     def head(self) -> LinearHead:
@@ -46,7 +54,7 @@ class Bundle:
     @property
     def bytes(self) -> int:
         """Of its tensors."""
-        return sum(tensor.nbytes for tensor in self.tensors.values())
+        return sum(tensor.nbytes for tensor in all_tensors(self.tensors, self.unknown).values())
 
     def probabilities(self, views: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What an engine computed of each view, as calibrated probabilities.
@@ -61,9 +69,24 @@ class Bundle:
         Raises:
             BundleError: see `calibrated`.
         """
+        return self.calibrated(self._logits(views))
+
+    def p_values(self, views: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How usual images are among those that the model was trained on, `(N,)`; see `metrics/unknown.py`.
+
+        Args:
+            views: as `probabilities` takes them.
+
+        Returns:
+            Not a number where the bundle can't tell.
+        """
+        if self.unknown is None:
+            return np.full(views.shape[1], np.nan)
+        return self.unknown.p_values(views.mean(axis=0), self._logits(views))
+
+    def _logits(self, views: NDArray[np.float32]) -> NDArray[np.float32]:
         with np.errstate(over="ignore", invalid="ignore"):  # `calibrated` refuses what is not finite
-            logits = views.mean(axis=0) if self.manifest.network is not None else self.head.logits(views)
-        return self.calibrated(logits)
+            return views.mean(axis=0) if self.manifest.network is not None else self.head.logits(views)
 
     def calibrated(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits `(N, outputs)` to what `probabilities` returns.
@@ -89,6 +112,7 @@ def make_bundle(
     calibration: Calibration,
     provenance: Mapping[str, Any],
     measured_before_refit: bool = False,
+    unknown: tuple[UnknownRule, UnknownDetector] | None = None,
 ) -> Bundle:
     """The bundle of a trained model.
 
@@ -100,14 +124,15 @@ def make_bundle(
         calibration: what images that it was not fitted on say about it.
         provenance: where it comes from; the version of foveal, the time and the figures of the calibration are added.
         measured_before_refit: see `Manifest`.
+        unknown: what tells images that are unlike its own, if anything does.
     """
-    sets = calibration.sets
+    sets, (rule, detector) = calibration.sets, unknown or (None, None)
     manifest = Manifest(
         task=task,
         classes=tuple(classes),
         backbone=trained.backbone.name if trained.backbone else None,
         backbone_sha256=trained.backbone.weights_sha256 if trained.backbone else None,
-        weights_sha256=hashlib.sha256(weights_bytes(trained.tensors)).hexdigest(),
+        weights_sha256=hashlib.sha256(weights_bytes(all_tensors(trained.tensors, detector))).hexdigest(),
         preprocess=trained.preprocess,
         views=trained.views,
         network=trained.network,
@@ -116,6 +141,7 @@ def make_bundle(
         coverage=sets.coverage if sets else None,
         label_map=label_map,
         measured_before_refit=measured_before_refit,
+        unknown=rule,
         provenance={
             "foveal": __version__,
             "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -124,7 +150,7 @@ def make_bundle(
             **({"sets": sets.to_dict()} if sets else {}),
         },
     )
-    return Bundle(manifest, trained.tensors)
+    return Bundle(manifest, trained.tensors, detector)
 
 
 def backbone_of(bundle: Bundle) -> Backbone:
@@ -179,6 +205,12 @@ def network_of(bundle: Bundle) -> torch.nn.Module:
     return module
 
 
+def all_tensors(tensors: Mapping[str, NDArray[Any]], unknown: UnknownDetector | None) -> dict[str, NDArray[Any]]:
+    """Of `weights.safetensors`: those of the model, and those of its detector under a prefix."""
+    more = {} if unknown is None else unknown.tensors()
+    return {**tensors, **{_UNKNOWN + name: tensor for name, tensor in more.items()}}
+
+
 def weights_bytes(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     """The content of `weights.safetensors`."""
     content: bytes = save({k: np.asarray(v, order="C") for k, v in tensors.items()})
@@ -190,7 +222,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 
     The manifest holds the weights' hash, so `load_bundle` refuses new weights next to an old manifest.
     """
-    write_bytes(folder / "weights.safetensors", weights_bytes(bundle.tensors))
+    write_bytes(folder / "weights.safetensors", weights_bytes(all_tensors(bundle.tensors, bundle.unknown)))
     write_json(folder / "bundle.json", bundle.manifest.to_dict())
 
 
@@ -221,11 +253,30 @@ def load_bundle(name: str | Path) -> Bundle:
         check_tensors(tensors)
         if manifest.backbone is not None:
             _check_head(tensors, len(manifest.classes))
+        unknown = _unknown(manifest, tensors)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"{folder / 'weights.safetensors'}: {error}", hint="it is not a model of foveal, or it is damaged"
         ) from None
-    return Bundle(manifest, tensors)
+    return Bundle(manifest, tensors, unknown)
+
+
+def _unknown(manifest: Manifest, tensors: dict[str, NDArray[Any]]) -> UnknownDetector | None:
+    """What tells unknown images; its tensors are taken out of those of the model.
+
+    Raises:
+        KeyError, ValueError: when they are not those of a detector for this model.
+    """
+    if manifest.unknown is None:
+        return None
+    own = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_UNKNOWN)}
+    detector = UnknownDetector.of_tensors(
+        manifest.unknown.score, {k.removeprefix(_UNKNOWN): v for k, v in own.items()}
+    )
+    for subspace in detector.subspaces:
+        if manifest.backbone is None or subspace.centre.shape != tensors["head.weight"].shape[1:]:
+            raise ValueError(f"{_UNKNOWN}centre: not for the features of this model")
+    return detector
 
 
 def _no_model(path: Path, error: OSError) -> BundleError:

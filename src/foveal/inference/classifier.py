@@ -39,6 +39,7 @@ class Prediction:
         topk: the likeliest classes with their probabilities.
         set: the classes that hold the true one as often as the bundle's `coverage` says (conformal prediction).
         unknown: whether the image is none of the classes; None: this bundle can't tell.
+        p_value: share of images like the training images that are at least as unusual; None: not known.
         error: reason code and words, when the image could not be read.
     """
 
@@ -48,6 +49,7 @@ class Prediction:
     topk: tuple[tuple[str, float], ...] = ()
     set: tuple[str, ...] = ()
     unknown: bool | None = None
+    p_value: float | None = None
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,8 +159,9 @@ class ClassificationPredictor:
         """
         engine = self._ready()
         views = [engine.submit(np.stack(images)) for images in zip(*prepared, strict=True)]
-        inside, outside = self.bundle.probabilities(np.stack([view.result() for view in views]))
-        return [self._prediction(name, inside[i], outside[i], topk) for i, name in enumerate(names)]
+        computed = np.stack([view.result() for view in views])
+        rows = zip(*self.bundle.probabilities(computed), self.bundle.p_values(computed), strict=True)
+        return [self._prediction(name, *row, topk) for name, row in zip(names, rows, strict=True)]
 
     def make_graphs(self, images: Iterable[ImageInput]) -> None:
         """See `MakesGraphs`; a bundle with a backbone has its graph already."""
@@ -168,18 +171,21 @@ class ClassificationPredictor:
 
     def _scored(
         self, images: Iterable[ImageInput]
-    ) -> Iterator[tuple[str, tuple[Probabilities, np.float32] | UnreadableImage]]:
-        """Name, and the probabilities `(K,)` of the classes and of none of them."""
+    ) -> Iterator[tuple[str, tuple[Probabilities, np.float32, np.float64] | UnreadableImage]]:
+        """Name, the probabilities `(K,)` of the classes and of none of them, and the p-value."""
         for batch in batches(enumerate(images), self._read, self._ready()):
             for (number, image), computed in batch:
                 name = name_of(image, number)
                 if isinstance(computed, UnreadableImage):
                     yield name, computed
                 else:
-                    inside, outside = self.bundle.probabilities(computed[:, None, :])
-                    yield name, (inside[0], outside[0])
+                    views = computed[:, None, :]
+                    inside, outside = self.bundle.probabilities(views)
+                    yield name, (inside[0], outside[0], self.bundle.p_values(views)[0])
 
-    def _prediction(self, name: str, row: Probabilities, outside: np.float32, topk: int) -> Prediction:
+    def _prediction(
+        self, name: str, row: Probabilities, outside: np.float32, p_value: np.float64, topk: int
+    ) -> Prediction:
         manifest = self.bundle.manifest
         classes = manifest.classes
         order = np.argsort(-row, kind="stable").tolist()
@@ -187,8 +193,12 @@ class ClassificationPredictor:
         likeliest = tuple((classes[i], float(row[i])) for i in order[:topk])
         members = in_sets(row[None], manifest.set_threshold)[0]
         inside = tuple(classes[i] for i in order if members[i])
-        unknown = bool(outside >= manifest.unknown_threshold) if manifest.outside else None
-        return Prediction(name, classes[best], float(row[best]), likeliest, inside, unknown)
+        unknown, known_p = None, None
+        if manifest.outside:
+            unknown = bool(outside >= manifest.unknown_threshold)
+        elif manifest.unknown is not None and not np.isnan(p_value):
+            unknown, known_p = bool(p_value <= manifest.unknown.rate), float(p_value)
+        return Prediction(name, classes[best], float(row[best]), likeliest, inside, unknown, known_p)
 
     def _read(self, numbered: tuple[int, ImageInput]) -> Pixels:
         number, image = numbered

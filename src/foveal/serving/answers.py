@@ -82,6 +82,7 @@ class LabelAnswers:
                 topk=tuple(ClassProbability(*pair) for pair in p.topk),
                 set=p.set,
                 unknown=p.unknown,
+                p_value=p.p_value,
             )
             for p in made
         ]

@@ -60,6 +60,7 @@ class ImageAnswer(Struct, frozen=True, omit_defaults=True):
         topk: the likeliest classes.
         set: holds the true class as often as the `coverage` of the model says.
         unknown: whether the image is none of the classes; absent: this model can't tell.
+        p_value: share of images like the training images that are at least as unusual; absent: not known.
         map: where it was asked for.
         shares: classes by their share of the pixels.
         size: width and height of the image.
@@ -73,6 +74,7 @@ class ImageAnswer(Struct, frozen=True, omit_defaults=True):
     topk: tuple[ClassProbability, ...] = ()
     set: tuple[str, ...] = ()
     unknown: bool | None = None
+    p_value: Share | None = None
     map: HeatMap | None = None
     shares: tuple[ClassShare, ...] = ()
     size: tuple[int, int] | None = None

@@ -107,7 +107,7 @@ class Service:
             classes=manifest.classes,
             sha256=manifest.weights_sha256,
             input=(manifest.preprocess.channels, *manifest.preprocess.box),
-            knows_unknown=manifest.outside,
+            knows_unknown=manifest.knows_unknown,
             maps=self.maps is not None,
             corrections=self.is_classifier,
             has_run=(model_path(self.run) / "summary.json").is_file(),

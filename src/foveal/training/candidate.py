@@ -88,6 +88,8 @@ class Candidate:
         evidence: predictions for training images that it was not trained on, to compare models by.
         predict: images → logits, for a subset without logits yet; called for the final model only.
         pending_test_seconds: that `predict` will take for the test subset.
+        features: images → `(views, N, D)` of the frozen backbone below its head; None for a network.
+        feature_seconds: that the features of an image take where they are not in the cache.
         refit: how its model can be fitted once more; None where that is not known, or not wanted.
         head: its head can be fitted again, on other images; None for networks.
         adjustment: that was subtracted from the logits of its head, `(K,)`, and not from those of its evidence, which
@@ -112,6 +114,8 @@ class Candidate:
     evidence: Evidence | None = None
     predict: Callable[[Sequence[SplitRecord]], Array] | None = None
     pending_test_seconds: float = 0.0
+    features: Callable[[Sequence[SplitRecord]], Array] | None = None
+    feature_seconds: float = 0.0
     refit: Refit | None = None
     head: FrozenHead | None = None
     adjustment: Array | None = None

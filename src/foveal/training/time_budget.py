@@ -92,6 +92,9 @@ CROSS_TEST_FOLD = 1.0
 #: A learning curve may take this share of the budget. In a fold its heads take about this share of choosing and
 #: fitting one on all images: five fits on smaller parts, of one strength.
 CURVE_SHARE, CURVE_FOLD = 0.05, 0.25
+#: Seconds that a detector of unknown images takes per image and feature, with its five folds, twice what was seen; and
+#: share of the time left for the trial that holds out one class after another.
+UNKNOWN_SECONDS, UNKNOWN_TRIAL_SHARE = 7e-7, 0.25
 
 # ── Fine-tuning ──
 

@@ -21,7 +21,7 @@ def _write(predictions: Iterable[Prediction], target: Target, options: OutputOpt
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {"unknown": pa.bool_()}
+    kinds = {"unknown": pa.bool_(), "p_value": pa.float64()}
     schema = pa.schema(
         [
             (c, pa.float64() if c.startswith("probability") else kinds.get(c, pa.string()))

@@ -10,12 +10,14 @@ from foveal.inference.classifier import Prediction
 def columns(topk: int) -> list[str]:
     """The columns of a table."""
     ranks = [f"{kind}_{i}" for i in range(2, topk + 1) for kind in ("label", "probability")]
-    return ["path", "label", "probability", *ranks, "set", "unknown", "error"]
+    return ["path", "label", "probability", *ranks, "set", "unknown", "p_value", "error"]
 
 
 def are_columns(names: list[str]) -> bool:
-    """Whether these are the columns of some table."""
-    topk = (len(names) - 4) // 2
+    """Whether these are the columns of some table, also of an earlier version, which had no `p_value`."""
+    if "p_value" not in names and names[-1:] == ["error"]:
+        names = [*names[:-1], "p_value", "error"]
+    topk = (len(names) - 5) // 2
     return topk >= 1 and names == columns(topk)
 
 
@@ -25,4 +27,5 @@ def row_of(prediction: Prediction, topk: int) -> dict[str, Any]:
     row |= {"path": prediction.path, "label": prediction.label, "probability": prediction.probability}
     for i, (label, probability) in enumerate(prediction.topk[1:], 2):
         row |= {f"label_{i}": label, f"probability_{i}": probability}
-    return row | {"set": "|".join(prediction.set), "unknown": prediction.unknown, "error": prediction.error}
+    told = {"unknown": prediction.unknown, "p_value": prediction.p_value, "error": prediction.error}
+    return row | {"set": "|".join(prediction.set), **told}

@@ -103,7 +103,11 @@ export class Details {
       el("div", {}, el("p", { class: "soft small" }, name), el("h2", { class: "answer" }, answer.label), answer.shares ? el("p", { class: "soft" }, "The class with most pixels") : null),
     ];
     if (answer.unknown) {
-      parts.push(el("p", { class: "notice" }, "Unlike anything that this model has learned: it may be none of its classes."));
+      parts.push(el("p", { class: "notice" }, "Unlike anything that this model was trained on: it may be none of its classes."));
+      if (answer.p_value !== undefined) {
+        const share = (100 * answer.p_value).toFixed(1);
+        parts.push(el("p", { class: "soft small" }, `Of images like the training images ${share} % are as unusual.`));
+      }
     }
     parts.push(answer.shares ? this.shares(answer) : this.chances(answer));
     if (answer.set?.length) parts.push(this.set(answer));

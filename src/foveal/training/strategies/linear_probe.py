@@ -166,6 +166,8 @@ class LinearProbeStrategy:
             logits={s: head.logits(features.by_subset[s]) for s in ("val", "test") if s in features.by_subset},
             predict=lambda records: head.logits(self._all_features(context, records)),
             pending_test_seconds=features.pending_test_seconds,
+            features=lambda records: self._all_features(context, records),
+            feature_seconds=features.image_seconds,
             refit=refit,
             head=again,
             adjustment=moved,
