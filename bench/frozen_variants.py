@@ -27,9 +27,9 @@ from foveal.decisions import Decisions
 from foveal.engines import choose_engine
 from foveal.features import Extractor
 from foveal.models.backbones import find_backbone
+from foveal.training.heads import out_of_fold
 from foveal.training.linear_head import cross_validate, fit_head
 from foveal.training.strategies import backbone
-from foveal.training.strategies.linear_probe import out_of_fold
 from foveal.values import SplitRecord
 
 FOREVER = Deadline(Clock())

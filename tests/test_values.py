@@ -79,6 +79,7 @@ def test_another_schema_is_refused_with_a_hint(schema):
             "measured_before_refit",
             "coverage",
             "unknown",
+            "thresholds",
         }
     ),
 )

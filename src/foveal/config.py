@@ -176,6 +176,11 @@ def _check_unknown_rate(value: float) -> None:
         raise UsageError(f"unknown rate is {value}", hint="give a share from 0.001 to 0.5, such as 0.05")
 
 
+def _check_label_separator(text: str) -> None:
+    if not text.strip():
+        raise UsageError(f"invalid --label-separator {text!r}", hint="give a character such as '|'")
+
+
 def _check_max_pixels(count: int) -> None:
     if count < 1:
         raise UsageError(f"invalid --max-pixels {count}", hint="give a positive number of pixels")
@@ -287,6 +292,14 @@ class ClassifySettings(TrainSettings):
         choices=("auto", "none"),
         after="refit",
     )
+    label_separator: str | None = setting(
+        None,
+        help="A table has several labels for an image in one cell, with this between them, such as '|'. "
+        "Lists in JSON lines need no separator.",
+        metavar="TEXT",
+        check=_check_label_separator,
+        after="label_from",
+    )
     coverage: float = setting(
         0.95,
         help="The share of new images whose prediction set is to hold the true class.",
@@ -313,7 +326,8 @@ class TrainConfig(SegmentSettings, ClassifySettings):
 
     task: str = setting(
         "auto",
-        help="classify (one label per image), segment (one class per pixel), or auto: detected from the data.",
+        help="classify (one label per image), multi-label (any number of labels per image), segment (one class per "
+        "pixel), or auto: detected from the data.",
         metavar="TASK",
         after="",
     )

@@ -31,14 +31,17 @@ from foveal.config import (
 from foveal.data.images.array_batches import SupportsArray, is_array
 from foveal.data.sources.datasets import materialise
 from foveal.data.sources.in_memory import check_counts, keep_images, keep_masks, write_table
+from foveal.data.sources.tables import holds_lists
 from foveal.data.wording import count_of
 from foveal.devices import require_device, using_device
 from foveal.errors import BundleError, DataError, FovealError, UnknownName, UsageError
 from foveal.figures import Evaluation, Summary
 from foveal.inference.bundle import Bundle, load_bundle, save_bundle
-from foveal.inference.class_labels import ClassLabels, kind_of, label_column, names_of
+from foveal.inference.class_labels import KIND, ClassLabels, kind_of, label_column, names_of
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.inference.inputs import ImageDataset, ImageInput, Images, each_image, each_item
+from foveal.inference.label_columns import LabelColumns, LabelRows, are_label_rows, label_rows
+from foveal.inference.multi_label import MultiLabelPredictor
 from foveal.inference.segmenter import SegmentationPredictor
 from foveal.output_files import check_folder
 from foveal.run_folder import Run
@@ -55,8 +58,6 @@ Targets = Iterable[object] | SupportsArray
 
 #: Parameters that are no settings of a run.
 _OWN = ("out", "verbose")
-#: Where a bundle keeps the type of its labels.
-_LABEL_TYPE = "label_type"
 _OUT_HELP = f"{OUT_HELP} A further fit takes OUT-2, then OUT-3, and so on."
 #: What a pickled estimator holds instead of its predictor.
 _FILES = "_bundle_files"
@@ -70,7 +71,7 @@ class NotFitted(FovealError, NotFittedError):
 class _Estimator(BaseEstimator, TrainSettings):
     """The parameters and methods that `ImageClassifier` and `Segmenter` share."""
 
-    _TASK: ClassVar[str]
+    _TASKS: ClassVar[tuple[str, ...]]
     _COLUMN: ClassVar[str]
 
     out: PathLike | None = setting(None, help=_OUT_HELP)  # noqa: RUF009  (a field)
@@ -168,10 +169,10 @@ class _Estimator(BaseEstimator, TrainSettings):
                 raise UnknownName("parameter", name, known)
         return super().set_params(**params)
 
-    def _train(self, X: TrainingData, y: Targets | None) -> Bundle:
+    def _train(self, X: TrainingData, y: Targets | None, task: str) -> Bundle:
         """Train in a new run folder. The estimator is changed only if that succeeds."""
         settings = {name: getattr(self, name) for name in settings_of(type(self)) if name not in _OWN}
-        config = TrainConfig(**{**settings, "time": str(self.time)}, task=self._TASK)
+        config = TrainConfig(**{**settings, "time": str(self.time)}, task=task)
         require_device(config.device)  # before images in memory are written to files
         clock = Clock(config.budget)
         with _temporary_folder() as folder:
@@ -302,10 +303,10 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
         run_: the run folder.
     """
 
-    _TASK = "classify"
+    _TASKS = ("classify", "multi-label")
     _COLUMN = "label"
     _predictor: ClassificationPredictor = field(init=False, repr=False)
-    _labels: ClassLabels = field(init=False, repr=False)
+    _labels: ClassLabels | LabelColumns = field(init=False, repr=False)
 
     def fit(self, X: TrainingData, y: Targets | None = None) -> Self:
         """Train on images with labels.
@@ -315,37 +316,58 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
                 images: an array or a tensor `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`, C being 1, 3 or 4, of 8 or
                 16 bits, or floats from 0 to 1; or a list of paths, Pillow images, arrays, tensors and bytes. Images
                 in memory are written to a temporary folder while this runs.
-            y: `(N,)` labels of the images: text, integers or truth values; None where X contains them.
+            y: `(N,)` labels of the images: text, integers or truth values; None where X contains them. For any number
+                of labels for each image N lists of text or integers, or a matrix `(N, L)` of 0 and 1, as scikit-learn
+                has it; a table holds lists, too.
 
         Raises:
             FovealError: see `foveal.errors`; a `ValueError` as well for X or y of a wrong form.
         """
+        if y is not None and are_label_rows(y):
+            return self._fit_label_sets(X, label_rows(y))
         column = None if y is None else label_column(y)
         if column is not None and isinstance(X, Sized) and not isinstance(X, str):
             check_counts(len(X), len(column), self._COLUMN)
         if column is not None and len(set(names_of(column))) == 1:
             raise UsageError("y has 1 class only: training needs two classes", hint="add images of another class")
-        bundle = self._train(X, column)
+        several = column is None and isinstance(X, str | os.PathLike) and holds_lists(X, self.label_separator)
+        bundle = self._train(X, column, self._TASKS[several])
         if column is None:
             self._use(bundle)
             return self
         manifest = bundle.manifest
         if kind_of(column) != "str":  # the bundle has the names of the classes, and says of what type they are
-            typed = replace(manifest, provenance={**manifest.provenance, _LABEL_TYPE: kind_of(column)})
+            typed = replace(manifest, provenance={**manifest.provenance, KIND: kind_of(column)})
             bundle = replace(bundle, manifest=typed)
             save_bundle(bundle, self.run_ / "model")
         self._use(bundle)
         self._labels = ClassLabels.of_column(column, manifest.classes)
         return self
 
+    def _fit_label_sets(self, X: TrainingData, rows: LabelRows) -> Self:
+        if isinstance(X, Sized) and not isinstance(X, str):
+            check_counts(len(X), len(rows), self._COLUMN)
+        rows.check()
+        bundle = self._train(X, rows.texts(), self._TASKS[1])
+        bundle = replace(bundle, manifest=rows.noted(bundle.manifest))
+        save_bundle(bundle, self.run_ / "model")
+        self._use(bundle)
+        return self
+
     @property
     def classes_(self) -> NDArray[np.generic]:
-        """The classes, sorted, `(K,)`: in the type of y; text where a folder or a table names them."""
+        """The classes, sorted, `(K,)`: in the type of y; text where a folder or a table names them.
+
+        Of a matrix y they are the positions of its columns.
+        """
         self._fitted()
         return self._labels.values
 
     def predict(self, X: Images) -> NDArray[np.generic]:
         """The likeliest class of each image, `(N,)`, in the type of y. Threads may share a model.
+
+        After a training on several labels for each image a matrix `(N, K)`, 1 where an image has the label of
+        `classes_`: its probability reaches the label's own threshold.
 
         Args:
             X: a path, a folder, a glob, the content of an image file as bytes, a binary file object, a Pillow image,
@@ -357,14 +379,17 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
             UnreadableImage: at the first image that can't be read.
             UsageError: for what is not an image.
         """
-        likeliest: NDArray[np.generic] = self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return likeliest
+        probabilities = self.predict_proba(X)
+        return self._labels.predicted(probabilities)
 
     def predict_proba(self, X: Images) -> NDArray[np.float32]:
-        """Calibrated probabilities, `(N, K)`, columns as in `classes_`. See `predict`."""
+        """Calibrated probabilities, `(N, K)`, columns as in `classes_`. See `predict`.
+
+        They sum to 1 unless images have several labels.
+        """
         with using_device(self.device):
             probabilities = self._fitted().probabilities(each_image(X, grey=self._grey))
-        return probabilities[:, self._labels.order]
+        return self._labels.arranged(probabilities)
 
     def score(
         self,
@@ -374,6 +399,8 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
     ) -> float:
         """Accuracy on images with labels, also on those that it was trained on; `evaluate` leaves these out.
 
+        Of several labels for each image the share of images that have all of them right, as in scikit-learn.
+
         Warns of such images where X contains the labels: the figure then says little about new images.
 
         Args:
@@ -382,15 +409,10 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
             sample_weight: weights of the images, if y is given.
         """
         if y is None:
-            return self._with_seen(X, y)["test"]["accuracy"]
-        expected, predicted = names_of(label_column(y)), names_of(self.predict(X))
-        if len(expected) != len(predicted):
-            raise UsageError(
-                f"{count_of(len(predicted), 'image')} and {count_of(len(expected), 'label')}",
-                hint="give one label for each image",
-            )
-        right = np.array(expected) == np.array(predicted)
-        return float(np.average(right, weights=sample_weight))
+            self._fitted()
+            return float(cast("dict[str, float]", self._with_seen(X, y)["test"])[self._labels.figure])
+        predicted = self.predict(X)
+        return float(np.average(self._labels.right(y, predicted), weights=sample_weight))
 
     def _fitted(self) -> ClassificationPredictor:
         if not self.__sklearn_is_fitted__():
@@ -398,7 +420,7 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
         return self._predictor
 
     def _annotations(self, y: Targets, folder: Path) -> list[str]:
-        return names_of(label_column(y))
+        return label_rows(y).texts() if are_label_rows(y) else names_of(label_column(y))
 
     def _table_of_pairs(self, pairs: ImageDataset | Iterable[object], folder: Path) -> PathLike:
         return materialise(pairs)
@@ -409,12 +431,14 @@ class ImageClassifier(ClassifierMixin, _Estimator, ClassifySettings):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False  # folders, tables and data sets contain it
+        if tags.classifier_tags is not None:
+            tags.classifier_tags.multi_label = True
         return tags
 
     def _use(self, bundle: Bundle) -> None:
-        self._predictor = ClassificationPredictor(bundle)
-        manifest = bundle.manifest
-        self._labels = ClassLabels.of_bundle(manifest.classes, manifest.provenance.get(_LABEL_TYPE, "str"))
+        several = bundle.manifest.task == self._TASKS[1]
+        self._predictor = MultiLabelPredictor(bundle) if several else ClassificationPredictor(bundle)
+        self._labels = (LabelColumns if several else ClassLabels).of_manifest(bundle.manifest)
 
 
 @with_settings_documented
@@ -431,7 +455,7 @@ class Segmenter(_Estimator, SegmentSettings):
         run_: the run folder.
     """
 
-    _TASK = "segment"
+    _TASKS = ("segment",)
     _COLUMN = "mask"
     _predictor: SegmentationPredictor = field(init=False, repr=False)
 
@@ -447,7 +471,7 @@ class Segmenter(_Estimator, SegmentSettings):
         Raises:
             FovealError: see `foveal.errors`; a `ValueError` as well for X or y of a wrong form.
         """
-        self._use(self._train(X, y))
+        self._use(self._train(X, y, self._TASKS[0]))
         return self
 
     @property
@@ -500,7 +524,7 @@ Model = TypeVar("Model", ImageClassifier, Segmenter)
 
 #: The estimator of each task, by the name in `bundle.json`.
 _ESTIMATORS: dict[str, type[ImageClassifier | Segmenter]] = {
-    estimator._TASK: estimator for estimator in (ImageClassifier, Segmenter)
+    task: estimator for estimator in (ImageClassifier, Segmenter) for task in estimator._TASKS
 }
 
 

@@ -15,6 +15,10 @@ class ClassFigures(TypedDict, total=False):
     iou: float | None
     boundary_f1: float | None
     share: float
+    average_precision: float | None
+    average_precision_ci95: list[float] | None
+    f1: float | None
+    threshold: float
 
 
 class Selection(TypedDict):
@@ -48,6 +52,11 @@ class Figures(TypedDict, total=False):
     miou_ci95: list[float] | None
     pixel_accuracy: float
     boundary_f1: float
+    map: float
+    map_ci95: list[float] | None
+    micro_f1: float
+    subset_accuracy: float
+    hamming_loss: float
     per_class: list[ClassFigures]
     confusion: list[list[int]]
     classes_not_tested: list[str]

@@ -27,11 +27,17 @@ if TYPE_CHECKING:
 
         required: bool
 
+    class ClassifierTags(Protocol):
+        """What a classifier can learn."""
+
+        multi_label: bool
+
     class Tags(Protocol):
         """What scikit-learn asks an estimator about itself."""
 
         input_tags: InputTags
         target_tags: TargetTags
+        classifier_tags: ClassifierTags | None
         non_deterministic: bool
 
     class BaseEstimator:

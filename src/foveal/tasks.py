@@ -16,6 +16,12 @@ from foveal.errors import UnknownName
 from foveal.evaluation import headlines
 from foveal.evaluation.cross_validated import cross_validated
 from foveal.evaluation.evaluate_classifier import evaluate_labels
+from foveal.evaluation.evaluate_label_sets import (
+    evaluate_label_sets,
+    headline_of_label_sets,
+    label_sets_on_test_subset,
+    lines_of_label_sets,
+)
 from foveal.evaluation.evaluate_segmenter import evaluate_masks
 from foveal.evaluation.report import Shown
 from foveal.evaluation.test_subset import labels_on_test_subset, masks_on_test_subset
@@ -104,6 +110,16 @@ def _held_out_labels(found: SearchResult, delivered: Delivered, context: RunCont
     return held_out_predictions(found, delivered, context)
 
 
+def _route_label_sets(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
+    from foveal.training.routing import choose_multi_label_route
+
+    return choose_multi_label_route(config, decisions)
+
+
+def _measure_label_sets(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
+    return label_sets_on_test_subset(candidate.logits_on("test"), candidate.seen["test"], bundle.manifest)
+
+
 def _measure_masks(bundle: Bundle, candidate: Candidate, context: RunContext) -> Shown:
     memory = context.memory.forward_pass(rss() or 0)
     predictor = SegmentationPredictor(
@@ -131,6 +147,14 @@ TASKS = {
         cross_measure=_cross_measure_labels,
         unknown=_unknown_labels,
         held_out=_held_out_labels,
+    ),
+    "multi-label": Task(
+        name="multi-label",
+        route=_route_label_sets,
+        measure=_measure_label_sets,
+        evaluate=evaluate_label_sets,
+        headline=headline_of_label_sets,
+        lines=lines_of_label_sets,
     ),
     "segment": Task(
         name="segment",

@@ -423,6 +423,7 @@ class Manifest:
             figures of the run are those of the model that it replaces.
         unknown: when an image is called unknown; None: the bundle can't tell, unless it has `outside`.
         label_map: values and colours of the classes in masks, of a segmenter.
+        thresholds: probability of each class from which on it is predicted, where classes do not exclude each other.
     """
 
     task: Name
@@ -442,6 +443,7 @@ class Manifest:
     measured_before_refit: bool = False
     coverage: Share | None = None
     unknown: UnknownRule | None = None
+    thresholds: tuple[Share, ...] = ()
     schema: Literal[1] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -460,6 +462,8 @@ class Manifest:
             raise ValueError("preprocess: resize: `digit` makes grey images")
         if self.preprocess.resize == "fit" and self.label_map is None:
             raise ValueError("preprocess: resize: labels are predicted from images of one size, not from `fit`")
+        if self.thresholds and len(self.thresholds) != len(self.classes):
+            raise ValueError(f"thresholds: {len(self.thresholds)} for {len(self.classes)} classes")
         if self.outside and self.network is None:
             raise ValueError("outside: only a network has an output for none of the classes")
         if self.label_map is not None and self.label_map.classes != self.classes:

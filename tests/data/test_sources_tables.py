@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from foveal.data.audit.scan import scan
 from foveal.data.sources.list_data import list_data
+from foveal.data.sources.listing import DataOptions
 from foveal.data.split.split_csv import split_to_csv
 from foveal.data.targets.labels import Labels
 from foveal.errors import DataError
@@ -130,7 +131,7 @@ def test_names_that_are_not_utf8_come_through(tmp_path):
         ("d.csv", '"' + "x" * 200_000, "d.csv"),
         ("d.zip", b"PK\x03\x04" + bytes(100), "d.zip"),
         ("d.parquet", b"PAR1" + bytes(100), "d.parquet"),
-        ("d.jsonl", '{"path": "a.jpg", "label": "x"}\n{"path": "b.jpg", "label": ["x", "y"]}', ":2: "),
+        ("d.jsonl", '{"path": "a.jpg", "label": "x"}\n{"path": "b.jpg", "label": ["x", "y"]}', ":1: "),
         ("d.jsonl", '{"path": "a.jpg", "label": {"x": 1}}', ":1: "),
         ("photo.jpg", b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 20, "photo.jpg"),
         ("d.jsonl", '{"path": "a.jpg", "label": "x"}\n{"path": ', ":2: "),
@@ -205,11 +206,12 @@ def test_parquet(tmp_path):
     assert entries(tmp_path / "d.parquet") == ROWS
 
 
-def test_several_labels_in_parquet_are_refused_by_row(tmp_path):
-    columns = {"path": ["a.jpg", "b.jpg"], "label": [["x"], ["x", "y"]]}
+def test_several_labels_in_parquet(tmp_path):
+    columns = {"path": ["a.jpg", "b.jpg"], "label": [["x"], ["y", "x"]]}
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "d.parquet")
+    assert entries(tmp_path / "d.parquet") == [("a.jpg", '["x"]', None, None), ("b.jpg", '["x", "y"]', None, None)]
     with pytest.raises(DataError, match=":1: "):
-        list_data(tmp_path / "d.parquet")
+        list_data(tmp_path / "d.parquet", DataOptions(task="classify"))
 
 
 def test_the_metadata_of_an_image_folder(tmp_path):

@@ -131,6 +131,7 @@ def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None)
     options = OutputOptions(
         topk=topk,
         label_map=manifest.label_map,
+        classes=manifest.classes,
         inputs=paths_among(inputs),
         on_file=(lambda _: None) if json else lambda file: print(file, file=stream, flush=True),
         on_error=lambda path, reason: say(f"{path}: {reason}"),

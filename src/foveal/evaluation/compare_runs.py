@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from foveal.data.split.held_out import read_held_out
 from foveal.data.split.split_csv import read_rows
+from foveal.data.targets.registry import find_target
 from foveal.data.wording import count_of
 from foveal.errors import DataError, UsageError
 from foveal.inference.bundle import load_bundle
@@ -131,8 +132,12 @@ def _side(run: _TestSubset, right: NDArray[np.bool_]) -> dict[str, Any]:
 
 def _test_subset(run: Path) -> _TestSubset:
     manifest = load_bundle(measured_folder(run)).manifest
-    if manifest.label_map is not None:
-        raise UsageError(f"{run}: predicts masks", hint="compare takes two classifiers; see `foveal evaluate`")
+    kind = find_target(manifest.task)
+    if kind.annotation != "label":
+        raise UsageError(
+            f"{run}: predicts {kind.plural}",
+            hint="compare takes two classifiers, one label for each image; see `foveal evaluate`",
+        )
     found = read_held_out(run, manifest.classes)
     if found is None:
         raise UsageError(

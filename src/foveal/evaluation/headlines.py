@@ -8,7 +8,7 @@ from typing import Any
 from foveal.data.wording import count_of
 from foveal.evaluation.wording import interval, percent
 
-_NOT_EVALUATED = (
+NOT_EVALUATED = (
     "not evaluated: no images were held out, because there are too few or because of --no-test",
     "`foveal evaluate RUN DATA` evaluates it on other labelled images",
 )
@@ -17,7 +17,7 @@ _NOT_EVALUATED = (
 def headline_of_labels(test: Mapping[str, Any], evaluations: int) -> tuple[str, str]:
     """How well, and how certain; `evaluations` on this test set so far."""
     if not test["n"]:
-        return _NOT_EVALUATED
+        return NOT_EVALUATED
     if test.get("method") == "cv":
         how = f"each predicted by one of {test['folds']} models that had not seen it"
         well = f"{percent(test['accuracy'])} accuracy on {count_of(test['n'], 'image')}, {how}"
@@ -29,7 +29,7 @@ def headline_of_labels(test: Mapping[str, Any], evaluations: int) -> tuple[str, 
 def headline_of_masks(test: Mapping[str, Any], evaluations: int) -> tuple[str, str]:
     """How well, and how certain; `evaluations` on this test set so far."""
     if not test["n"]:
-        return _NOT_EVALUATED
+        return NOT_EVALUATED
     well = (
         f"mean IoU {percent(test['miou'])}, boundary F1 {percent(test['boundary_f1'])}, "
         f"{percent(test['pixel_accuracy'])} pixel accuracy on {count_of(test['n'], 'held-out test image')}"
@@ -42,9 +42,9 @@ def headline_of_masks(test: Mapping[str, Any], evaluations: int) -> tuple[str, s
 def lines_of_labels(test: Mapping[str, Any]) -> list[str]:
     """All figures."""
     lines = [
-        f"accuracy           {_with_interval(test, 'accuracy')}, n = {test['n']}",
-        f"balanced accuracy  {_with_interval(test, 'balanced_accuracy')}",
-        f"macro F1           {_with_interval(test, 'macro_f1')}",
+        f"accuracy           {with_interval(test, 'accuracy')}, n = {test['n']}",
+        f"balanced accuracy  {with_interval(test, 'balanced_accuracy')}",
+        f"macro F1           {with_interval(test, 'macro_f1')}",
         f"log-loss           {test['log_loss']:.3f}",
         f"calibration error  {percent(test['ece'])}",
     ]
@@ -57,9 +57,9 @@ def lines_of_labels(test: Mapping[str, Any]) -> list[str]:
 def lines_of_masks(test: Mapping[str, Any]) -> list[str]:
     """All figures."""
     lines = [
-        f"mean IoU        {_with_interval(test, 'miou')}, n = {test['n']}, {test['blocks']} blocks",
-        f"boundary F1     {_with_interval(test, 'boundary_f1')}",
-        f"pixel accuracy  {_with_interval(test, 'pixel_accuracy')}",
+        f"mean IoU        {with_interval(test, 'miou')}, n = {test['n']}, {test['blocks']} blocks",
+        f"boundary F1     {with_interval(test, 'boundary_f1')}",
+        f"pixel accuracy  {with_interval(test, 'pixel_accuracy')}",
     ]
     for row in test["per_class"]:
         iou, edge, share = percent(row["iou"]), percent(row["boundary_f1"]), percent(row["share"])
@@ -67,5 +67,6 @@ def lines_of_masks(test: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _with_interval(test: Mapping[str, Any], name: str) -> str:
+def with_interval(test: Mapping[str, Any], name: str) -> str:
+    """A figure with its interval."""
     return f"{percent(test[name])}  (95 % interval {interval(test[f'{name}_ci95'])})"

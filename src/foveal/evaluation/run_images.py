@@ -79,7 +79,7 @@ def listed_as_by_run(data: str | os.PathLike[str], task: str, settings: TrainCon
     Raises:
         DataError, UnknownName: see `list_data`.
     """
-    options = DataOptions(task=task, label_from=settings.label_from)
+    options = DataOptions(task=task, label_from=settings.label_from, label_separator=settings.label_separator)
     try:
         return list_data(data, options)
     except DataError:

@@ -21,6 +21,7 @@ from foveal.data.audit.duplicates import near_pairs
 from foveal.data.split.fingerprints import read_fingerprints
 from foveal.data.split.held_out import read_held_out
 from foveal.data.split.split_csv import read_rows
+from foveal.data.targets.registry import find_target
 from foveal.errors import DataError, UsageError
 from foveal.files import CsvWriter, write_text
 from foveal.inference.bundle import load_bundle
@@ -129,8 +130,12 @@ def find_suspects(run: str | os.PathLike[str]) -> Suspects:
     """
     folder = Path(run)
     manifest = load_bundle(measured_folder(folder)).manifest
-    if manifest.label_map is not None:
-        raise UsageError(f"{folder}: predicts masks", hint="suspects takes the run of a classifier")
+    kind = find_target(manifest.task)
+    if kind.annotation != "label":
+        raise UsageError(
+            f"{folder}: predicts {kind.plural}",
+            hint="suspects takes the run of a classifier, one label for each image",
+        )
     held_out = read_held_out(folder, manifest.classes)
     if held_out is None:
         raise UsageError(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveal.config import MAX_PIXELS
 from foveal.data.images.decode import quiet
 from foveal.errors import DataError
 from foveal.export.format import Runner
 from foveal.inference.bundle import Bundle
-from foveal.inference.classifier import ClassificationPredictor
+from foveal.inference.classifier import Prediction
 from foveal.inference.inputs import decode_input
+from foveal.inference.multi_label import LabelSetPrediction
+from foveal.inference.predictor import predictor_of
 from foveal.inference.segmenter import SegmentationPredictor
 from foveal.metrics.intervals import wilson
 from foveal.progress import Bar
@@ -31,7 +34,8 @@ class Agreement:
 
     Attributes:
         n: images.
-        equal: share of equal answers: labels, with "unknown" where the bundle can tell; of masks, of the pixels.
+        equal: share of equal answers: labels, with "unknown" where the bundle can tell; of
+            several labels for an image all of them; of masks, of the pixels.
         equal_ci95: Wilson's interval. Pixels of one image go together, so for masks n is the number of images.
         largest_difference: between two probabilities of a class; None for masks.
         different: images with another answer; of masks, those with the fewest equal pixels. Ten at most.
@@ -94,19 +98,22 @@ def agreement(
 
 
 def _labels(bundle: Bundle, run: Runner, paths: Iterable[str]) -> Iterator[tuple[str, float, float]]:
-    predictor = ClassificationPredictor(bundle, precision="fp32")
     classes = bundle.manifest.classes
-    for prediction in predictor.stream(paths, topk=len(classes)):
+    for prediction in predictor_of(bundle, precision="fp32").stream(paths, topk=len(classes)):
         if prediction.error is not None:
             continue
         answers = run(_pixels(bundle, prediction.path))
-        found = answers["probabilities"][0]
         by_name = dict(prediction.topk)
         expected = np.array([by_name[name] for name in classes])
-        equal = classes[int(found.argmax())] == prediction.label
-        if "unknown" in answers:
-            equal = equal and bool(answers["unknown"][0]) == prediction.unknown
-        yield prediction.path, float(equal), float(np.abs(found - expected).max())
+        difference = float(np.abs(answers["probabilities"][0] - expected).max())
+        yield prediction.path, float(_equal(answers, prediction, classes)), difference
+
+
+def _equal(answers: Mapping[str, NDArray[Any]], prediction: Prediction, classes: Sequence[str]) -> bool:
+    if isinstance(prediction, LabelSetPrediction):
+        return {classes[k] for k in np.flatnonzero(answers["labels"][0]).tolist()} == set(prediction.labels)
+    equal = classes[int(answers["probabilities"][0].argmax())] == prediction.label
+    return equal and ("unknown" not in answers or bool(answers["unknown"][0]) == prediction.unknown)
 
 
 def _masks(

@@ -80,7 +80,7 @@ def quantise(file: Path, bundle: Bundle, run: Path, max_drop: float) -> Loss:
     """
     nncf = _nncf()
     if bundle.manifest.task != "classify":
-        raise UsageError("--int8 is for classifiers", hint="export without --int8")
+        raise UsageError("--int8 is for classifiers of one label for each image", hint="export without --int8")
     train, held_out = _labelled(run, "train")[:CALIBRATION], _labelled(run, "val")[:MOST_HELD_OUT]
     calibration = [pixels for path, _ in train if (pixels := _read(path, bundle)) is not None]
     validation = [

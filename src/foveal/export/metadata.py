@@ -26,6 +26,7 @@ def metadata_of(bundle: Bundle, outputs: Sequence[str], licence: str | None) -> 
     calibration = {
         "temperature": manifest.temperature,
         "set_threshold": manifest.set_threshold,
+        "thresholds": manifest.thresholds or None,
         "unknown_threshold": manifest.unknown_threshold if manifest.outside else None,
         "validation": manifest.provenance.get("validation"),
     }
@@ -49,6 +50,7 @@ def metadata_of(bundle: Bundle, outputs: Sequence[str], licence: str | None) -> 
 _OUTPUTS = {
     "probabilities": "float32 (count, classes): calibrated, in the order of classes",
     "prediction_set": "bool (count, classes): the classes that hold the true one in nine cases of ten",
+    "labels": "bool (count, classes): the classes that reach their thresholds; maybe none, maybe several",
     "unknown": "bool (count): whether the image is none of the classes",
     "masks": "uint8 (count, height, width): the position in classes of each pixel",
 }

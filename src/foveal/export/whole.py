@@ -6,6 +6,7 @@ from torch import nn
 
 from foveal.errors import UsageError
 from foveal.export.whole_classifier import WholeClassifier
+from foveal.export.whole_multi_label import WholeMultiLabel
 from foveal.export.whole_segmenter import WholeSegmenter
 from foveal.inference.bundle import Bundle
 
@@ -18,6 +19,8 @@ def whole(bundle: Bundle) -> nn.Module:
     """
     if bundle.manifest.task == "classify":
         return WholeClassifier(bundle).eval()
+    if bundle.manifest.task == "multi-label":
+        return WholeMultiLabel(bundle).eval()
     if bundle.manifest.task == "segment":
         return WholeSegmenter(bundle).eval()
     raise UsageError(f"models of the task {bundle.manifest.task!r} can't be exported", hint="predict with foveal")

@@ -32,7 +32,11 @@ class WholeClassifier(nn.Module):
         self.manifest = manifest
         self.views = Views(manifest.preprocess, manifest.views)
         self.network = classifier_of(bundle)
-        self.outputs = ("probabilities", "prediction_set", *(("unknown",) if manifest.outside else ()))
+        self.outputs: tuple[str, ...] = (
+            "probabilities",
+            "prediction_set",
+            *(("unknown",) if manifest.outside else ()),
+        )
         self.size = None
         self.pretrained_cfg = timm_config(manifest)
 

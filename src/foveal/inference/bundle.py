@@ -139,6 +139,7 @@ def make_bundle(
         temperature=calibration.temperature,
         set_threshold=sets.threshold if sets else 0.0,
         coverage=sets.coverage if sets else None,
+        thresholds=calibration.thresholds,
         label_map=label_map,
         measured_before_refit=measured_before_refit,
         unknown=rule,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.data.images.array_batches import SupportsArray, is_array
+from foveal.data.wording import count_of
 from foveal.errors import UsageError
+from foveal.values import Manifest
 
 #: By the kind of a NumPy type: its name in a bundle.
 _KINDS = {"i": "int", "u": "int", "f": "float", "b": "bool"}
+#: Where a bundle keeps the type of its labels, and how many columns a matrix of them had.
+KIND, COUNT = "label_type", "label_columns"
 _HINT = "give one label for each image: text, integers or truth values"
 
 
@@ -28,6 +32,7 @@ class ClassLabels:
 
     values: NDArray[np.generic]
     order: NDArray[np.intp]
+    figure: ClassVar[str] = "accuracy"
 
     @classmethod
     def of_column(cls, column: NDArray[np.generic], classes: Sequence[str]) -> ClassLabels:
@@ -36,6 +41,35 @@ class ClassLabels:
         index = {name: i for i, name in enumerate(classes)}
         places = np.array([index.get(name, -1) for name in names_of(values)], dtype=np.intp)
         return cls(values[places >= 0], places[places >= 0])
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest) -> ClassLabels:
+        """The classes of a bundle in the type that it notes."""
+        return cls.of_bundle(manifest.classes, manifest.provenance.get(KIND, "str"))
+
+    def arranged(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities `(N, K)` of the bundle's classes in the order of `values`."""
+        return probabilities[:, self.order]
+
+    def predicted(self, probabilities: NDArray[np.float32]) -> NDArray[np.generic]:
+        """The likeliest class of each row of arranged probabilities, `(N,)`."""
+        likeliest: NDArray[np.generic] = self.values[probabilities.argmax(axis=1)]
+        return likeliest
+
+    def right(self, y: Iterable[object] | SupportsArray, predicted: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """Which predictions are the labels of y, `(N,)`.
+
+        Raises:
+            UsageError: when there is not one label for each image.
+        """
+        expected, names = names_of(label_column(y)), names_of(predicted)
+        if len(expected) != len(names):
+            raise UsageError(
+                f"{count_of(len(names), 'image')} and {count_of(len(expected), 'label')}",
+                hint="give one label for each image",
+            )
+        found: NDArray[np.bool_] = np.array(expected) == np.array(names)
+        return found
 
     @classmethod
     def of_bundle(cls, classes: Sequence[str], kind: object = "str") -> ClassLabels:
@@ -65,8 +99,7 @@ def label_column(y: Iterable[object] | SupportsArray) -> NDArray[np.generic]:
     from sklearn.utils.multiclass import check_classification_targets
 
     try:
-        given = y.detach().cpu().numpy() if hasattr(y, "detach") else _as_array(y)
-        column: NDArray[np.generic] = column_or_1d(given, warn=True)
+        column: NDArray[np.generic] = column_or_1d(as_array(y), warn=True)
         if column.size:
             assert_all_finite(column, input_name="y")
             check_classification_targets(column)
@@ -77,7 +110,10 @@ def label_column(y: Iterable[object] | SupportsArray) -> NDArray[np.generic]:
     return column
 
 
-def _as_array(y: Iterable[object] | SupportsArray) -> NDArray[np.generic]:
+def as_array(y: Iterable[object] | SupportsArray) -> NDArray[np.generic]:
+    """y as an array; a tensor may be on a GPU."""
+    if hasattr(y, "detach"):
+        return np.asarray(y.detach().cpu().numpy())
     return np.asarray(y) if is_array(y) else np.asarray(list(cast("Iterable[object]", y)))
 
 

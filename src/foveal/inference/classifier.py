@@ -96,7 +96,7 @@ class ClassificationPredictor:
             raise UsageError(f"topk is {topk}", hint="ask for at least one class")
         for name, row in self._scored(images):
             if isinstance(row, UnreadableImage):
-                yield Prediction(name, error=f"{row.code}: {row.detail}")
+                yield self._failed(name, f"{row.code}: {row.detail}")
             else:
                 yield self._prediction(name, *row, topk)
 
@@ -182,6 +182,9 @@ class ClassificationPredictor:
                     views = computed[:, None, :]
                     inside, outside = self.bundle.probabilities(views)
                     yield name, (inside[0], outside[0], self.bundle.p_values(views)[0])
+
+    def _failed(self, name: str, error: str) -> Prediction:
+        return Prediction(name, error=error)
 
     def _prediction(
         self, name: str, row: Probabilities, outside: np.float32, p_value: np.float64, topk: int

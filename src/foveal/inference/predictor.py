@@ -10,6 +10,7 @@ from foveal.errors import UnknownName, UsageError
 from foveal.inference.bundle import Bundle, load_bundle
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.inference.inputs import ImageInput
+from foveal.inference.multi_label import MultiLabelPredictor
 from foveal.inference.segmenter import SegmentationPredictor
 
 #: What an engine may compute in.
@@ -59,12 +60,20 @@ def _classification(bundle: Bundle, *, precision: str | None, memory: int | None
     return ClassificationPredictor(bundle, precision=precision)  # its batches are small: memory is no concern
 
 
+def _multi_label(bundle: Bundle, *, precision: str | None, memory: int | None) -> Predictor:
+    return MultiLabelPredictor(bundle, precision=precision)
+
+
 def _segmentation(bundle: Bundle, *, precision: str | None, memory: int | None) -> Predictor:
     return SegmentationPredictor(bundle, precision=precision, memory=memory)
 
 
 #: By the task in `bundle.json`.
-PREDICTORS: dict[str, MakePredictor] = {"classify": _classification, "segment": _segmentation}
+PREDICTORS: dict[str, MakePredictor] = {
+    "classify": _classification,
+    "multi-label": _multi_label,
+    "segment": _segmentation,
+}
 
 
 def register_predictor(task: str, make: MakePredictor) -> None:

@@ -23,7 +23,7 @@ class HeldOutLogits:
 
     Attributes:
         logits: `(N, K)`.
-        targets: `(N,)`, 0 … K-1.
+        targets: `(N,)`, 0 … K-1; of several labels for each image `(N, K)`, 1 where it has the label.
         groups: what each image belongs to: groups are exchangeable, the images of one are not.
     """
 
@@ -68,11 +68,13 @@ class Calibration:
         validation: its figures there, with `n`.
         temperature: see `Manifest`.
         sets: of predictions; None where there are none.
+        thresholds: see `Manifest`.
     """
 
     validation: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
     sets: PredictionSets | None = None
+    thresholds: tuple[float, ...] = ()
 
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 from PIL import Image
 
 from foveal.data.images.decode import quiet
 from foveal.errors import UnreadableImage
 from foveal.inference.classifier import ClassificationPredictor
 from foveal.inference.inputs import decode_input
+from foveal.inference.multi_label import MultiLabelPredictor
 from foveal.inference.predictor import Predictor
 from foveal.inference.segmenter import SegmentationPredictor
 from foveal.serving.schemas import ClassProbability, ClassShare, ImageAnswer
@@ -74,18 +76,25 @@ class LabelAnswers:
         """See `Answering`."""
         topk = min(topk, len(self._predictor.bundle.manifest.classes))
         made = self._predictor.predict_prepared(names, prepared, topk=topk)
-        return [
-            ImageAnswer(
-                name=p.path,
-                label=p.label,
-                probability=p.probability,
-                topk=tuple(ClassProbability(*pair) for pair in p.topk),
-                set=p.set,
-                unknown=p.unknown,
-                p_value=p.p_value,
-            )
-            for p in made
-        ]
+        return [self._one(p) for p in made]
+
+    def _one(self, prediction: Any) -> ImageAnswer:  # noqa: ANN401
+        return ImageAnswer(
+            name=prediction.path,
+            label=prediction.label,
+            probability=prediction.probability,
+            topk=tuple(ClassProbability(*pair) for pair in prediction.topk),
+            set=prediction.set,
+            unknown=prediction.unknown,
+            p_value=prediction.p_value,
+        )
+
+
+class LabelSetAnswers(LabelAnswers):
+    """Of a model that gives several labels to an image."""
+
+    def _one(self, prediction: Any) -> ImageAnswer:  # noqa: ANN401
+        return replace(super()._one(prediction), labels=prediction.labels)
 
 
 class MaskAnswers:
@@ -155,10 +164,11 @@ class StreamAnswers:
         ]
 
 
-#: By the class of the predictor.
+#: By the class of the predictor; of several that fit, the last.
 ANSWERS: dict[type, Callable[..., Answering]] = {
     ClassificationPredictor: LabelAnswers,
     SegmentationPredictor: MaskAnswers,
+    MultiLabelPredictor: LabelSetAnswers,
 }
 
 

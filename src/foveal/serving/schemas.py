@@ -61,6 +61,7 @@ class ImageAnswer(Struct, frozen=True, omit_defaults=True):
         set: holds the true class as often as the `coverage` of the model says.
         unknown: whether the image is none of the classes; absent: this model can't tell.
         p_value: share of images like the training images that are at least as unusual; absent: not known.
+        labels: all that are predicted, the most probable first, of a model that gives several labels to an image.
         map: where it was asked for.
         shares: classes by their share of the pixels.
         size: width and height of the image.
@@ -75,6 +76,7 @@ class ImageAnswer(Struct, frozen=True, omit_defaults=True):
     set: tuple[str, ...] = ()
     unknown: bool | None = None
     p_value: Share | None = None
+    labels: tuple[str, ...] | None = None
     map: HeatMap | None = None
     shares: tuple[ClassShare, ...] = ()
     size: tuple[int, int] | None = None
@@ -110,7 +112,7 @@ class Model(Struct, frozen=True):
 
     Attributes:
         name: of the data that it was trained on.
-        task: `classify` or `segment`.
+        task: `classify`, `multi-label` or `segment`.
         sha256: of its weights.
         input: channels, height and width.
         knows_unknown: whether answers say `unknown`.

@@ -94,7 +94,8 @@ class Service:
 
     def _checked_maps(self) -> Maps:
         if self.maps is None:
-            raise Problem(422, "no_map", "this model answers with masks already", hint="ask without map; see mask")
+            detail = f"there are no maps for a model of the task {self.manifest.task!r}"
+            raise Problem(422, "no_map", detail, hint="ask without map; models of masks answer with them already")
         return self.maps
 
     def describe(self) -> Model:

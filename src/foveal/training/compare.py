@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,14 +89,14 @@ class LabelEvidence:
 
     Attributes:
         logits: SHA-256 of an image → its row `(K,)`; log-probabilities will do.
-        labels: SHA-256 → the true class.
+        labels: SHA-256 → the true class, as the target encodes it.
     """
 
     logits: Mapping[str, Array]
-    labels: Mapping[str, int]
+    labels: Mapping[str, Any]
 
     @classmethod
-    def of(cls, records: Sequence[SplitRecord], logits: Array, labels: NDArray[np.int64]) -> LabelEvidence:
+    def of(cls, records: Sequence[SplitRecord], logits: Array, labels: NDArray[np.int64]) -> Self:
         """From rows in the order of the records; exact copies of an image count once."""
         names = [p.record.sha256 for p in records]
         return cls(dict(zip(names, logits, strict=True)), dict(zip(names, labels.tolist(), strict=True)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,20 +93,37 @@ def choose_strength(
     turned: Array, labels: Labels, folds: NDArray[np.int64], *, deadline: Deadline
 ) -> CrossValidation | None:
     """The same for features in their principal directions, `(V, N, M)`."""
+    fits = [_Fold(turned, labels, folds == k) for k in range(int(folds.max()) + 1)]
+
+    def attempt(strength: float) -> tuple[float, float, Array]:
+        probabilities = np.zeros((len(labels), int(labels.max()) + 1), dtype=np.float32)
+        for fold, (classes, found) in zip(fits, _solved(fits, strength), strict=True):
+            probabilities[np.ix_(fold.outside, classes)] = found
+        right = float((probabilities.argmax(axis=1) == labels).mean())
+        loss = float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7)).mean())
+        return right, loss, probabilities
+
+    return search_strength(attempt, deadline)
+
+
+def search_strength(
+    attempt: Callable[[float], tuple[float, float, Array]], deadline: Deadline
+) -> CrossValidation | None:
+    """Try strengths from the strongest regularisation on, until the log-loss hardly falls, or time is short.
+
+    Args:
+        attempt: a strength → accuracy, log-loss, and out-of-fold probabilities `(N, K)`.
+        deadline: see `cross_validate`.
+    """
     tried: list[tuple[float, float, float]] = []
     best: CrossValidation | None = None
     took = 0.0
-    fits = [_Fold(turned, labels, folds == k) for k in range(int(folds.max()) + 1)]
     for strength in STRENGTHS:
         if deadline.left() <= (1 + FINAL_FIT) * took:
             break
         began = time.monotonic()
-        probabilities = np.zeros((len(labels), int(labels.max()) + 1), dtype=np.float32)
-        for fold, (classes, found) in zip(fits, _solved(fits, strength), strict=True):
-            probabilities[np.ix_(fold.outside, classes)] = found
+        right, loss, probabilities = attempt(strength)
         took = time.monotonic() - began
-        right = float((probabilities.argmax(axis=1) == labels).mean())
-        loss = float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7)).mean())
         tried.append((strength, right, loss))
         before = math.inf if best is None else best.log_loss
         if best is None or loss < before:
@@ -146,7 +163,7 @@ def fit_head(views: Array, labels: Labels, strength: float, *, floor: float = 0.
         floor: share of the features' mean deviation that each of them is taken to have at least: one that hardly
             varies here, and does elsewhere, would otherwise outweigh all the others there.
     """
-    mean, deviation = _moments(views)
+    mean, deviation = moments(views)
     deviation = np.maximum(deviation, np.float32(floor * deviation.mean()))
     with warnings.catch_warnings(), _blas().limit(limits=1 if views.size < _SHARED_FROM else None):
         warnings.simplefilter("ignore")  # nearly separable images need no converged solver
@@ -184,7 +201,7 @@ def solve(turned: Array, labels: Labels, strength: float) -> Any:  # noqa: ANN40
         labels: `(N,)`.
         strength: C × n, see `STRENGTHS`.
     """
-    with _one_thread_each():
+    with one_thread_each():
         return _solve(turned, labels, strength, rough=False)
 
 
@@ -197,12 +214,12 @@ def log_probabilities(model: Any, views: Array) -> Array:  # noqa: ANN401
 
 def _solved(fits: Sequence[_Fold], strength: float) -> list[tuple[NDArray[np.int64], Array]]:
     """What `solve` gives for each fold, in parallel."""
-    with _one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(_Fold.solve, fits, repeat(strength)))
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Folds in parallel, each on one core: their matrices are too small to be shared among cores."""
     with warnings.catch_warnings(), _blas().limit(limits=1):
         warnings.simplefilter("ignore")  # a solver that stops early is judged by its score
@@ -232,7 +249,8 @@ def _mean_probabilities(model: Any, views: Array) -> Array:  # noqa: ANN401
     return result
 
 
-def _moments(views: Array) -> tuple[Array, Array]:
+def moments(views: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each feature over all views and images, `(D,)`; 1 for one that hardly varies."""
     flat = views.reshape(-1, views.shape[-1])
     deviation = flat.std(axis=0)
     return flat.mean(axis=0), np.where(deviation < 1e-6, 1.0, deviation).astype(np.float32)
@@ -246,7 +264,7 @@ class Directions:
     """
 
     def __init__(self, views: Array) -> None:
-        self._mean, self._deviation = _moments(views)
+        self._mean, self._deviation = moments(views)
         self._basis: Array | None = None
         standard = (views - self._mean) / self._deviation
         flat = standard.reshape(-1, standard.shape[-1])

@@ -206,6 +206,30 @@ def _fresh_route(entries: Sequence[Entry], model: str, config: TrainConfig, deci
     return Route((FromScratch(recipe_for(definition, preprocess.size)),), preprocess)
 
 
+def choose_multi_label_route(config: TrainConfig, decisions: Decisions) -> Route:
+    """The route for images with several labels: heads on a frozen backbone.
+
+    Raises:
+        UsageError: when a network is to be trained or fine-tuned.
+        WeightsUnavailable: when the backbone's weights are not on this machine.
+    """
+    strategies = tuple(STRATEGIES["multi-label"])
+    offered = [s.name for s in strategies]
+    wanted = config.strategy if config.from_scratch is None else f"--from-scratch {config.from_scratch}"
+    if wanted is not None and wanted.strip().lower() not in offered:
+        asked = wanted if config.from_scratch is not None else f"--strategy {wanted}"
+        raise UsageError(
+            f"{asked} is not offered for several labels for each image",
+            hint=f"leave it out, or --strategy {', '.join(offered[:-1])} or {offered[-1]}",
+        )
+    _limit_malloc(config)
+    _refuse_too_little_memory(config, torch=False, backbone=True)
+    backbone = find_backbone(config.backbone)
+    reason = "several labels for each image: heads on a frozen backbone"
+    decisions.settle(ROUTE, lambda: ({"name": "multi-label", "preprocess": None}, reason))
+    return Route(strategies, backbone.preprocess, backbone)
+
+
 def choose_segmentation_route(entries: Sequence[Entry], config: TrainConfig, decisions: Decisions) -> Route:
     """The route for images with masks, which are brought to one box.
 

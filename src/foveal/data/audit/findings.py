@@ -86,8 +86,7 @@ def _conflicts(
             len(different),
             _groups(records, different),
         )
-    strata = target.strata(records)
-    different = [m for m in _near_sets(records, pairs) if len({strata[i] for i in m}) > 1]
+    different = [m for m in _near_sets(records, pairs) if len({target.shared(records[i]) for i in m}) > 1]
     if different:
         yield Finding(
             "conflicting_near_duplicates",

@@ -37,7 +37,7 @@ def apply_corrections(listing: Listing, options: DataOptions) -> None:
     if listing.target.annotation != "label":
         raise UsageError(
             f"--corrections {options.corrections}: DATA has {listing.target.plural}, not labels",
-            hint="correct the mask files themselves",
+            hint="correct the table or the mask files themselves",
         )
     table = Path(options.corrections)
     table = table / FILE_NAME if table.is_dir() else table

@@ -40,6 +40,7 @@ class DataOptions:
         ignore: class or value in masks to ignore.
         label_from: regular expression that finds labels in paths; see `TrainConfig.label_from`.
         corrections: table of other labels, see `corrections.apply_corrections`.
+        label_separator: what stands between the labels in one cell of a table; see `TrainConfig.label_separator`.
         say: is told what takes long, such as a download.
     """
 
@@ -49,6 +50,7 @@ class DataOptions:
     ignore: str | None = None
     label_from: str | None = None
     corrections: str | None = None
+    label_separator: str | None = None
     say: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     @classmethod
@@ -61,6 +63,7 @@ class DataOptions:
             config.void,
             config.label_from,
             config.corrections,
+            config.label_separator,
             say,
         )
 
@@ -115,7 +118,8 @@ class Listing:
     @property
     def declared_classes(self) -> set[str]:
         """Classes that folders or rows name, with readable images or without."""
-        return {*self.empty_classes, *(e.label for e in self.entries if e.label)}
+        labels = {e.label for e in self.entries if e.label}
+        return {*self.empty_classes, *(name for label in labels for name in self.target.names(label))}
 
     def skip(self, path: str, reason: str, detail: str, label: str | None = None) -> None:
         """Note a file or folder that is skipped."""

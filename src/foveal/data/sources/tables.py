@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,9 @@ def list_metadata(path: str, options: DataOptions) -> Listing | None:
     """
     for file in (Path(path, name) for name in _METADATA):
         if file.is_file():
-            names = {name for _, row in _table(file)[1] for name in row}
-            known = _renamed(file, names, _kind(file, names, options))
+            rows = _table(file)[1]
+            names = {name for _, row in rows for name in row}
+            known = _renamed(file, names, _kind(file, names, rows, options))
             return list_table(str(file), options) if len(set(known.values())) > 1 else None
     return None
 
@@ -61,7 +62,7 @@ def list_table(path: str, options: DataOptions) -> Listing | None:
         return None
     file = Path(path)
     names, rows = _table(file)
-    kind = _kind(file, names, options)
+    kind = _kind(file, names, rows, options)
     renamed = _renamed(file, names, kind)
     in_json = file.suffix.lower() in _JSON
     for needed in ("path", kind.column):
@@ -78,9 +79,27 @@ def list_table(path: str, options: DataOptions) -> Listing | None:
         if in_json and not {"path", kind.column} <= set(cells):
             hint = json.dumps({"path": "a.jpg", kind.column: "…"}, ensure_ascii=False)
             raise DataError(f"{file}:{number}: needs path and {kind.column}", hint=hint)
-        _add(listing, file, number, {name: _cell(file, number, name, v, kind) for name, v in cells.items()})
+        read = {name: _cell(file, number, name, v, kind, options) for name, v in cells.items()}
+        _add(listing, file, number, read)
     _move_root(listing)
     return listing
+
+
+def holds_lists(data: str | os.PathLike[str], separator: str | None = None) -> bool:
+    """Whether DATA is a table, or a folder with one in it, that gives several labels to an image."""
+    path = Path(data)
+    files = [path] if path.is_file() else [p for name in _METADATA if (p := path / name).is_file()]
+    for file in files[:1]:
+        if not may_be_table(file):
+            return False
+        names, rows = _table(file)
+        return _kind(file, names, rows, DataOptions(label_separator=separator)).annotation == "labels"
+    return False
+
+
+def may_be_table(file: Path) -> bool:
+    """By its name: other files may be large, or archives."""
+    return file.suffix.lower() in (*_JSON, ".csv", ".tsv", ".parquet")
 
 
 def _table(file: Path) -> tuple[set[str], list[_Row]]:
@@ -119,11 +138,14 @@ def _text(file: Path, content: bytes) -> str:
     return content.decode("utf-8-sig", "surrogateescape")
 
 
-def _kind(file: Path, columns: set[str], options: DataOptions) -> type[Target]:
-    """The first target whose column is there; the one that was asked for, or the last, when none is."""
+def _kind(file: Path, columns: set[str], rows: Sequence[_Row], options: DataOptions) -> type[Target]:
+    """The first target whose column is there, with values for it; the one asked for, or the last, when none is."""
     kinds = options.candidates()
     for kind in kinds:
-        if kind.column in _renamed(file, columns, kind).values():
+        column = next((old for old, new in _renamed(file, columns, kind).items() if new == kind.column), None)
+        if column is not None and (
+            kind is options.wanted or kind.reads((row.get(column) for _, row in rows), options.label_separator)
+        ):
             return kind
     return kinds[-1] if options.task == AUTO else kinds[0]
 
@@ -146,11 +168,16 @@ def _renamed(file: Path, columns: set[str], kind: type[Target]) -> dict[str, str
     return renamed
 
 
-def _cell(file: Path, number: int, name: str, value: object, kind: type[Target]) -> str:
-    if isinstance(value, list | dict) and name in ("path", "split", kind.column):
+def _cell(file: Path, number: int, name: str, value: object, kind: type[Target], options: DataOptions) -> str:
+    if name == kind.column:
+        try:
+            return kind.cell(value, options.label_separator)
+        except ValueError as error:
+            raise DataError(f"{file}:{number}: {error}", hint=kind.cell_hint) from None
+    if isinstance(value, list | dict) and name in ("path", "split"):
         raise DataError(
             f"{file}:{number}: {name} is {json.dumps(value, default=str)[:60]}, not one value",
-            hint="give one for each image; several labels for an image are not supported yet",
+            hint="give one for each image",
         )
     return "" if value is None else str(value)
 

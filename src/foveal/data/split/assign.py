@@ -2,10 +2,12 @@
 
 Copies, near-duplicates, the user's groups, bursts of one camera and neighbouring frames of a video stay in one
 subset. The subset of an image follows from a hash of its content, so adding images does not move an old one; images
-that stay together follow the oldest file among them. Two exceptions, both for the sake of small data sets:
+that stay together follow the oldest file among them. Exceptions, for the sake of small data sets and rare classes:
 
 - Where there are few groups, as the blocks of one or two videos, they are drawn by rank, so that no subset is empty
   by bad luck.
+- Images with several labels are drawn by iterative stratification, so that rare labels are in all subsets. The subset
+  of an image then depends on all images; `split_from` keeps those of an earlier run where they are.
 - A class of which nothing was drawn for training gets its oldest images there, so that it is learned at all. When a
   later image of the class is drawn for training, they return to where they were drawn.
 """
@@ -18,7 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import pairwise
 
+import numpy as np
+
 from foveal.data.audit.duplicates import Joined, exact_copies, join_all
+from foveal.data.targets.stratification import iterative_stratification
 from foveal.data.targets.target import Target
 from foveal.errors import DataError
 from foveal.values import SUBSETS, Excluded, ImageRecord, Split, SplitRecord, Subset
@@ -93,6 +98,8 @@ def assign(
     draw: Callable[[ImageRecord], float] = partial(_by_content, seed=seed)
     if target.rank_few_groups:
         draw = _ranked(records, [g for g in groups if all(is_free[i] for i in g)], shares, seed)
+    elif target.stratified:
+        draw = _stratified(records, [g for g in groups if all(is_free[i] for i in g)], shares, target, seed)
     alike = join_all(len(records), [*exact_copies(records), *near])
     usable = [kept for members in groups if (kept := [i for i in members if records[i].sha256 not in conflicting])]
     subsets: dict[int, _Choice] = {}
@@ -239,6 +246,33 @@ def _ranked(
     for number, size in sorted(line, key=lambda item: (item[1] > most, item)):
         places[number] = (before + 0.29 * size) / total
         before += size
+    return lambda record: places.get(number := by_content(record), number)
+
+
+def _stratified(
+    records: Sequence[ImageRecord],
+    drawn: Sequence[Sequence[int]],
+    shares: Mapping[Subset, float],
+    target: Target,
+    seed: int,
+) -> Callable[[ImageRecord], float]:
+    """`_by_content`, with numbers that lead to subsets by iterative stratification; groups are taken in its order."""
+    by_content = partial(_by_content, seed=seed)
+    line = sorted((by_content(_oldest(records, members)), i) for i, members in enumerate(drawn))
+    members = [drawn[i] for _, i in line]
+    names = {name: k for k, name in enumerate(target.class_counts(records))}
+    counts = np.zeros((len(members), len(names)), dtype=np.int64)
+    for row, group in zip(counts, members, strict=True):
+        for name in (name for i in group for name in target.classes_in(records[i])):
+            row[names[name]] += 1
+    ends = dict(_ends(tuple(shares.items())))
+    subsets = [subset for subset in _PRECEDENCE if subset in shares]
+    parts = iterative_stratification(counts, np.array([len(g) for g in members]), [shares[s] for s in subsets])
+    begins = dict(zip(ends, [0.0, *ends.values()], strict=False))
+    places = {
+        number: (begins[subsets[part]] + ends[subsets[part]]) / 2
+        for (number, _), part in zip(line, parts.tolist(), strict=True)
+    }
     return lambda record: places.get(number := by_content(record), number)
 
 

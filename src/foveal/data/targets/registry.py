@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from foveal.data.targets.label_sets import LabelSets
 from foveal.data.targets.labels import Labels
 from foveal.data.targets.masks import Masks
 from foveal.data.targets.target import Target
@@ -13,7 +14,7 @@ from foveal.errors import UnknownName
 #: `--task auto`: the data decides.
 AUTO = "auto"
 #: In the order in which `AUTO` tries them: any folder of images has labels, so they come last.
-_BUILT_IN: tuple[type[Target], ...] = (Masks, Labels)
+_BUILT_IN: tuple[type[Target], ...] = (Masks, LabelSets, Labels)
 TARGETS: dict[str, type[Target]] = {kind.task: kind for kind in _BUILT_IN}
 
 

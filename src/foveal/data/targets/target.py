@@ -7,6 +7,7 @@ own and one line in `registry.py`.
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
@@ -41,20 +42,24 @@ class Target(ABC):
         plural: what it is called in messages.
         item, layout: what one image with its target is called, and a hint how to lay out such data.
         absent: reason code of an image without a target.
+        cell_hint: what to do about a value of a table that `cell` refuses.
         csv_columns: columns that it adds to `split.csv`.
         rank_few_groups: whether a small number of groups is spread evenly over the subsets (see `split.assign`).
+        stratified: whether the subsets are drawn by iterative stratification over `classes_in`.
     """
 
     task: ClassVar[str]
-    annotation: ClassVar[Literal["label", "mask"]]
+    annotation: ClassVar[Literal["label", "mask", "labels"]]
     column: ClassVar[str]
     aliases: ClassVar[Mapping[str, str]] = {}
     plural: ClassVar[str]
     item: ClassVar[str]
     layout: ClassVar[str]
     absent: ClassVar[str]
+    cell_hint: ClassVar[str] = "give one for each image; several labels for an image are --task multi-label"
     csv_columns: ClassVar[tuple[str, ...]] = ()
     rank_few_groups: ClassVar[bool] = False
+    stratified: ClassVar[bool] = False
 
     # Reading the data.
 
@@ -68,6 +73,31 @@ class Target(ABC):
             classes: that file, if the user named it.
             ignore: class or value to ignore, if the user named one.
         """
+
+    @classmethod
+    def reads(cls, values: Iterable[object], separator: str | None = None) -> bool:
+        """Whether the values of its column in a table are for this target, where the data decides.
+
+        Args:
+            values: as the table holds them.
+            separator: between the labels in one cell, if the user named one.
+        """
+        return True
+
+    @classmethod
+    def cell(cls, value: object, separator: str | None = None) -> str:
+        """A value of its column in a table as the annotation that `entry` takes; empty: there is none.
+
+        Raises:
+            ValueError: for a value that makes no sense, in words.
+        """
+        if isinstance(value, list | dict):
+            raise ValueError(f"{cls.column} is {json.dumps(value, default=str)[:60]}, not one value")
+        return "" if value is None else str(value)
+
+    def names(self, label: str) -> Collection[str]:
+        """The classes that the label of an entry names."""
+        return (label,)
 
     @abstractmethod
     def entry(
@@ -180,6 +210,10 @@ class Target(ABC):
     def strata(self, records: Sequence[ImageRecord]) -> list[str | None]:
         """What stratified folds and a fair order go by, one for each image; by default all are alike."""
         return [None] * len(records)
+
+    def shared(self, record: ImageRecord) -> str | None:
+        """What near-duplicates of an image have in common with it, if nothing is wrong; None: they may differ."""
+        return self.strata([record])[0]
 
     def folds(
         self, placed: Sequence[SplitRecord], seed: int, *, most: int = FOLDS, rare: bool = False

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from foveal.errors import UsageError
+from foveal.inference.outputs.label_set_rows import LABEL_SET_CSV, LABEL_SET_PARQUET
 from foveal.inference.outputs.mask_files import MASK_FILES, MASK_JSON
 from foveal.inference.outputs.output_format import OutputFormat
 from foveal.inference.outputs.table_csv import CSV
@@ -26,7 +27,7 @@ def register_format(output: OutputFormat) -> None:
         FORMATS[task, output.name] = output
 
 
-for _format in (CSV, JSON, PARQUET, MASK_FILES, MASK_JSON):
+for _format in (CSV, LABEL_SET_CSV, JSON, PARQUET, LABEL_SET_PARQUET, MASK_FILES, MASK_JSON):
     register_format(_format)
 
 

@@ -31,6 +31,7 @@ class OutputOptions:
     Attributes:
         topk: how many classes a row lists; no more than there are.
         label_map: of predicted masks.
+        classes: of the model.
         inputs: paths of the images that are predicted on; a folder that holds one of them is not written to.
         on_file: told of each file that a format writes for one image.
         on_error: told path and reason of each image without a file, by formats that write files for each image.
@@ -41,6 +42,7 @@ class OutputOptions:
 
     topk: int = 1
     label_map: LabelMap | None = None
+    classes: Sequence[str] = ()
     inputs: Sequence[str] = ()
     on_file: Callable[[str], None] = _ignore
     on_error: Callable[[str, str], None] = _ignore

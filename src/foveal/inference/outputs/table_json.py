@@ -30,4 +30,6 @@ def is_json_of_predictions(path: Path) -> bool:
         return _BEGINNING.match(stream.read(100)) is not None
 
 
-JSON = OutputFormat("json", _write, suffixes=(".json",), is_ours=is_json_of_predictions)
+JSON = OutputFormat(
+    "json", _write, ("classify", "multi-label"), suffixes=(".json",), is_ours=is_json_of_predictions
+)

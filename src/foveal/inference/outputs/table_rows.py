@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from foveal.inference.classifier import Prediction
+from foveal.inference.outputs.output_format import OutputOptions
+
+#: Columns whose names begin so hold numbers.
+PROBABILITY = "probability"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Predictions of a task as flat rows.
+
+    Attributes:
+        columns: of a table.
+        row: a prediction as values by column.
+        are_columns: whether these are the columns of some table.
+    """
+
+    columns: Callable[[OutputOptions], list[str]]
+    row: Callable[[Any, OutputOptions], dict[str, Any]]
+    are_columns: Callable[[list[str]], bool]
 
 
 def columns(topk: int) -> list[str]:
@@ -29,3 +50,10 @@ def row_of(prediction: Prediction, topk: int) -> dict[str, Any]:
         row |= {f"label_{i}": label, f"probability_{i}": probability}
     told = {"unknown": prediction.unknown, "p_value": prediction.p_value, "error": prediction.error}
     return row | {"set": "|".join(prediction.set), **told}
+
+
+LABEL_ROWS = Rows(
+    lambda options: columns(options.topk),
+    lambda prediction, options: row_of(prediction, options.topk),
+    are_columns,
+)

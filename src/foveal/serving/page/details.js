@@ -1,7 +1,7 @@
 // One image in full: its prediction, how sure it is, where in the image, and what to do when it is wrong.
 
 import * as api from "./api.js";
-import { byId, el, percent, track } from "./elements.js";
+import { answerOf, byId, el, percent, track } from "./elements.js";
 
 export class Details {
   /** `onChange` is told when an item was corrected. */
@@ -100,7 +100,7 @@ export class Details {
   answered() {
     const { answer, name } = this.item;
     const parts = [
-      el("div", {}, el("p", { class: "soft small" }, name), el("h2", { class: "answer" }, answer.label), answer.shares ? el("p", { class: "soft" }, "The class with most pixels") : null),
+      el("div", {}, el("p", { class: "soft small" }, name), el("h2", { class: "answer" }, answerOf(answer)), answer.shares ? el("p", { class: "soft" }, "The class with most pixels") : null),
     ];
     if (answer.unknown) {
       parts.push(el("p", { class: "notice" }, "Unlike anything that this model was trained on: it may be none of its classes."));

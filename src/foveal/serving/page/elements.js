@@ -49,3 +49,8 @@ export function download(name, type, text) {
   link.remove();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
+
+/** What is predicted for an image: a class, or any number of labels. */
+export function answerOf({ label, labels }) {
+  return labels ? labels.join(", ") || "none of the labels" : label;
+}

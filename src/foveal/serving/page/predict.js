@@ -26,7 +26,9 @@ async function start() {
   byId("lead").textContent =
     model.task === "segment"
       ? `A class for each pixel, out of ${model.classes.length}: ${listed(model.classes)}${made}.`
-      : `Which of ${count(model.classes.length, "class", "classes")}: ${listed(model.classes)}${made}.`;
+      : model.task === "multi-label"
+        ? `Any number of ${count(model.classes.length, "label")}: ${listed(model.classes)}${made}.`
+        : `Which of ${count(model.classes.length, "class", "classes")}: ${listed(model.classes)}${made}.`;
   byId("run-link").hidden = !model.has_run;
   table = new Table(select, { masks: model.task === "segment" });
   details = new Details(model, () => table.draw());

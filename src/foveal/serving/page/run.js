@@ -7,6 +7,8 @@ import { byId, count, el, interval, percent, track } from "./elements.js";
 const FIGURES = [
   ["accuracy", "Accuracy", "of the test images are right"],
   ["balanced_accuracy", "Balanced accuracy", "the mean over the classes"],
+  ["map", "mAP", "average precision, the mean over the labels"],
+  ["micro_f1", "Micro F1", "precision and recall together, over all decisions"],
   ["macro_f1", "Macro F1", "precision and recall together, the mean over the classes"],
   ["miou", "Mean IoU", "overlap with the true regions, the mean over the classes"],
   ["boundary_f1", "Boundary F1", "are the outlines in the right place?"],

@@ -1,6 +1,6 @@
 // The table of predictions: sorted, filtered, downloaded.
 
-import { byId, download, el, percent, track } from "./elements.js";
+import { answerOf, byId, download, el, percent, track } from "./elements.js";
 
 const COLUMNS = [
   { key: "name", title: "Image", value: (item) => item.name.toLowerCase() },
@@ -70,7 +70,7 @@ export class Table {
     const left = this.items.filter(
       (item) =>
         item.name.toLowerCase().includes(name) &&
-        (!label || item.answer?.label === label) &&
+        (!label || item.answer?.label === label || item.answer?.labels?.includes(label)) &&
         (!kind || kinds[kind](item)),
     );
     if (!this.sort.given) return left;
@@ -117,7 +117,7 @@ export class Table {
   prediction(item) {
     if (item.error) return [el("span", { class: "chip bad" }, "not readable")];
     if (!item.answer) return [el("span", { class: "soft" }, "waiting …")];
-    const parts = [item.answer.label];
+    const parts = [answerOf(item.answer)];
     if (item.corrected) parts.push(" ", el("span", { class: "chip good" }, `corrected: ${item.corrected}`));
     if (item.answer.unknown) parts.push(" ", el("span", { class: "chip warn" }, "unlike what it learned"));
     return parts;
@@ -132,7 +132,7 @@ export class Table {
     };
     const rows = this.shown().map((item) => [
       item.name,
-      item.answer?.label,
+      item.answer?.labels ? JSON.stringify(item.answer.labels) : item.answer?.label,
       shareOf(item),
       item.answer?.set?.join("|"),
       item.answer?.unknown,

@@ -23,8 +23,9 @@ from foveal.decisions import FEATURE_SECONDS, GEOMETRY
 from foveal.training.candidate import Candidate
 from foveal.training.compare import LabelEvidence
 from foveal.training.context import Array, RunContext
+from foveal.training.heads import out_of_fold
 from foveal.training.linear_head import cross_validate, import_solvers
-from foveal.training.strategies.linear_probe import LinearProbeStrategy, out_of_fold
+from foveal.training.strategies.linear_probe import LinearProbeStrategy
 from foveal.training.strategy import LadderState, below_noise_floor
 from foveal.training.time_budget import CHEAP_SHARE
 from foveal.values import SplitRecord, View

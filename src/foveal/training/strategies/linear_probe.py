@@ -24,15 +24,9 @@ from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate, FrozenHead, Refit, Refitted
 from foveal.training.compare import LabelEvidence
 from foveal.training.context import Array, RunContext
+from foveal.training.heads import ONE_VS_REST, SOFTMAX, HeadSolver
 from foveal.training.imbalance import adjustment, choose_tau
-from foveal.training.linear_head import (
-    DEFAULT_STRENGTH,
-    CrossValidation,
-    cross_validate,
-    fit_head,
-    import_solvers,
-    out_of_fold_logits,
-)
+from foveal.training.linear_head import DEFAULT_STRENGTH, CrossValidation, import_solvers
 from foveal.training.strategy import LadderState, below_noise_floor
 from foveal.training.time_budget import (
     CHEAP_SHARE,
@@ -82,6 +76,7 @@ class LinearProbeStrategy:
         views: views of each image, see `data.images.render.render_views`.
         stages: whether all stages are features, or the last ones only.
         cost: of the features of an image, times those of the run's first linear probe.
+        solver: fits the head.
     """
 
     name: str = "frozen"
@@ -90,6 +85,7 @@ class LinearProbeStrategy:
     cost: float = 1.0
     keep_unless_worse: bool = False
     continues: str | None = None
+    solver: HeadSolver = SOFTMAX
 
     def refuse(self, context: RunContext, state: LadderState) -> str | None:
         """More views, or stages that take long, are not worth it when their gain could not be told from chance."""
@@ -130,30 +126,27 @@ class LinearProbeStrategy:
         features = self._features(context)
         train = features.seen["train"]
         labels = context.targets(train)
-        if len(set(labels.tolist())) < len(context.split.classes):
+        if not self.solver.has_all_classes(labels, len(context.split.classes)):
             self._give_up(context, len(train))
         deadline = context.deadline.keeping(features.pending_test_seconds)
         import_solvers()
         fitting = context.clock.spent()
         with context.clock.lap("fit"), context.progress.stage("fit", 1) as bar:
-            chosen = cross_validate(
+            chosen = self.solver.cross_validate(
                 features.by_subset["train"],
                 labels,
                 context.target.folds(train, context.config.seed),
                 deadline=deadline,
             )
             strength = context.decisions.settle(HEAD_STRENGTH.of(self.name), lambda: _strength(chosen))
-            tau = context.decisions.settle(
-                TAU.of(self.name), lambda: _tau(chosen, labels, context.config.imbalance)
-            )
-            classes = len(context.split.classes)
-            moved = adjustment(labels, classes, tau) if tau else None
-            head = _adjusted(fit_head(features.by_subset["train"], labels, strength), moved)
+            tau = self._tau(context, chosen, labels)
+            moved = adjustment(labels, len(context.split.classes), tau) if tau else None
+            head = _adjusted(self.solver.fit(features.by_subset["train"], labels, strength), moved)
             bar(1)
         fitting = context.clock.spent() - fitting
         again = self._head(context, features, strength, tau, fitting)
         refit = self._refit(context, again) if context.config.refit else None
-        evidence = out_of_fold(train, chosen, labels) if chosen else None
+        evidence = self.solver.evidence(train, chosen, labels) if chosen else None
         n = len(evidence.logits) if evidence else 0
         extractor = context.features
         return Candidate(
@@ -193,8 +186,20 @@ class LinearProbeStrategy:
             return None
         labels, folds = context.targets(done), context.target.folds(done, context.config.seed)
         import_solvers()
-        chosen = cross_validate(self._stacked(context, tables, done), labels, folds, deadline=context.deadline)
-        return out_of_fold(done, chosen, labels) if chosen else None
+        features = self._stacked(context, tables, done)
+        chosen = self.solver.cross_validate(features, labels, folds, deadline=context.deadline)
+        return self.solver.evidence(done, chosen, labels) if chosen else None
+
+    def _tau(self, context: RunContext, chosen: CrossValidation | None, labels: NDArray[np.int64]) -> float:
+        """Of the adjustment for unbalanced classes; 0 where classes do not exclude each other."""
+
+        def choose() -> tuple[float, str]:
+            if chosen is None:
+                return 0.0, "too few images, or too little time, for cross-validation"
+            logits = np.log(np.maximum(chosen.probabilities, 1e-7))
+            return choose_tau(logits, labels, wanted=context.config.imbalance == "auto")
+
+        return context.decisions.settle(TAU.of(self.name), choose) if self.solver.exclusive else 0.0
 
     def _head(
         self, context: RunContext, features: _Features, strength: float, tau: float, fit_seconds: float
@@ -218,9 +223,10 @@ class LinearProbeStrategy:
             views, labels = frozen.features(records), context.targets(records)
             import_solvers()
             with context.clock.lap("fit"), context.progress.stage("refit", 1) as bar:
-                moved = adjustment(labels, len(context.split.classes), frozen.tau)
-                logits = out_of_fold_logits(views, labels, folds, frozen.strength) - moved
-                head = _adjusted(fit_head(views, labels, frozen.strength), moved)
+                moved = adjustment(labels, len(context.split.classes), frozen.tau) if frozen.tau else None
+                logits = self.solver.out_of_fold_logits(views, labels, folds, frozen.strength)
+                logits = logits if moved is None else logits - moved
+                head = _adjusted(self.solver.fit(views, labels, frozen.strength), moved)
                 bar(1)
             extractor = context.features
             trained = TrainedModel.of_head(head, extractor.preprocess, extractor.backbone, self.views)
@@ -310,21 +316,8 @@ def _no_mirroring(context: RunContext) -> str | None:
     return context.decisions.reason(HFLIP) if context.decisions.get(HFLIP) is False else None
 
 
-def out_of_fold(
-    records: Sequence[SplitRecord], chosen: CrossValidation, labels: NDArray[np.int64]
-) -> LabelEvidence:
-    """Predictions of a cross-validation as evidence."""
-    return LabelEvidence.of(records, np.log(np.maximum(chosen.probabilities, 1e-7)), labels)
-
-
 def _adjusted(head: LinearHead, moved: Array | None) -> LinearHead:
     return head if moved is None else LinearHead(head.weight, head.bias - moved)
-
-
-def _tau(chosen: CrossValidation | None, labels: NDArray[np.int64], how: str) -> tuple[float, str]:
-    if chosen is None:
-        return 0.0, "too few images, or too little time, for cross-validation"
-    return choose_tau(np.log(np.maximum(chosen.probabilities, 1e-7)), labels, wanted=how == "auto")
 
 
 def _strength(chosen: CrossValidation | None) -> tuple[float, str]:
@@ -345,3 +338,7 @@ def probe_like(best: Candidate | None, name: str) -> LinearProbeStrategy:
 FROZEN = LinearProbeStrategy()
 FROZEN_STAGES = LinearProbeStrategy("frozen-stages", stages=True)
 FROZEN_VIEWS = LinearProbeStrategy("frozen-views", ("plain", "mirror"))
+#: The same for images with several labels.
+ONE_VS_REST_STRATEGIES = tuple(
+    replace(probe, solver=ONE_VS_REST) for probe in (FROZEN, FROZEN_STAGES, FROZEN_VIEWS)
+)

@@ -41,6 +41,7 @@ STRATEGIES: dict[str, list[Strategy]] = {
     "scratch-colour": [linear_pixels.STRATEGY, *from_scratch.COLOUR_STRATEGIES],
     "scratch": [linear_pixels.STRATEGY, *from_scratch.STRATEGIES],
     "segmentation": [*segmentation.STRATEGIES],
+    "multi-label": [*linear_probe.ONE_VS_REST_STRATEGIES],
 }
 
 
