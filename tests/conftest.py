@@ -90,10 +90,10 @@ def open_folder():
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A disk of one megabyte; None where mounting is not allowed."""
+    """A disk of three megabytes; None where mounting is not allowed."""
     folder = tmp_path / "tiny"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
     try:
         mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     except OSError:

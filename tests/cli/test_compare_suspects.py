@@ -16,7 +16,7 @@ from foveal.evaluation.suspects import find_suspects
 from foveal.flow import train
 from pictures import make_folder
 
-SETTINGS = {"strategy": "frozen", "time": "5m"}
+SETTINGS = {"strategy": "frozen", "time": "5m", "test": "subset"}
 #: An image of bees among the ants.
 WRONG = "ant/900.jpg"
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from foveal.data.wording import count_of
 from foveal.evaluation.report import environment
 from foveal.evaluation.wording import percent
+
+if TYPE_CHECKING:
+    import jinja2
 
 #: Task → the Hub's name of it, the sentence of what a model does, and its figures.
 _TASKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -37,9 +41,7 @@ def model_card(summary: Mapping[str, Any]) -> str:
     pipeline, what, names = _TASKS.get(summary["task"], _OTHER)
     test = summary["test"]
     known = [name for name in names or tuple(test) if test.get(f"{name}_ci95") is not None]
-    markdown = environment().overlay(autoescape=False)
-    markdown.filters = {**markdown.filters, "md": as_markdown}
-    page = markdown.get_template("model-card.md.j2").render(
+    page = _template().render(
         summary=summary,
         pipeline=pipeline,
         what=what.format(classes=count_of(len(summary["data"]["classes"]), "class", "classes")),
@@ -48,6 +50,13 @@ def model_card(summary: Mapping[str, Any]) -> str:
         answer=_answer(test, known),
     )
     return page.encode("utf-8", "replace").decode()
+
+
+@cache
+def _template() -> jinja2.Template:
+    markdown = environment().overlay(autoescape=False)
+    markdown.filters = {**markdown.filters, "md": as_markdown}
+    return markdown.get_template("model-card.md.j2")
 
 
 def _answer(test: Mapping[str, Any], names: list[str]) -> str:
