@@ -86,7 +86,7 @@ def _figures(audited: Audit) -> dict[str, Any]:
 
 
 def _drawn(findings: Sequence[Finding]) -> list[_Drawn]:
-    """The findings with the images that there is room for; each has its fair part of the room."""
+    """The findings with as many images as the byte limit allows; each finding may use an equal share of it."""
     chosen = [list(_chosen(finding)) for finding in findings]
     paths = list(dict.fromkeys(path for groups in chosen for group, _ in groups for path in group))
     with quiet(), ThreadPoolExecutor(cores()) as pool:

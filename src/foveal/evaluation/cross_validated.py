@@ -63,7 +63,7 @@ def cross_validated(
 def _selection(right: NDArray[np.bool_], chosen_on: NDArray[np.bool_], effect: float) -> dict[str, Any] | None:
     """Accuracy on the images that the strategy was chosen by, and on the others: what the choice may flatter.
 
-    None where there are no others.
+    None if the strategy was chosen on all images, or on none.
     """
     there, elsewhere = right[chosen_on], right[~chosen_on]
     if not len(there) or not len(elsewhere):
@@ -79,7 +79,7 @@ def _selection(right: NDArray[np.bool_], chosen_on: NDArray[np.bool_], effect: f
 
 
 def tested_how(summary: Mapping[str, Any]) -> str:
-    """Which images the figures are of, and which models, in words."""
+    """A sentence that says which images and models the figures belong to."""
     test, looks = summary["test"], summary["test_looks"]
     if test.get("method") == "cv":
         return _cross_validated_words(test)

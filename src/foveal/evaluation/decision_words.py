@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from foveal.clock import format_duration
-from foveal.evaluation.wording import percent
 
 #: Kinds of decisions, see `foveal.decisions`, in words. A kind that is not here is shown by its name.
 TITLES = {
@@ -121,8 +120,3 @@ def _name(key: str) -> str:
 
 def _short_time(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds < 1 else format_duration(seconds)
-
-
-def share_of_time(seconds: float, total: float) -> str:
-    """`12 s (4 %)`."""
-    return f"{format_duration(seconds)} ({percent(seconds / total, 0)})" if total else format_duration(seconds)

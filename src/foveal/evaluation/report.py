@@ -12,13 +12,13 @@ from foveal.clock import format_duration
 from foveal.data.images.decode import quiet
 from foveal.data.wording import by_reason, count_of, first_few
 from foveal.evaluation.cross_validated import tested_how
-from foveal.evaluation.decision_words import in_words, share_of_time
+from foveal.evaluation.decision_words import in_words
 from foveal.evaluation.learning_curve import curve_panel
 from foveal.evaluation.loss_curves import loss_curves
 from foveal.evaluation.prior import prior_words
 from foveal.evaluation.thumbnails import thumbnail
 from foveal.evaluation.unknown_panel import unknown_panel
-from foveal.evaluation.wording import interval, percent, printable, short, size_of
+from foveal.evaluation.wording import interval, percent, printable, share_of_time, short, size_of
 from foveal.values import Excluded, Finding
 
 if TYPE_CHECKING:

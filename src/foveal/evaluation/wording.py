@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from foveal.clock import format_duration
+
 
 def percent(value: float | None, digits: int = 1) -> str:
     """`97.5 %`, or a dash for a missing value."""
@@ -19,6 +21,11 @@ def interval(bounds: Sequence[float] | None) -> str:
 def printable(text: str, *, root: str) -> str:
     """Text to read: paths relative to `root`, bytes that are not UTF-8 as question marks."""
     return text.replace(root + os.sep, "").encode("utf-8", "replace").decode()
+
+
+def share_of_time(seconds: float, total: float) -> str:
+    """`12 s (4 %)`."""
+    return f"{format_duration(seconds)} ({percent(seconds / total, 0)})" if total else format_duration(seconds)
 
 
 def size_of(count: int | None) -> str:
