@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from foveal.engines.openvino_runtime import (
     has_bf16,
     import_openvino,
     read,
-    release_at_exit,
     version,
 )
 from foveal.files import cache_dir, digest_of, sha256_of
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 #: In fp32 the maps of 8 images stay in a processor's cache, of 32 not. Lite0 on two cores, fp32: 181-183 images/s by
 #: 8, 155-168 by 32; bf16: 265 and 280.
 _FP32_BATCH_SIZE = 8
+#: Batches: while one is computed, the next is made ready.
+_IN_FLIGHT = 2
 
 
 class CompiledModel:
@@ -58,15 +59,16 @@ class CompiledModel:
         self.version = version()
         self._shape, self._model, self._key = shape, model, key
         self._lock = threading.Lock()
-        self._queue: Any = self._compiled()
-        release_at_exit(self)
+        self._pool = ThreadPoolExecutor(_IN_FLIGHT)
+        self._idle: SimpleQueue[Any] | None = self._requests()
 
-    def _compiled(self) -> Any:  # noqa: ANN401
-        """A queue of requests to the compiled network: what takes the memory."""
+    def _requests(self) -> SimpleQueue[Any]:
+        """Requests to the compiled network, which hold it: what takes the memory."""
         compiled = compiled_model(self._key, self._model, self.precision)
-        queue = import_openvino().AsyncInferQueue(compiled, 2)
-        queue.set_callback(_deliver)
-        return queue
+        requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(_IN_FLIGHT):
+            requests.put(compiled.create_infer_request())
+        return requests
 
     def submit(self, pixels: Pixels) -> Future[Features]:
         """See `Engine.submit`.
@@ -78,12 +80,10 @@ class CompiledModel:
             raise ValueError(
                 f"images of shape {pixels.shape}: this engine takes (N, {', '.join(map(str, self._shape))})"
             )
-        future: Future[Features] = Future()
         with self._lock:
-            if self._queue is None:
-                self._queue = self._compiled()
-            self._queue.start_async([np.ascontiguousarray(pixels)], (future, time.perf_counter()))
-        return future
+            if self._idle is None:
+                self._idle = self._requests()
+            return self._pool.submit(_run, self._idle, np.ascontiguousarray(pixels))
 
     def __call__(self, pixels: Pixels) -> Features:
         """See `Engine.__call__`."""
@@ -92,9 +92,21 @@ class CompiledModel:
     def release(self) -> None:
         """See `Engine.release`."""
         with self._lock:
-            if self._queue is not None:
-                self._queue.wait_all()
-            self._queue = None  # read again when it is needed: that takes a moment
+            self._idle = None  # read again when it is needed: that takes a moment
+
+
+def _run(requests: SimpleQueue[Any], pixels: Pixels) -> Features:
+    """One batch, in a thread of Python's.
+
+    A callback of OpenVINO's would come from a thread of its own. When that thread returns to an interpreter that is
+    being finalized, the process aborts, whatever its exit code should have been.
+    """
+    request = requests.get()
+    try:
+        request.infer([pixels])
+        return np.array(request.get_output_tensor(0).data, dtype=np.float32)
+    finally:
+        requests.put(request)
 
 
 class OpenVinoEngine(CompiledModel):
@@ -115,14 +127,6 @@ class OpenVinoEngine(CompiledModel):
 
         key = [_key(backbone), preprocess.size, preprocess.statistics, stages]
         super().__init__(model, key, (preprocess.size, preprocess.size, 3), precision=precision)
-
-
-def _deliver(request: Any, userdata: tuple[Future[Features], float]) -> None:  # noqa: ANN401
-    future, _ = userdata
-    try:
-        future.set_result(np.array(request.get_output_tensor(0).data, dtype=np.float32))
-    except Exception as error:  # a callback's exception would otherwise be lost in a C++ thread
-        future.set_exception(error)
 
 
 def _outputs(model: Any, preprocess: Preprocess, *, stages: bool) -> Any:  # noqa: ANN401

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import sys
-import weakref
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -54,34 +52,10 @@ def convert_program(program: ExportedProgram) -> Any:  # noqa: ANN401
         root.filters[:], root.handlers[:] = filters, handlers
 
 
-class _Released(Protocol):
-    """What has to be released before the process ends."""
-
-    def release(self) -> None:
-        """Wait for what it computes."""
-        ...
-
-
-#: What may still be inside a callback when the interpreter ends.
-_compiled_models: weakref.WeakSet[_Released] = weakref.WeakSet()
-
-
-def release_at_exit(model: _Released) -> None:
-    """Wait for OpenVINO's threads: one that returns from a callback to an interpreter that is finalized aborts the
-    process, whatever its exit code should have been."""
-    _compiled_models.add(model)
-
-
 @cache
 def core() -> Any:  # noqa: ANN401
-    """OpenVINO's runtime, one for the process; what it compiled is released at exit."""
-    atexit.register(_release_all)
+    """OpenVINO's runtime, one for the process."""
     return import_openvino().Core()
-
-
-def _release_all() -> None:
-    for model in list(_compiled_models):
-        model.release()
 
 
 def version() -> str:
