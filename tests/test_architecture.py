@@ -12,7 +12,7 @@ import foveal
 SRC = Path(foveal.__file__).parent
 BASE = {
     *("values", "plans", "config", "errors", "clock", "files", "machine", "progress", "prefetch", "devices"),
-    *("decisions", "memory_budget", "output_files", "schema", "version", "figures", "harmless"),
+    *("decisions", "memory_budget", "output_files", "schema", "version", "figures", "harmless", "blas"),
 }
 #: Package or module → what it may import besides the base and itself. Nothing else is allowed.
 MAY_IMPORT = {
@@ -64,9 +64,9 @@ TRAINING = [
         "compare_label_sets",
         "images",
         "context",
+        "softmax_regression",
         "linear_head",
         "imbalance",
-        "softmax_regression",
         "one_vs_rest",
         "heads",
         "candidate",

@@ -123,7 +123,7 @@ def test_features_of_another_width_are_not_used():
 def test_a_folder_in_the_place_of_a_shard_goes():
     cache = filled("k", [1])
     (cache.folder / "odd.safetensors").mkdir()
-    assert set(FeatureCache("k").load([sha(1)])) == {sha(1)}
+    assert set(FeatureCache("k").load([sha(1), sha(2)])) == {sha(1)}
     assert len(shards(cache)) == 1
 
 
@@ -146,6 +146,18 @@ def test_many_rows_are_written_in_shards_on_the_way():
     cache.flush()
     assert len(shards(cache)) == 3
     assert len(FeatureCache("k").load([sha(n) for n in range(25)])) == 25
+
+
+@pytest.mark.usefixtures("fresh_cache")
+@pytest.mark.parametrize("wanted", [range(3), range(30)], ids=["some rows", "most rows"])
+def test_only_rows_that_are_asked_for_have_to_be_whole(wanted):
+    cache = filled("k", range(30))
+    (shard,) = shards(cache)
+    content = shard.read_bytes()
+    place = content.index(row(29).tobytes())
+    shard.write_bytes(content[:place] + b"\0\0\0\0" + content[place + 4 :])
+    found = FeatureCache("k").load([sha(n) for n in wanted])
+    assert (len(found), shard.exists()) == ((3, True) if len(wanted) == 3 else (0, False))
 
 
 def test_switched_off_it_neither_reads_nor_writes(fresh_cache):

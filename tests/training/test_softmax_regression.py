@@ -5,7 +5,6 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from foveal.training.linear_head import fit_head
 from foveal.training.softmax_regression import fit_softmax
 
 
@@ -16,32 +15,31 @@ def digits():
 
 
 @pytest.mark.parametrize("strength", [1.0, 16.0])
-def test_its_probabilities_are_those_of_scikit_learn(digits, strength):
-    pixels, labels = digits
+@pytest.mark.parametrize("classes", [2, 10])
+def test_its_probabilities_are_those_of_scikit_learn(digits, strength, classes):
+    pixels, labels = (given[digits[1] < classes] for given in digits)
     deviation = np.where(pixels.std(axis=0) < 1e-6, 1, pixels.std(axis=0))
-    standard = (pixels - pixels.mean(axis=0)) / deviation
+    standard = ((pixels - pixels.mean(axis=0)) / deviation).astype(np.float32)
     theirs = LogisticRegression(C=strength / len(labels), max_iter=5000, tol=1e-8).fit(standard, labels)
-    logits = fit_softmax(pixels, labels, strength).logits(pixels).astype(np.float64)
-    ours = np.exp(logits - logits.max(axis=1, keepdims=True))
-    ours /= ours.sum(axis=1, keepdims=True)
+    ours = np.exp(fit_softmax(standard, labels, strength).log_probabilities(standard))
+    assert ours.sum(axis=1) == pytest.approx(1)
     assert np.abs(ours - theirs.predict_proba(standard)).max() < 0.01
 
 
-def test_it_predicts_held_out_images_as_well_as_the_usual_head(digits):
-    pixels, labels = digits
-    train, rest = slice(0, 1200), slice(1200, None)
-    heads = (
-        fit_softmax(pixels[train], labels[train], 1024.0, floor=1.0),
-        fit_head(pixels[None, train], labels[train], 1024.0, floor=1.0),
-    )
-    one, other = ((h.logits(pixels[rest]).argmax(axis=1) == labels[rest]).mean() for h in heads)
-    assert one > 0.9 and one == pytest.approx(other, abs=0.01)
+def test_it_keeps_labels_and_goes_on_from_a_weaker_penalty(digits):
+    pixels, labels = (given[digits[1] % 3 == 0] for given in digits)
+    pixels = pixels / 16
+    first = fit_softmax(pixels, labels, 4.0)
+    assert first.classes.tolist() == [0, 3, 6, 9]
+    cold, warm = (fit_softmax(pixels, labels, 64.0, start=begin, tolerance=1e-6) for begin in (None, first))
+    assert np.abs(cold.log_probabilities(pixels) - warm.log_probabilities(pixels)).max() < 0.01
+    there = fit_softmax(pixels, labels, 64.0, start=warm, iterations=1)
+    assert np.abs(there.log_probabilities(pixels) - warm.log_probabilities(pixels)).max() < 0.01
 
 
 def test_pixels_that_never_vary_do_no_harm():
     rng = np.random.default_rng(0)
-    pixels = np.concatenate([rng.normal(size=(60, 1)), np.full((60, 2), 7.0)], axis=1).astype(np.float32)
-    head = fit_softmax(pixels, (pixels[:, 0] > 0).astype(np.int64), 100.0)
-    assert (
-        np.isfinite(head.weight).all() and (head.logits(pixels).argmax(axis=1) == (pixels[:, 0] > 0)).mean() > 0.9
-    )
+    pixels = np.concatenate([rng.normal(size=(60, 1)), np.full((60, 2), 0.0)], axis=1).astype(np.float32)
+    model = fit_softmax(pixels, (pixels[:, 0] > 0).astype(np.int64), 100.0)
+    assert np.isfinite(model.weight).all() and np.isfinite(model.bias).all()
+    assert (model.log_probabilities(pixels).argmax(axis=1) == (pixels[:, 0] > 0)).mean() > 0.9

@@ -12,19 +12,22 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from foveal.files import cache_dir, cannot_write, digest_of, replacing
 
 #: Above this size, the least recently used spaces are deleted.
 MAX_BYTES = 4 << 30
 SHARD_ROWS = 4096
+#: Share of the rows of a shard from which on all of them are read at once.
+_MANY = 0.25
 
 
 class FeatureCache:
@@ -51,18 +54,18 @@ class FeatureCache:
             wanted: SHA-256 of images.
             width: the dimension; vectors of another one are not used. None: any, but of a shard all have the same.
         """
-        missing, cached = set(wanted), {}
+        missing, cached = set(wanted), dict[str, NDArray[np.float32]]()
         for shard in self._shards():
+            if not missing:
+                break
             try:
-                names, rows = _checked(shard.read_bytes(), width)
+                found = _rows(shard, missing, width)
             except Exception:  # whatever is wrong with it, it can be computed again
                 with contextlib.suppress(OSError):
                     shutil.rmtree(shard) if shard.is_dir() else shard.unlink()
                 continue
-            for name, row in zip(names, rows, strict=True):
-                if name in missing:
-                    cached[name] = row
-                    missing.discard(name)
+            cached.update(found)
+            missing.difference_update(found)
         return cached
 
     def _shards(self) -> list[Path]:
@@ -93,7 +96,7 @@ class FeatureCache:
         self._new.clear()
         try:
             with replacing(self.folder / f"{secrets.token_hex(8)}.safetensors") as part:
-                save_file({"sha256": names, "features": rows, "digest": _digest(names, rows)}, part)
+                save_file({"sha256": names, "features": rows, "digests": _digests(names, rows)}, part)
             _prune(self.folder, self._max_bytes)
         except OSError as error:
             cannot_write(error)
@@ -101,29 +104,41 @@ class FeatureCache:
             cannot_write(OSError(errno.EIO, str(error)))
 
 
-def _digest(names: NDArray[np.uint8], rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """SHA-256 of the content of a shard, `(32,)`."""
-    digest = hashlib.sha256(repr((names.shape, rows.shape, rows.dtype.str)).encode())
-    digest.update(np.ascontiguousarray(names).tobytes())
-    digest.update(np.ascontiguousarray(rows).tobytes())
-    return np.frombuffer(digest.digest(), dtype=np.uint8)
+def _digests(names: NDArray[np.uint8], rows: NDArray[Any]) -> NDArray[np.uint8]:
+    """SHA-256 of each row with its name, `(N, 32)`."""
+    return np.stack([np.frombuffer(_digest(*pair), dtype=np.uint8) for pair in zip(names, rows, strict=True)])
 
 
-def _checked(content: bytes, width: int | None) -> tuple[list[str], NDArray[np.float32]]:
-    """The names and rows of a shard.
+def _digest(name: NDArray[np.uint8], row: NDArray[Any]) -> bytes:
+    digest = hashlib.sha256(name.tobytes())
+    digest.update(row.tobytes())
+    return digest.digest()
+
+
+def _rows(shard: Path, wanted: Collection[str], width: int | None) -> dict[str, NDArray[np.float32]]:
+    """The rows of a shard that are wanted; only these are read and compared with their digests.
 
     Raises:
         KeyError, ValueError, SafetensorError: whatever is wrong with it.
     """
-    tensors = load(content)
-    names, rows = tensors["sha256"], tensors["features"]
-    if names.dtype != np.uint8 or names.shape != (len(rows), 32):
-        raise ValueError("the names are no hashes")
-    if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != (width or rows.shape[1]):
-        raise ValueError(f"features {rows.dtype} {rows.shape}")
-    if not np.array_equal(tensors["digest"], _digest(names, rows)) or not np.isfinite(rows).all():
-        raise ValueError("the content is not what was written")
-    return [bytes(name).hex() for name in names], rows
+    with safe_open(shard, framework="numpy") as tensors:
+        names, digests, features = (
+            tensors.get_tensor("sha256"),
+            tensors.get_tensor("digests"),
+            tensors.get_slice("features"),
+        )
+        count, dimension = features.get_shape()
+        if not names.shape == digests.shape == (count, 32) or not names.dtype == digests.dtype == np.uint8:
+            raise ValueError("the names are no hashes")
+        if features.get_dtype() != "F32" or dimension != (width or dimension):
+            raise ValueError(f"features {features.get_dtype()} {(count, dimension)}")
+        places = [(i, name) for i, name in enumerate(map(bytes.hex, map(bytes, names))) if name in wanted]
+        rows = tensors.get_tensor("features") if len(places) > count * _MANY else features
+        found = {name: rows[i : i + 1][0] for i, name in places}
+    for i, name in places:
+        if _digest(names[i], found[name]) != digests[i].tobytes() or not np.isfinite(found[name]).all():
+            raise ValueError("the content is not what was written")
+    return found
 
 
 def _prune(newest: Path, max_bytes: int) -> None:

@@ -98,8 +98,8 @@ def curve_points(
         for j, share in enumerate(shares):
             some = order < share
             head = solve(directions.turned[:, some], labels[inside][some], strength)
-            moved = adjustment(np.searchsorted(head.classes_, labels[inside][some]), len(head.classes_), tau)
-            predicted = head.classes_[(log_probabilities(head, others) - moved).argmax(axis=1)]
+            moved = adjustment(np.searchsorted(head.classes, labels[inside][some]), len(head.classes), tau)
+            predicted = head.classes[(log_probabilities(head, others) - moved).argmax(axis=1)]
             right[j, outside] = predicted == labels[outside]
             sizes[j] += int(some.sum()) / count
         on_each(1)

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from foveal.blas import one_thread
 from foveal.clock import Deadline
 from foveal.machine import cores
 from foveal.models.linear_head import LinearHead
+from foveal.training.softmax_regression import MOST_ITERATIONS, SoftmaxRegression, fit_softmax
 from foveal.training.time_budget import FINAL_FIT
 
 Array = NDArray[np.float32]
@@ -36,10 +33,11 @@ Labels = NDArray[np.int64]
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 _FALLS = 0.99
 DEFAULT_STRENGTH = 4.0
-#: Numbers in a matrix from which on its products are shared among cores. Smaller ones gain nothing by it, and where
-#: another program is busy the threads that wait for each other take twenty times as long (measured with one to four
-#: million numbers; the limit itself is assumed).
-_SHARED_FROM = 30_000_000
+#: Numbers in the matrices of all folds from which on folds are fitted in parallel. Smaller ones spend their time in
+#: Python, where threads only wait for each other (assumed).
+_PARALLEL_FROM = 1_000_000
+#: The largest gradient at the end of a fit that is only compared with others.
+_ROUGH = 3e-3
 #: Cross-validation works in this many principal directions: the scores hardly differ, the time does.
 _DIRECTIONS = 512
 #: Probabilities are taken to be at least this before their logarithm.
@@ -68,7 +66,7 @@ class CrossValidation:
 
 def import_solvers() -> None:
     """Wait for the imports that a head needs: their seconds say nothing of how long a larger one takes."""
-    for name in ("scipy.linalg", "sklearn.linear_model", "sklearn.model_selection"):
+    for name in ("scipy.linalg", "scipy.optimize", "sklearn.model_selection"):
         import_module(name)
 
 
@@ -153,7 +151,9 @@ def out_of_fold_logits(views: Array, labels: Labels, folds: NDArray[np.int64], s
     return result
 
 
-def fit_head(views: Array, labels: Labels, strength: float, *, floor: float = 0.0) -> LinearHead:
+def fit_head(
+    views: Array, labels: Labels, strength: float, *, floor: float = 0.0, iterations: int = MOST_ITERATIONS
+) -> LinearHead:
     """Fit on everything.
 
     Args:
@@ -162,91 +162,68 @@ def fit_head(views: Array, labels: Labels, strength: float, *, floor: float = 0.
         strength: C × n, see `STRENGTHS`.
         floor: share of the features' mean deviation that each of them is taken to have at least: one that hardly
             varies here, and does elsewhere, would otherwise outweigh all the others there.
+        iterations: of L-BFGS, at most.
     """
     mean, deviation = moments(views)
     deviation = np.maximum(deviation, np.float32(floor * deviation.mean()))
-    with warnings.catch_warnings(), _blas().limit(limits=1 if views.size < _SHARED_FROM else None):
-        warnings.simplefilter("ignore")  # nearly separable images need no converged solver
-        model = _solve((views - mean) / deviation, labels, strength, rough=False)
-    weight, bias = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    weight = weight / deviation
-    return LinearHead(weight.astype(np.float32), (bias - weight @ mean).astype(np.float32))
+    model = fit_softmax(*_rows((views - mean) / deviation, labels), strength, iterations=iterations)
+    weight = model.weight.T / deviation
+    return LinearHead(weight.astype(np.float32), (model.bias - weight @ mean).astype(np.float32))
 
 
 class _Fold:
     """One fold of the cross-validation; each strength starts where the one before ended."""
 
     def __init__(self, views: Array, labels: Labels, outside: NDArray[np.bool_]) -> None:
-        self._views, self._labels, self.outside = views, labels, outside
-        self._model: Any = None
+        self.outside = outside
+        self._others = views[:, outside]
+        self._features, self._labels = _rows(views[:, ~outside], labels[~outside])
+        self._model: SoftmaxRegression | None = None
+
+    @property
+    def numbers(self) -> int:
+        """In its matrix of features."""
+        return self._features.size
 
     def solve(self, strength: float) -> tuple[NDArray[np.int64], Array]:
         """The classes seen, and the probabilities `(M, classes)` of the images outside."""
-        inside = ~self.outside
-        self._model = _solve(self._views[:, inside], self._labels[inside], strength, rough=True, start=self._model)
-        return self._model.classes_, _mean_probabilities(self._model, self._views[:, self.outside])
+        self._model = fit_softmax(self._features, self._labels, strength, tolerance=_ROUGH, start=self._model)
+        found = [np.exp(self._model.log_probabilities(view)) for view in self._others]
+        return self._model.classes, np.mean(found, axis=0)
 
     def log_probabilities(self) -> Array:
         """Of the images outside by the mean of their views, `(M, classes)`, by the head that `solve` fitted."""
-        return log_probabilities(self._model, self._views[:, self.outside])
+        assert self._model is not None
+        return log_probabilities(self._model, self._others)
 
 
-def solve(turned: Array, labels: Labels, strength: float) -> Any:  # noqa: ANN401
-    """scikit-learn's model of features in their principal directions, `(V, N, M)`, to convergence.
+def solve(turned: Array, labels: Labels, strength: float) -> SoftmaxRegression:
+    """A head for features in their principal directions, `(V, N, M)`, to convergence.
 
     Args:
         turned: see `Directions`.
         labels: `(N,)`.
         strength: C × n, see `STRENGTHS`.
     """
-    with one_thread_each():
-        return _solve(turned, labels, strength, rough=False)
+    return fit_softmax(*_rows(turned, labels), strength)
 
 
-def log_probabilities(model: Any, views: Array) -> Array:  # noqa: ANN401
+def log_probabilities(model: SoftmaxRegression, views: Array) -> Array:
     """What a model of `solve` says of other images by the mean of their views, `(V, M, D)` to `(M, K)`."""
-    found = model.predict_proba(views.mean(axis=0))
-    result: Array = np.log(np.maximum(found, _LEAST)).astype(np.float32)
-    return result
+    return np.maximum(model.log_probabilities(views.mean(axis=0)), np.log(_LEAST)).astype(np.float32)
 
 
 def _solved(fits: Sequence[_Fold], strength: float) -> list[tuple[NDArray[np.int64], Array]]:
-    """What `solve` gives for each fold, in parallel."""
-    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+    """What `solve` gives for each fold."""
+    if sum(fit.numbers for fit in fits) < _PARALLEL_FROM:
+        return [fit.solve(strength) for fit in fits]
+    with one_thread(), ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(_Fold.solve, fits, repeat(strength)))
 
 
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Folds in parallel, each on one core: their matrices are too small to be shared among cores."""
-    with warnings.catch_warnings(), _blas().limit(limits=1):
-        warnings.simplefilter("ignore")  # a solver that stops early is judged by its score
-        yield
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """The libraries of NumPy's and SciPy's products; to look for them takes longer than a small fit."""
-    import scipy.linalg  # noqa: F401  # which has one of its own
-
-    return ThreadpoolController()
-
-
-def _solve(views: Array, labels: Labels, strength: float, *, rough: bool, start: Any = None) -> Any:  # noqa: ANN401
-    from sklearn.linear_model import LogisticRegression
-
-    count = views.shape[0] * views.shape[1]
-    model = start or LogisticRegression(max_iter=500, warm_start=True)
-    model.set_params(C=strength / count, tol=3e-3 if rough else 1e-4)
-    model.fit(views.reshape(count, -1), np.tile(labels, views.shape[0]))
-    return model
-
-
-def _mean_probabilities(model: Any, views: Array) -> Array:  # noqa: ANN401
-    result: Array = np.mean([model.predict_proba(v) for v in views], axis=0)
-    return result
+def _rows(views: Array, labels: Labels) -> tuple[Array, Labels]:
+    """Every view of an image as an image, `(V N, D)`, and its label."""
+    return views.reshape(-1, views.shape[-1]), np.tile(labels, views.shape[0])
 
 
 def moments(views: Array) -> tuple[Array, Array]:

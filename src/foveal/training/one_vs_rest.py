@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.blas import one_thread
 from foveal.clock import Deadline
 from foveal.machine import cores
 from foveal.metrics.multi_label import binary_log_loss, sigmoid
@@ -21,7 +22,6 @@ from foveal.training.linear_head import (
     CrossValidation,
     Directions,
     moments,
-    one_thread_each,
     search_strength,
 )
 from foveal.training.softmax_regression import minimise
@@ -129,5 +129,5 @@ def _heads(
         outside = folds == fold
         return outside, _fitted(views[:, ~outside], targets[~outside], strength, _ROUGH)
 
-    with one_thread_each(), ThreadPoolExecutor(cores()) as pool:
+    with one_thread(), ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(fitted, range(int(folds.max()) + 1)))

@@ -1,56 +1,106 @@
-"""Multinomial logistic regression by SciPy's L-BFGS: what scikit-learn's does, without two seconds of imports.
+"""Multinomial logistic regression by SciPy's L-BFGS.
 
-For the first model of a run with many small images, which has to exist within seconds. All other heads are fitted by
-scikit-learn, see `linear_head`.
+It is the model of `sklearn.linear_model.LogisticRegression`, to which the tests compare it. Cross-validation fits
+hundreds of small ones: scikit-learn takes several times as long for them, and two seconds to be imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.models.linear_head import LinearHead
+from foveal.blas import one_thread
 
-#: Iterations of L-BFGS.
-_MOST_ITERATIONS = 100
+Array = NDArray[np.float32]
+
+#: Iterations of L-BFGS at most, and the gradient at which it ends: those of a final fit.
+MOST_ITERATIONS, TOLERANCE = 500, 1e-4
+#: Numbers in a matrix from which on its products are shared among cores. Smaller ones gain nothing by it, and where
+#: another program is busy the threads that wait for each other take twenty times as long (measured with one to four
+#: million numbers; the limit itself is assumed).
+_SHARED_FROM = 30_000_000
+#: Steps of a line search: twice SciPy's default, as scikit-learn has it.
+_LINE_SEARCH = 50
 
 #: Logits to a mean loss and its gradient, see `minimise`.
-Loss = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
+Loss = Callable[[Array], tuple[float, Array]]
+
+
+@dataclass(frozen=True)
+class SoftmaxRegression:
+    """A fitted model.
+
+    Attributes:
+        classes: the K labels that it saw, in order.
+        weight: `(D, K)`.
+        bias: `(K,)`.
+    """
+
+    classes: NDArray[np.int64]
+    weight: Array
+    bias: Array
+
+    def log_probabilities(self, features: Array) -> NDArray[np.float64]:
+        """Of features `(N, D)`, `(N, K)`."""
+        logits = (features @ self.weight + self.bias).astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        result: NDArray[np.float64] = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return result
 
 
 def fit_softmax(
-    features: NDArray[np.float32], labels: NDArray[np.int64], strength: float, *, floor: float = 0.0
-) -> LinearHead:
-    """Minimise the mean cross-entropy plus `sum(weight ** 2) / (2 * strength)`, for standardised features.
+    features: Array,
+    labels: NDArray[np.int64],
+    strength: float,
+    *,
+    tolerance: float = TOLERANCE,
+    iterations: int = MOST_ITERATIONS,
+    start: SoftmaxRegression | None = None,
+) -> SoftmaxRegression:
+    """Minimise the mean cross-entropy plus `sum(weight ** 2) / (2 * strength)`; with two classes, of their difference.
 
     Args:
-        features: `(N, D)`.
-        labels: `(N,)`, of all classes 0 … K - 1.
+        features: `(N, D)`, standardised: the penalty is the same for all of them.
+        labels: `(N,)`.
         strength: C × n of `sklearn.linear_model.LogisticRegression`.
-        floor: see `linear_head.fit_head`.
+        tolerance: largest gradient at the end.
+        iterations: of L-BFGS, at most.
+        start: where to begin: a model of the same classes.
     """
-    rows, classes = np.arange(len(labels)), int(labels.max()) + 1
+    classes, codes = np.unique(labels, return_inverse=True)
+    rows = np.arange(len(codes))
 
-    def loss(logits: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    def loss(logits: Array) -> tuple[float, Array]:
         logits -= logits.max(axis=1, keepdims=True)
         exponentials = np.exp(logits)
         totals = exponentials.sum(axis=1, keepdims=True)
-        value = float((np.log(totals[:, 0]) - logits[rows, labels]).mean(dtype=np.float64))
+        value = float((np.log(totals[:, 0]) - logits[rows, codes]).mean(dtype=np.float64))
         errors = exponentials / totals
-        errors[rows, labels] -= 1
+        errors[rows, codes] -= 1
         return value, errors
 
-    mean, deviation = features.mean(axis=0), features.std(axis=0)
-    deviation = np.maximum(np.where(deviation < 1e-6, 1.0, deviation), np.float32(floor * deviation.mean()))
-    fitted = minimise((features - mean) / deviation, classes, loss, strength)
-    weight = (fitted[:-1] / deviation[:, None]).T
-    return LinearHead(weight.astype(np.float32), (fitted[-1] - weight @ mean).astype(np.float32))
+    # The difference of two classes is twice the weights of each, and its square is twice the sum of their squares.
+    penalty = strength / 2 if len(classes) == 2 else strength
+    begin = None if start is None else np.concatenate([start.weight, start.bias[None]])
+    fitted = minimise(
+        features, len(classes), loss, penalty, tolerance=tolerance, iterations=iterations, start=begin
+    ).astype(np.float32)
+    return SoftmaxRegression(classes, fitted[:-1], fitted[-1])
 
 
 def minimise(
-    features: NDArray[np.float32], outputs: int, loss: Loss, strength: float, *, iterations: int = _MOST_ITERATIONS
+    features: Array,
+    outputs: int,
+    loss: Loss,
+    strength: float,
+    *,
+    iterations: int,
+    tolerance: float = 1e-5,
+    start: Array | None = None,
 ) -> NDArray[np.float64]:
     """Minimise a loss of linear outputs plus `sum(weight ** 2) / (2 * strength)`.
 
@@ -60,28 +110,30 @@ def minimise(
         loss: logits `(N, K)`, which it may change → the mean over the images, and its gradient times N, `(N, K)`.
         strength: C × n of `sklearn.linear_model.LogisticRegression`.
         iterations: of L-BFGS, at most.
+        tolerance: largest gradient at the end.
+        start: weights and biases to begin with, `(D + 1, K)`; by default 0.
 
     Returns:
         The weights and, as the last row, the biases, `(D + 1, K)`.
     """
     from scipy.optimize import minimize
-    from threadpoolctl import threadpool_limits
 
-    inputs = np.ones((len(features), features.shape[1] + 1), dtype=np.float32)
-    inputs[:, :-1] = features
+    shape = (features.shape[1] + 1, outputs)
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """With its gradient."""
-        weight = flat.reshape(-1, outputs).astype(np.float32)
-        value, errors = loss(inputs @ weight)
-        penalised = weight.copy()
-        penalised[-1] = 0  # the bias is not
-        value += float((penalised.astype(np.float64) ** 2).sum()) / (2 * strength)
-        gradient = inputs.T @ errors / len(features) + penalised / strength
-        return value, gradient.ravel().astype(np.float64)
+        weight, bias = flat.reshape(shape)[:-1], flat.reshape(shape)[-1]
+        value, errors = loss(features @ weight.astype(np.float32) + bias.astype(np.float32))
+        gradient = np.empty(shape)
+        gradient[:-1] = (errors.T @ features).T
+        gradient[-1] = errors.sum(axis=0)
+        gradient /= len(features)
+        gradient[:-1] += weight / strength  # the bias is not penalised
+        return value + float((weight**2).sum()) / (2 * strength), gradient.ravel()
 
-    with threadpool_limits(1):  # two threads wait for each other on matrices of this size
-        start = np.zeros(inputs.shape[1] * outputs)
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": iterations})
-    fitted: NDArray[np.float64] = found.x.reshape(-1, outputs)
+    begin = np.zeros(shape).ravel() if start is None else start.ravel().astype(np.float64)
+    options = {"maxiter": iterations, "gtol": tolerance, "maxls": _LINE_SEARCH}
+    with one_thread() if features.size < _SHARED_FROM else nullcontext():
+        found = minimize(objective, begin, jac=True, method="L-BFGS-B", options=options)
+    fitted: NDArray[np.float64] = found.x.reshape(shape)
     return fitted

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from foveal.blas import one_thread
 from foveal.clock import Deadline, format_duration
 from foveal.data.wording import count_of
 from foveal.decisions import UNKNOWN
@@ -207,7 +207,7 @@ class _Frozen:
 
     def detector(self, score: str) -> tuple[UnknownDetector, int]:
         """Fitted on all images at hand, and their number."""
-        with threadpool_limits(1):
+        with one_thread():
             return fit_detectors(*self._arrays, (score,))[score], len(self._records)
 
     def p_values(self, detector: UnknownDetector) -> PValues:
@@ -300,7 +300,7 @@ def forget_classes(
         if deadline.passed:
             break
         kept = labels != label
-        with threadpool_limits(1):
+        with one_thread():
             made = fit_detectors(features[kept], labels[kept], folds[kept], names[kept].tolist(), scores)
             given = features[~kept]
             refused[label] = {name: detector.p_values(given, given) for name, detector in made.items()}

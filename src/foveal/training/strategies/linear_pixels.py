@@ -22,7 +22,7 @@ from foveal.models.normalisation import normalised
 from foveal.models.trained import TrainedModel
 from foveal.training.candidate import Candidate
 from foveal.training.context import Array, RunContext
-from foveal.training.softmax_regression import fit_softmax
+from foveal.training.linear_head import fit_head
 from foveal.training.strategy import LadderState
 from foveal.training.time_budget import FLOOR_SHARE, LINEAR_PIXELS_SECONDS
 from foveal.values import SUBSETS, Preprocess, Subset
@@ -32,6 +32,8 @@ _SIDE = 16
 #: C × n of the logistic regression. Of 16, 256 and 4,096, on images held out of MNIST's training files, 256 was best
 #: for 5,000 images and 4,096 for 20,000. It was tried on no other data.
 _STRENGTH = 1024.0
+#: Of L-BFGS: this model has to exist within seconds.
+_ITERATIONS = 100
 #: The fewest images that it is fitted on, where there are so many.
 _FEWEST = 5000
 
@@ -69,7 +71,7 @@ class LinearPixels:
         rows = np.array(sorted({place[p.record.sha256] for p in some}))
         features = averaged(context.pixels("train"), preprocess, pool)
         with context.clock.lap("fit"), context.progress.stage("fit", 1) as bar:
-            head = fit_softmax(features[rows], labels[rows], _STRENGTH, floor=1.0)
+            head = fit_head(features[None, rows], labels[rows], _STRENGTH, floor=1.0, iterations=_ITERATIONS)
             bar(1)
         logits: dict[Subset, Array] = {
             subset: head.logits(averaged(context.pixels(subset), preprocess, pool)) for subset in ("val", "test")
