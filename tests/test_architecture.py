@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import foveal
+from foveal.cli.verbs import NAMES
 
 SRC = Path(foveal.__file__).parent
 BASE = {
@@ -221,6 +222,7 @@ def test_the_base_loads_nothing_heavy(module):
 ENTRY_POINTS = [
     *("foveal", "foveal.cli.main", "foveal.estimator", "foveal.flow", "foveal.tasks"),
     *("foveal.inference.predictor", "foveal.training.ladder", "foveal.training.routing", "foveal.studies"),
+    *(f"foveal.cli.{name}" for name in NAMES),
 ]
 
 
@@ -272,3 +274,27 @@ def test_asking_for_help_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not set(loaded) & (HEAVY | {"numpy", "PIL", "jinja2", "imagehash", "msgspec", "platformdirs"})
+
+
+def test_a_command_imports_no_other(tmp_path):
+    code = (
+        "import sys; from foveal.cli.main import main\n"
+        "sys.argv = ['foveal', 'predict', 'nowhere', 'x.png']\n"
+        "try: main()\n"
+        "finally: print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    loaded = {name.removeprefix("foveal.cli.") for name in done.stdout.split()} & set(NAMES)
+    assert done.returncode == 2 and loaded == {"predict"}
+
+
+def test_predicting_from_a_usual_file_imports_no_parser_of_another_format(tmp_path):
+    code = (
+        "import io, sys; from PIL import Image; from foveal.data.images.decode import decode\n"
+        "file = io.BytesIO(); Image.new('RGB', (8, 8)).save(file, 'PNG')\n"
+        "decode(file.getvalue(), 'x.png'); print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "PIL.PngImagePlugin" in loaded and not {"PIL.TiffImagePlugin", "PIL.WebPImagePlugin"} & set(
+        loaded.split()
+    )

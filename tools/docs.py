@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from foveal import ImageClassifier, Segmenter
-from foveal.cli.main import app
+from foveal.cli.verbs import NAMES
 from foveal.config import TrainConfig, default_of, option_name, settings_of
 from foveal.serving.settings import ServeSettings
 
@@ -30,8 +30,7 @@ ROOT = Path(__file__).parents[1]
 def cli_page() -> str:
     """The `--help` of every command, as it is printed."""
     parts = ["# The command line\n\nGenerated from `--help` by `tools/docs.py`.\n"]
-    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
-    for name in ("", *names):
+    for name in ("", *NAMES):
         command = ["foveal", *([name] if name else []), "--help"]
         environment = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"}
         printed = subprocess.run(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import os
 import platform
 import re
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from foveal.errors import UsageError
@@ -18,6 +20,8 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "m
 _UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGE = -1, -3, 2**20
 _MADV_DONTNEED = 4
+#: New objects between two collections while modules are imported; usually there are 700.
+_MANY_OBJECTS = 100_000
 #: Spins of a libgomp thread before it sleeps; libgomp uses this value itself if threads outnumber the cores.
 _SPINS = "1000"
 
@@ -106,6 +110,20 @@ def return_large_blocks() -> None:
             libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
         except (OSError, AttributeError):  # another C library
             return
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """Let the garbage collector wait while modules are imported: what they make stays anyway.
+
+    It would otherwise go through all of that several times, a tenth of the time until the first prediction.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(_MANY_OBJECTS, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def share_cores() -> None:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from foveal.cli.main import app
 from foveal.cli.spellings import COMMANDS, LINES, CommandWithAnswers, Instead, Same
+from foveal.cli.verbs import command_of
 from foveal.errors import UsageError
 
 
@@ -155,11 +156,8 @@ def test_a_very_long_word_is_no_command():
 
 
 def test_the_table_never_hides_or_misses_an_option_of_foveal():
-    commands = {command.callback.__name__: command for command in app.registered_commands}
     for name, lines in LINES.items():
-        own = {p.name.replace("_", "-") for p in typer.main.get_command_from_info(
-            commands[name], pretty_exceptions_short=True, rich_markup_mode=None
-        ).params}  # fmt: skip
+        own = {p.name.replace("_", "-") for p in command_of(name).params}
         seen = [word for line in lines for word in line.names.split()]
         assert len(seen) == len(set(seen)), name
         for line in lines:

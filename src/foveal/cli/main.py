@@ -6,6 +6,8 @@ Exit codes: 0 success · 1 success with a negative result (findings, does not fi
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -16,47 +18,36 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from foveal.cli.audit import audit
-from foveal.cli.compare import compare
 from foveal.cli.console import StdoutError, drop_stdout, prepare_streams, put, say
-from foveal.cli.doctor import doctor
-from foveal.cli.evaluate import evaluate
-from foveal.cli.export import export
-from foveal.cli.help import help
-from foveal.cli.label import label
-from foveal.cli.plan import plan
-from foveal.cli.predict import predict
-from foveal.cli.serve import serve
-from foveal.cli.spellings import CommandWithAnswers, refuse_command
-from foveal.cli.study import study
-from foveal.cli.suspects import suspects
-from foveal.cli.train import train
+from foveal.cli.spellings import refuse_command
 from foveal.cli.usage_errors import in_our_words
-from foveal.cli.zoo import zoo
+from foveal.cli.verbs import NAMES, PANELS, Commands, summary_of
 from foveal.errors import FovealError
 from foveal.machine import share_cores
 from foveal.prefetch import is_importing
 from foveal.version import __version__
 
-#: Characters of a summary in the list of commands: more than any of them has, so that none is cut.
-_WHOLE = 1000
-
 
 class _Grouped(TyperGroup):
-    """Lists commands by their `rich_help_panel`, without the cost of importing rich."""
+    """The commands of `verbs`, listed by their headings, without the cost of importing rich."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(**settings)
+        self.commands = Commands()
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
+        return list(NAMES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        return self.commands.get(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
-        panels: dict[str, list[tuple[str, str]]] = {}
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            panel = str(getattr(command, "rich_help_panel", None) or "Commands")
-            panels.setdefault(panel, []).append((name, command.get_short_help_str(_WHOLE) if command else ""))
-        for panel, rows in panels.items():
+        for panel, names in PANELS.items():
             with formatter.section(panel):
-                formatter.write_dl(rows)
+                formatter.write_dl([(name, summary_of(name)) for name in names])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
-        if args and self.get_command(ctx, args[0]) is None:
+        if args and args[0] not in NAMES:
             refuse_command(args[0])
         return super().resolve_command(ctx, args)
 
@@ -71,15 +62,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_PANELS = {
-    "Your pictures": (train, audit, label, evaluate, compare, suspects, predict, serve, export),
-    "Understand CNNs": (plan, zoo, study),
-    "This machine": (doctor, help),
-}
-for _panel, _commands in _PANELS.items():
-    for _command in _commands:
-        app.command(cls=CommandWithAnswers, rich_help_panel=_panel)(_command)
 
 
 def _version(requested: bool) -> None:
@@ -155,7 +137,17 @@ def _exit(code: str | int | None) -> NoReturn:
         if files := sys.modules.get("foveal.files"):  # nothing else makes such a folder
             files.remove_process_folder()
         os._exit(int(code))
+    atexit.register(_leave_objects)
     sys.exit(code)
+
+
+def _leave_objects() -> None:
+    """Spare the interpreter a last search for garbage, which takes as long as to predict an image.
+
+    Some libraries report at exit what was not freed; they come with torch and with ONNX.
+    """
+    if not {"torch", "onnx"} & sys.modules.keys():
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from foveal.cli.named_run import run_named
 from foveal.cli.options import Device, Quiet
 from foveal.config import TrainConfig
 from foveal.errors import UsageError
+from foveal.machine import bytes_of, few_collections
 
 if TYPE_CHECKING:
     from foveal.inference.outputs.outcome import Outcome
@@ -62,8 +63,8 @@ def predict(
     An image that can't be read becomes a row with the reason. Exits with 1 if there are such images, with 2 if no
     image can be read.
     """
-    from foveal.inference.predictor import check_precision
-    from foveal.machine import bytes_of
+    with few_collections():
+        from foveal.inference.predictor import check_precision
     from foveal.output_files import names_stdout
 
     check_precision(precision)
@@ -111,11 +112,12 @@ class _Call:
 
 def _predict(call: _Call, *, topk: int, name: str | None, precision: str | None) -> Outcome:
     """Predictions in one of the output formats."""
-    from foveal.data.wording import count_of
-    from foveal.inference.outputs.formats import check_output, choose_format, wrote
-    from foveal.inference.outputs.outcome import Outcome, at_least_one, write_errors
-    from foveal.inference.outputs.output_format import OutputOptions
-    from foveal.inference.predictor import load_predictor
+    with few_collections():
+        from foveal.data.wording import count_of
+        from foveal.inference.outputs.formats import check_output, choose_format, wrote
+        from foveal.inference.outputs.outcome import Outcome, at_least_one, write_errors
+        from foveal.inference.outputs.output_format import OutputOptions
+        from foveal.inference.predictor import load_predictor
 
     predictor = load_predictor(call.run, precision=precision, memory=call.memory)
     manifest, out, json = predictor.bundle.manifest, call.out, call.json

@@ -11,6 +11,7 @@ from foveal.cli.named_run import run_named
 from foveal.cli.options import Device, Quiet, takes_settings
 from foveal.cli.serve_extra import check_extra, log_requests
 from foveal.config import TrainConfig
+from foveal.machine import few_collections
 from foveal.serving.settings import ServeSettings
 
 
@@ -38,7 +39,8 @@ def serve(
     answered.
     """
     check_extra()
-    from foveal.inference.predictor import check_precision
+    with few_collections():
+        from foveal.inference.predictor import check_precision
     from foveal.serving.tokens import given_token, token_of
 
     check_precision(precision)

@@ -49,11 +49,11 @@ def _read_hashed(file: Path) -> bytes:
     Raises:
         ValueError: when it is another content.
     """
-    whole = file.read_bytes()
-    size = hashlib.sha256().digest_size
-    if hashlib.sha256(memoryview(whole)[size:]).digest() != whole[:size]:
+    with file.open("rb") as opened:
+        digest, content = opened.read(hashlib.sha256().digest_size), opened.read()
+    if hashlib.sha256(content).digest() != digest:
         raise ValueError(f"{file}: the content does not match its hash")
-    return whole[size:]
+    return content
 
 
 def cached_model(folder: Path, name: str, make: Callable[[Path], Any]) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from foveal.errors import UsageError
+from foveal.machine import few_collections
 from foveal.serving.settings import ServeSettings
 
 #: Connections that the system holds until they are accepted.
@@ -74,17 +75,19 @@ def serve(serving: Serving, listening: socket.socket, on_ready: Callable[[], Non
     Raises:
         FovealError: when the model can't be used.
     """
-    from foveal.inference.predictor import load_predictor
-    from foveal.serving.answers import answers_of
-    from foveal.serving.warm_up import WarmUp
+    with few_collections():
+        from foveal.inference.predictor import load_predictor
+        from foveal.serving.answers import answers_of
+        from foveal.serving.warm_up import WarmUp
 
     settings = serving.settings
     predictor = load_predictor(serving.run, precision=serving.precision)
     answers = answers_of(predictor, max_pixels=settings.max_pixels, max_batch=settings.max_batch)
     warm_up = WarmUp(answers.warm_up)
-    from foveal.serving.app import create_app
-    from foveal.serving.server import Server
-    from foveal.serving.service import Service
+    with few_collections():
+        from foveal.serving.app import create_app
+        from foveal.serving.server import Server
+        from foveal.serving.service import Service
 
     service = Service(serving.run, predictor.bundle, answers, warm_up, settings)
     app = create_app(service, serving.token)

@@ -27,6 +27,9 @@ from foveal.errors import DataError, UnreadableImage
 #: each parser adds risk.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
 
+#: Those among them that Pillow imports before it opens its first file.
+_USUAL = ("JPEG", "PNG", "GIF", "BMP", "DIB", "PPM")
+
 #: Version of what `decode` returns for a file: results that were cached under another are not used.
 DECODING = 3
 
@@ -148,7 +151,7 @@ def open_image(content: bytes, path: str, *, max_pixels: int = MAX_PIXELS) -> Im
         UnreadableImage: `not_a_picture`, `format_not_allowed`, `too_many_pixels` or `broken`.
     """
     try:
-        image = Image.open(io.BytesIO(content), formats=_openable())
+        image = _opened(content)
         width, height = image.size
     except Image.DecompressionBombError as error:
         raise UnreadableImage(path, "too_many_pixels", str(error)) from None
@@ -162,6 +165,14 @@ def open_image(content: bytes, path: str, *, max_pixels: int = MAX_PIXELS) -> Im
     if width < 1 or height < 1:
         raise UnreadableImage(path, "broken", f"an image of {width} × {height} pixels")
     return image
+
+
+def _opened(content: bytes) -> Image.Image:
+    """Opened by the few usual parsers, if possible: to import those of all formats takes longer than to predict."""
+    try:
+        return Image.open(io.BytesIO(content), formats=_USUAL)
+    except UnidentifiedImageError:
+        return Image.open(io.BytesIO(content), formats=_openable())
 
 
 @cache
