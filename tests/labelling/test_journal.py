@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -190,3 +191,17 @@ def test_a_group_that_is_gone_is_said_to_be(tmp_path):
         with pytest.raises(Gone):
             action("g999")
     journal.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of Unix")
+def test_a_process_that_waits_while_another_ends_excludes_the_next(tmp_path):
+    import fcntl
+
+    table = tmp_path / "labels.csv"
+    journal = Journal(table)
+    with (tmp_path / ".labels.csv.lock").open("r+b") as waiting:
+        journal.close()
+        fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(UsageError):
+            Journal(table)
+    Journal(table).close()

@@ -73,10 +73,12 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file.
+
+        The lock file stays: a process that has just opened it would otherwise lock a file that no other one finds.
+        """
         self._stream.close()
         self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def do(self, patch: Patch) -> None:
         """Note a patch, then change the state."""
