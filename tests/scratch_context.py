@@ -63,8 +63,8 @@ class AtEachStep(Progress):
         self._ending, self._act = ending, act
 
     @contextmanager
-    def stage(self, name, total=0):
-        with super().stage(name, total) as bar:
+    def stage(self, name, total=0, **about):
+        with super().stage(name, total, **about) as bar:
             yield _Bar(bar, self._act) if name.endswith(self._ending) else bar
 
 

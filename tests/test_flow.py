@@ -156,7 +156,7 @@ def test_without_a_test_subset_all_is_trained_on_and_no_figure_is_given(photos, 
         r["path"]: moved.get(r["split"], r["split"]) for r in rows(trained[0])
     }
     assert summary["test"]["n"] == 0 and summary["test"]["accuracy"] is None and summary["test_looks"] == 0
-    assert not any("%" in line for line in summary_lines(run, summary) if line.startswith("how"))
+    assert not any("%" in line for line in summary_lines(run, summary) if line.startswith("result"))
     assert "foveal evaluate RUN DATA" in (run / "report.html").read_text()
     evaluate = find_task("classify").evaluate
     assert evaluate(run, photos, include_seen=True)["test"]["n"] == 120
@@ -216,9 +216,9 @@ class Heard(Progress):
         self.events = []
 
     @contextmanager
-    def stage(self, name, total=0):
+    def stage(self, name, total=0, **about):
         self.events.append(name)
-        with super().stage(name, total) as bar:
+        with super().stage(name, total, **about) as bar:
             yield bar
 
     def say(self, text):
@@ -234,7 +234,7 @@ def test_findings_are_said_before_training_and_classes_that_are_not_learned_at_t
     (said,) = [i for i, text in enumerate(heard.events) if "cow (3)" in text and text.startswith("error")]
     assert said < heard.events.index("evaluate") and "features" not in heard.events[:said]
     assert summary["data"]["not_learned"] == ["cow"] and summary["data"]["classes"] == ["ant", "bee"]
-    assert "cow" in next(line for line in summary_lines(run, summary) if line.startswith("what"))
+    assert "cow" in next(line for line in summary_lines(run, summary) if line.startswith("data"))
     assert "cow (3)" in (run / "report.html").read_text()
     (run / "summary.json").unlink()
     assert resume(str(run))[1]["data"]["not_learned"] == ["cow"]

@@ -26,7 +26,7 @@ class Stopper(Progress):
         self._clock, self._stage, self._after = clock, stage, after
 
     @contextmanager
-    def stage(self, name, total=0):
+    def stage(self, name, total=0, **about):
         yield _Counting(self._clock, self._after if name == self._stage else 10**9)
 
 
@@ -105,10 +105,10 @@ class Crash(Progress):
         self._stage = stage
 
     @contextmanager
-    def stage(self, name, total=0):
+    def stage(self, name, total=0, **about):
         if name == self._stage:
             raise KeyboardInterrupt
-        with super().stage(name, total) as bar:
+        with super().stage(name, total, **about) as bar:
             yield bar
 
 

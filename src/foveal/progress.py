@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -31,8 +31,14 @@ class Progress:
     """Receives the progress of a run: a bar for each stage, and messages. This base class ignores both."""
 
     @contextmanager
-    def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
-        """Begin a stage."""
+    def stage(self, name: str, total: int = 0, *, unit: str = "images") -> Iterator[Bar]:
+        """Begin a stage.
+
+        Args:
+            name: of the stage.
+            total: steps; 0: not known.
+            unit: what the steps are; empty where their number says nothing.
+        """
         yield _Silent()
 
     def say(self, text: str) -> None:
@@ -43,6 +49,9 @@ class Progress:
 
     def scored(self, strategy: str, score: float) -> None:
         """A candidate was trained; its score on the validation subset."""
+
+    def best(self, strategy: str, score: float | None, ci95: Sequence[float] | None) -> None:
+        """This candidate is the best so far; its score, see `scored`, and the interval, where they are known."""
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """A run is finished; the content of `summary.json`."""
@@ -81,10 +90,10 @@ class Logged(Progress):
                 self._file.close()
 
     @contextmanager
-    def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
+    def stage(self, name: str, total: int = 0, *, unit: str = "images") -> Iterator[Bar]:
         """Begin a stage; its beginning and end are logged."""
         self._write(event="begin", stage=name)
-        with self._inner.stage(name, total) as bar:
+        with self._inner.stage(name, total, unit=unit) as bar:
             counted = _Counted(bar, total, lambda **figures: self._write(event="figures", stage=name, **figures))
             yield counted
         self._write(event="end", stage=name, done=counted.done)
@@ -102,6 +111,11 @@ class Logged(Progress):
         """Report and log the score of a candidate."""
         self._inner.scored(strategy, score)
         self._write(event="score", strategy=strategy, score=score)
+
+    def best(self, strategy: str, score: float | None, ci95: Sequence[float] | None) -> None:
+        """Report and log the best candidate so far."""
+        self._inner.best(strategy, score, ci95)
+        self._write(event="best", strategy=strategy, score=score)
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """Forwarded: summary.json has the figures."""

@@ -127,13 +127,14 @@ def test_train_prints_a_summary_for_people(call, photos, tmp_path):
     code, out, _ = call("train", photos, "--out", tmp_path / "run", "--time", "1h")
     assert code == 0
     assert [head for line in out.splitlines() if (head := line[:9].strip())] == [
-        "what",
-        "how well",
-        "how sure",
+        "result",
         "model",
-        "how long",
-        "where",
+        "data",
+        "time",
+        "report",
+        "next",
     ]
+    assert out.rstrip().endswith(f"foveal predict {tmp_path / 'run'} IMAGES")
 
 
 @pytest.mark.parametrize(("options", "more"), [((), None), (("--time", "10m"), 600), (("--time", "90s"), 90)])

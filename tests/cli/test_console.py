@@ -15,10 +15,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fake_time import ManualClock
 from foveal.cli.console import Terminal, harmless
+from foveal.cli.status import RunStatus
 from pictures import draw, encoded
 
 EVIL = "\x1b[31mred\x1b]0;title\x07\x1b]52;c;eA==\x07\x9b2J\u202egpj.exe\r\x7f\udc9b"
+RUN = """
+import sys
+from foveal.cli.console import Terminal
+from foveal.clock import Clock
+with Terminal(clock=Clock(3600)) as terminal:
+    terminal.begin(None, {})
+    with terminal.stage("features", 300) as bar:
+        bar(100)
+        bar(100)
+    terminal.best("frozen", 0.923, (0.9, 0.94))
+    terminal.say("a message of many words " * 10)
+    with terminal.stage("cross-validation", 10, unit="folds") as bar:
+        bar(3)
+    terminal.end({}) if "end" in sys.argv else sys.exit("an error")
+"""
 FOVEAL = [sys.executable, "-m", "foveal"]
 BARS = """
 import sys
@@ -62,6 +79,21 @@ def lines_of(shown):
 def left_over(shown):
     """What is on the screen at the end: a carriage return followed by erasing clears a line."""
     return [line.rsplit("\x1b[2K", 1)[-1] for line in shown.split("\n")]
+
+
+def on_screen(shown):
+    """The lines that stay, where the cursor was moved up and lines were erased."""
+    rows, row = [""], 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\n|\r|[^\x1b\r\n]+", shown):
+        if part == "\n":
+            row += 1
+            rows.extend([""] * (row + 1 - len(rows)))
+        elif part.startswith("\x1b"):
+            row -= int(part[2:-1] or 1) if part.endswith("A") else 0
+            rows[row] = "" if part == "\x1b[2K" else rows[row]
+        elif part != "\r":
+            rows[row] += part
+    return rows
 
 
 @given(st.text() | st.text(alphabet=EVIL))
@@ -141,6 +173,38 @@ def test_bars_fit_the_terminal_and_leave_nothing_behind():
     assert "/?" not in shown
     assert [line.strip() for line in lines if "message" in line] == ["a message"]
     assert not [line for line in left_over(shown)[-2:] if "stage" in line or "features" in line]
+
+
+@pytest.mark.parametrize("how", ["end", "error"])
+def test_a_run_is_shown_with_its_speed_the_time_left_and_the_best_so_far(how):
+    shown, code = in_terminal([sys.executable, "-c", RUN, how])
+    lines = lines_of(shown)
+    assert code == (how == "error") and max(len(line) for line in lines) <= 80
+    assert any("200/300" in line and "images/s" in line for line in lines)
+    assert any("3/10 folds" in line and "images" not in line for line in lines)
+    assert any("left of 1 h" in line and "frozen 92.3 % (90.0–94.0 %)" in line for line in lines)
+    message = [line for line in lines if "message of" in line]
+    assert len(message) >= 3 and all(
+        set(line.split()) <= {"a", "message", "of", "many", "words"} for line in message
+    )
+    assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l")  # the cursor is there again
+    assert not [line for line in on_screen(shown) if "left of" in line or "folds" in line]
+
+
+def test_without_a_terminal_only_messages_are_printed():
+    done = subprocess.run([sys.executable, "-c", RUN, "end"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "a message of many words " * 10 + "\n")
+
+
+@given(st.integers(20, 100), st.none() | st.floats(0, 1), st.booleans(), st.floats(0, 1e5))
+def test_the_line_on_a_run_fits_and_always_says_the_time(width, score, known, spent):
+    clock = ManualClock(3600, now=spent)
+    status = RunStatus(clock)
+    status.best("a-strategy", score, (0.1, 0.2) if known else None)
+    line = status.line(width)
+    assert line.startswith(RunStatus(clock).line(0)) and (len(line) <= width or line == RunStatus(clock).line(0))
+    if score is not None and width == 100:
+        assert f"{100 * score:.1f} %" in line
 
 
 def test_no_colour_no_cursor_and_no_bars_where_they_are_not_wanted():

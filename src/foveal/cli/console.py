@@ -6,12 +6,21 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO, TypeVar, cast
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
+from foveal.cli.layout import columns, hanging
 from foveal.harmless import harmless
 from foveal.progress import Bar, Progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from foveal.cli.display import Display
+    from foveal.cli.status import RunStatus
+    from foveal.clock import Clock
 
 T = TypeVar("T")
 
@@ -117,84 +126,78 @@ def counted(items: Iterable[T], bar: Bar) -> Iterator[T]:
 
 
 class Terminal(Progress):
-    """Draws progress bars if stderr is a terminal that can; prints messages in any case.
+    """Shows bars, and a line on the run, if stderr is a terminal that can; prints messages in any case.
 
-    Bars disappear when their stage ends.
+    A run is shown from `begin` to `end`, or to the end of the block, as a context manager; other stages one by one.
 
     Args:
         quiet: show neither bars nor messages. Errors, which commands print with `say`, are shown.
         bars: whether bars are wanted; not where data go to the same terminal.
+        clock: of the run.
     """
 
-    def __init__(self, *, quiet: bool = False, bars: bool = True) -> None:
+    def __init__(self, *, quiet: bool = False, bars: bool = True, clock: Clock | None = None) -> None:
         dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
         self._quiet, self._wanted = quiet, bars and not quiet and not dumb and sys.stderr.isatty()
-        self._bars: Any = None  # of rich, while a stage runs
+        self._clock = clock
+        self._status: RunStatus | None = None
+        self._display: Display | None = None
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
 
     @contextmanager
-    def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
-        """A progress bar with rate and remaining time."""
+    def stage(self, name: str, total: int = 0, *, unit: str = "images") -> Iterator[Bar]:
+        """A bar with rate and remaining time."""
         if not self._wanted:
-            with super().stage(name, total) as silent:
+            with super().stage(name, total, unit=unit) as silent:
                 yield silent
             return
-        outermost = self._bars is None
-        if outermost:
-            self._bars = _rich_bars()
-            self._bars.start()
-        task = self._bars.add_task(harmless(name), total=total or None, count="", rate="", figures="")
+        alone = self._display is None
         try:
-            yield _RichBar(self._bars, task)
+            with self._shown().stage(name, total, unit) as bar:
+                yield bar
         finally:
-            self._bars.refresh()  # the last figures
-            self._bars.remove_task(task)
-            if outermost:
-                self._bars.stop()
-                self._bars = None
+            if alone:
+                self._close()
 
     def say(self, text: str) -> None:
-        """Print a message on stderr, unless quiet."""
-        if not self._quiet:
-            say(text)
+        """Print a message on stderr, broken between words on a terminal, unless quiet."""
+        if self._quiet:
+            return
+        width = columns()
+        wraps = sys.stderr.isatty()
+        say("\n".join(row for line in text.split("\n") for row in hanging("", line, width)) if wraps else text)
 
+    def begin(self, run: Path, settings: Mapping[str, Any]) -> None:
+        """Show the run from now on."""
+        if self._wanted:
+            self._shown(self._clock)
 
-def _rich_bars() -> Any:  # noqa: ANN401
-    """Bars that share a line with their figures: the bar itself has what is left of the width."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-    from rich.table import Column
+    def best(self, strategy: str, score: float | None, ci95: Sequence[float] | None) -> None:
+        """Show the best strategy so far."""
+        if self._status is not None:
+            self._status.best(strategy, score, ci95)
 
-    def text(field: str) -> TextColumn:
-        return TextColumn(f"{{task.{field}}}", markup=False, table_column=Column(no_wrap=True))
+    def end(self, summary: Mapping[str, Any]) -> None:
+        """Erase what is shown."""
+        self._close()
 
-    columns = (
-        text("description"),
-        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
-        *(text(f"fields[{name}]") for name in ("count", "rate", "figures")),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Bars(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True, expand=True)
+    def _shown(self, clock: Clock | None = None) -> Display:
+        if self._display is None:
+            from foveal.cli.display import Display
+            from foveal.cli.status import RunStatus
 
+            self._status = RunStatus(clock)
+            self._display = Display(self._status)
+        return self._display
 
-class _RichBar:
-    def __init__(self, bars: Any, task: Any) -> None:  # noqa: ANN401
-        self._bars, self._task = bars, task
-
-    def total(self, count: int) -> None:
-        self._update(total=count or None)
-
-    def __call__(self, done: int) -> None:
-        self._update(advance=done)
-
-    def tell(self, **figures: float) -> None:
-        text = " ".join(f"{name} {value:.3g}" for name, value in figures.items() if name != "step")
-        self._update(figures=text)
-
-    def _update(self, **fields: Any) -> None:  # noqa: ANN401
-        self._bars.update(self._task, **fields)
-        task = next(task for task in self._bars.tasks if task.id == self._task)
-        done = f"{task.completed:.0f}"
-        count = done if task.total is None else f"{done}/{task.total:.0f}"
-        self._bars.update(self._task, count=count, rate=f"{task.speed:.0f}/s" if task.speed else "")
+    def _close(self) -> None:
+        if self._display is not None:
+            self._display.close()
+            self._display = self._status = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Collection, Mapping
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,12 +57,12 @@ def train(
     given = {name for name in (*settings, "out") if _was_given(context, name)}
     _check_origin({"DATA": data, "--resume": resume, "--replay": replay}, given)
     clock = Clock.since_process_start(config.budget if data else float("inf"))
-    terminal = Terminal(quiet=quiet)
+    terminal = Terminal(quiet=quiet, clock=clock)
     _handle_signals(clock, terminal)
     import foveal.flow as flow
     from foveal.tracking import Tracked, find_trackers
 
-    with Tracked(terminal, find_trackers(log or ())) as progress:
+    with terminal, Tracked(terminal, find_trackers(log or ())) as progress:
         if resume:
             more = config.budget if "time" in given else None
             path, summary = flow.resume(resume, clock=clock, progress=progress, more=more)
@@ -100,27 +101,29 @@ def _check_origin(origins: Mapping[str, str | None], given: Collection[str]) -> 
 
 
 def summary_lines(path: Path, summary: dict[str, Any]) -> list[str]:
-    """The result for people: data, accuracy, its uncertainty, time, and where the report is."""
+    """The result for people: the figure with its interval, what is delivered, the report, and what to do next."""
     from foveal.data.wording import count_of, first_few
-    from foveal.evaluation.report import delivery, shortcomings
+    from foveal.evaluation.report import shortcomings
     from foveal.tasks import find_task
 
-    data, time = summary["data"], summary["time"]
+    data, time, refit = summary["data"], summary["time"], summary["refit"]
     score, uncertainty = find_task(summary["task"]).headline(summary["test"], summary["test_looks"])
     budget = f" of {format_duration(time['budget_s'])}" if time["budget_s"] else ""
-    width = columns()
     missing = f"; not learned: {first_few(data['not_learned'])}" if data["not_learned"] else ""
     classes, images = count_of(len(data["classes"]), "class", "classes"), count_of(data["used"], "image")
+    delivered = f"refitted on all {count_of(refit['images'], 'image')}" if refit["done"] else "as it was measured"
     lines = {
-        "what": f"{classes} from {images}, {data['excluded']} excluded{missing}",
-        "how well": score,
-        "how sure": uncertainty,
-        **({"model": delivery(summary)} if summary["refit"]["done"] else {}),
-        "how long": f"{format_duration(time['total_s'])}{budget}; {summary['strategy']['reason']}",
+        "result": score,
+        "": uncertainty,
+        "model": f"{summary['strategy']['name']}, {delivered}",
+        "data": f"{classes} from {images}, {data['excluded']} excluded{missing}",
+        "time": f"{format_duration(time['total_s'])}{budget}",
         **shortcomings(summary),
     }
+    width = columns()
     return [line for name, text in lines.items() for line in hanging(f"{name:<9} ", text, width)] + [
-        f"{'where':<9} {path}/report.html"
+        f"{'report':<9} {path}/report.html",
+        f"{'next':<9} foveal predict {quote(str(path))} IMAGES",
     ]
 
 

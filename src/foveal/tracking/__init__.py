@@ -6,7 +6,7 @@ candidate, and `test/METRIC` at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -91,9 +91,9 @@ class Tracked(Progress):
                 ) from error
 
     @contextmanager
-    def stage(self, name: str, total: int = 0) -> Iterator[Bar]:
+    def stage(self, name: str, total: int = 0, *, unit: str = "images") -> Iterator[Bar]:
         """See `Progress.stage`."""
-        with self._inner.stage(name, total) as bar:
+        with self._inner.stage(name, total, unit=unit) as bar:
             yield _TrackedBar(bar, lambda figures: self._figures(name, figures))
 
     def say(self, text: str) -> None:
@@ -105,6 +105,10 @@ class Tracked(Progress):
         self._inner.scored(strategy, score)
         self._write(f"validation/{strategy}", score, self._candidates)
         self._candidates += 1
+
+    def best(self, strategy: str, score: float | None, ci95: Sequence[float] | None) -> None:
+        """See `Progress.best`."""
+        self._inner.best(strategy, score, ci95)
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """See `Progress.end`."""

@@ -76,6 +76,7 @@ def search(
         if best is None or _kept(strategy, candidate, best, context):
             ahead = best if best is not None and _kept_by_handicap(candidate, best) else None
             state.best = candidate
+            context.progress.best(candidate.strategy, candidate.score, candidate.score_ci95)
             if ahead is None:
                 on_better(candidate)
             context = context.with_preprocess(candidate.preprocess)

@@ -46,7 +46,10 @@ def learning_curve(best: Candidate, context: RunContext) -> dict[str, Any] | Non
     assert best.head is not None and folds is not None
     import_solvers()
     views, groups = best.head.features(images), [p.group for p in images]
-    with context.clock.lap("evaluate"), context.progress.stage("learning curve", int(folds.max()) + 1) as bar:
+    with (
+        context.clock.lap("evaluate"),
+        context.progress.stage("learning curve", int(folds.max()) + 1, unit="folds") as bar,
+    ):
         sizes, right = curve_points(
             views, labels, folds, groups, best.head.strength, tau=best.head.tau, seed=seed, on_each=bar
         )

@@ -54,7 +54,10 @@ def cross_tested(best: Candidate, context: RunContext) -> TestedImages | None:
     assert folds is not None
     import_solvers()
     views = best.head.features(images)
-    with context.clock.lap("evaluate"), context.progress.stage("cross-validation", int(folds.max()) + 1) as bar:
+    with (
+        context.clock.lap("evaluate"),
+        context.progress.stage("cross-validation", int(folds.max()) + 1, unit="folds") as bar,
+    ):
         tested = cross_test(
             views,
             labels,

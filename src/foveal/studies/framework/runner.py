@@ -87,7 +87,7 @@ def run_study(
     folder = _StudyFolder(study, path, setting, command)
     folder.set_seeds(seeds, more)
     folder.compute_sizes()
-    with progress.stage(study.name, len(folder.missing())) as bar:
+    with progress.stage(study.name, len(folder.missing()), unit="runs") as bar:
         for arm, seed in folder.missing():
             if clock.left() <= folder.expected(arm):
                 break

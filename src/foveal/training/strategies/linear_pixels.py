@@ -70,7 +70,7 @@ class LinearPixels:
         place = {p.record.sha256: i for i, p in enumerate(records)}
         rows = np.array(sorted({place[p.record.sha256] for p in some}))
         features = averaged(context.pixels("train"), preprocess, pool)
-        with context.clock.lap("fit"), context.progress.stage("fit", 1) as bar:
+        with context.clock.lap("fit"), context.progress.stage("fit", 1, unit="") as bar:
             head = fit_head(features[None, rows], labels[rows], _STRENGTH, floor=1.0, iterations=_ITERATIONS)
             bar(1)
         logits: dict[Subset, Array] = {

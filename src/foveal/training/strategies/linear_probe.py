@@ -131,7 +131,7 @@ class LinearProbeStrategy:
         deadline = context.deadline.keeping(features.pending_test_seconds)
         import_solvers()
         fitting = context.clock.spent()
-        with context.clock.lap("fit"), context.progress.stage("fit", 1) as bar:
+        with context.clock.lap("fit"), context.progress.stage("fit", 1, unit="") as bar:
             chosen = self.solver.cross_validate(
                 features.by_subset["train"],
                 labels,
@@ -222,7 +222,7 @@ class LinearProbeStrategy:
         def fit(records: Sequence[SplitRecord], folds: NDArray[np.int64]) -> Refitted:
             views, labels = frozen.features(records), context.targets(records)
             import_solvers()
-            with context.clock.lap("fit"), context.progress.stage("refit", 1) as bar:
+            with context.clock.lap("fit"), context.progress.stage("refit", 1, unit="") as bar:
                 moved = adjustment(labels, len(context.split.classes), frozen.tau) if frozen.tau else None
                 logits = self.solver.out_of_fold_logits(views, labels, folds, frozen.strength)
                 logits = logits if moved is None else logits - moved
