@@ -246,8 +246,14 @@ def test_repr_shows_what_was_set_and_html_the_figures(images):
     assert repr(ImageClassifier(seed=3)) == "ImageClassifier(seed=3)"
     model = classifier(test=True, time=30).fit(*images)
     for shown in (model._repr_html_(), model._repr_mimebundle_()["text/html"]):
-        assert shown.endswith("</p>") and str(model.run_) in shown
-    assert ImageClassifier()._repr_html_()
+        assert f"{model.run_}/report.html" in shown and "accuracy" in shown
+        assert shown.count("data:image/jpeg;base64,") == model.summary_["split"]["test"] > 0
+    loaded = load(model.run_, ImageClassifier)
+    assert "accuracy" in loaded._repr_html_() and "data:image" not in loaded._repr_html_()
+    unfitted = ImageClassifier()
+    assert unfitted._repr_html_() and "report.html" not in unfitted._repr_html_()
+    (model.run_ / "summary.json").write_text("damaged")
+    assert load(model.run_)._repr_html_() and "report.html" not in load(model.run_)._repr_html_()
 
 
 def test_verbose_shows_progress_and_is_off_by_default(images, capsys, monkeypatch):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -36,6 +35,7 @@ from foveal.data.wording import count_of
 from foveal.devices import require_device, using_device
 from foveal.errors import BundleError, DataError, FovealError, UnknownName, UsageError
 from foveal.figures import Evaluation, Summary
+from foveal.files import read_json
 from foveal.inference.bundle import Bundle, load_bundle, save_bundle
 from foveal.inference.class_labels import KIND, ClassLabels, kind_of, label_column, names_of
 from foveal.inference.classifier import ClassificationPredictor
@@ -49,6 +49,8 @@ from foveal.sklearn_base import BaseEstimator, ClassifierMixin, NotFittedError, 
 
 if TYPE_CHECKING:
     import torch
+
+    from foveal.evaluation.run_samples import Sample
 
 PathLike = str | os.PathLike[str]
 #: What `fit` takes: a path or `sample:NAME`, a data set as torchvision has them, or images.
@@ -75,10 +77,11 @@ class _Estimator(BaseEstimator, TrainSettings):
     _COLUMN: ClassVar[str]
 
     out: PathLike | None = setting(None, help=_OUT_HELP)  # noqa: RUF009  (a field)
-    verbose: bool = setting(False, help="Show progress bars and messages on stderr.")
+    verbose: bool = setting(False, help="Show progress, and messages on stderr.")
     run_: Path = field(init=False, repr=False)
     summary_: Summary = field(init=False, repr=False)
     _in_memory: bool = field(init=False, repr=False)
+    _kept_samples: Sequence[Sample] | None = field(init=False, repr=False)
     _grey: bool = field(init=False, repr=False)
 
     def evaluate(
@@ -171,6 +174,8 @@ class _Estimator(BaseEstimator, TrainSettings):
 
     def _train(self, X: TrainingData, y: Targets | None, task: str) -> Bundle:
         """Train in a new run folder. The estimator is changed only if that succeeds."""
+        from foveal.evaluation.run_samples import samples_of
+
         settings = {name: getattr(self, name) for name in settings_of(type(self)) if name not in _OWN}
         config = TrainConfig(**{**settings, "time": str(self.time)}, task=task)
         require_device(config.device)  # before images in memory are written to files
@@ -178,24 +183,21 @@ class _Estimator(BaseEstimator, TrainSettings):
         with _temporary_folder() as folder:
             run, summary = self._run(self._source(X, y, folder), config, clock)
             in_memory = any((folder / "images").iterdir())
+            kept = samples_of(run, summary["data"]["classes"]) if in_memory else None  # their files are removed
         bundle = load_bundle(run)
         self.run_, self.summary_, self._in_memory = run, cast(Summary, summary), in_memory
+        self._kept_samples = kept
         self._grey = is_array(X) and getattr(X, "ndim", 0) == 3
         return bundle
 
     def _run(self, source: PathLike, config: TrainConfig, clock: Clock) -> Run:
-        from foveal.cli.console import Terminal
+        from foveal.cli.notebook_display import verbose_progress
         from foveal.flow import train
 
         out, is_new = _claimed(Path(self.out)) if self.out else (None, False)
         try:
-            return train(
-                source,
-                config,
-                out=str(out) if out else None,
-                clock=clock,
-                progress=Terminal() if self.verbose else None,
-            )
+            with verbose_progress(clock) if self.verbose else nullcontext() as progress:
+                return train(source, config, out=str(out) if out else None, clock=clock, progress=progress)
         finally:
             if out and is_new:
                 with suppress(OSError):  # it is not empty: there is a run in it
@@ -272,7 +274,7 @@ class _Estimator(BaseEstimator, TrainSettings):
 
     def _repr_html_inner(self) -> str:
         shown = super()._repr_html_inner()
-        return shown + self._figures_html() if "summary_" in vars(self) else shown
+        return shown + self._figures_html() if self.__sklearn_is_fitted__() else shown
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         forms = super()._repr_mimebundle_(**options)
@@ -281,12 +283,19 @@ class _Estimator(BaseEstimator, TrainSettings):
         return forms
 
     def _figures_html(self) -> str:
+        """Figures and images of the run; empty for a model without its run, or of a run that was damaged since."""
+        from foveal.evaluation.estimator_page import estimator_html
+        from foveal.evaluation.run_samples import samples_of
         from foveal.tasks import find_task
 
-        summary = self.summary_
-        lines = find_task(summary["task"]).headline(summary["test"], summary["test_looks"])
-        rows = (*lines, f"{summary['strategy']['name']}, {self.run_}")
-        return f"<p>{'<br>'.join(html.escape(row) for row in rows)}</p>"
+        try:
+            summary = vars(self).get("summary_") or read_json(self.run_ / "summary.json")
+            headline = find_task(summary["task"]).headline(summary["test"], summary["test_looks"])
+            if (samples := vars(self).get("_kept_samples")) is None:
+                samples = samples_of(self.run_, summary["data"]["classes"])
+        except (FovealError, OSError, KeyError, ValueError):
+            return ""
+        return estimator_html(summary, headline, self.run_, samples)
 
 
 @with_settings_documented
