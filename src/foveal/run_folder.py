@@ -17,6 +17,7 @@ from typing import Any
 from foveal.clock import Clock
 from foveal.config import TrainConfig, settings_of
 from foveal.data.dataset import Dataset, read_audit, reopen_dataset
+from foveal.data.images.storage import is_remote
 from foveal.data.sources.list_data import is_named
 from foveal.data.split.fingerprints import FILE_NAME as FINGERPRINTS
 from foveal.decisions import Decisions
@@ -78,7 +79,7 @@ class Start:
 
     def to_dict(self) -> dict[str, Any]:
         """As `config.json`, with its own hash."""
-        data = self.data if is_named(self.data) else os.path.abspath(self.data)
+        data = self.data if is_named(self.data) or is_remote(self.data) else os.path.abspath(self.data)
         return signed(
             {
                 **self.config.to_dict(),

@@ -25,7 +25,7 @@ def audit(
         typer.Argument(
             metavar="DATA",
             help="A folder of class folders, or of images/ and masks/; a CSV, JSONL, Parquet, zip or tar file; "
-            "hf:NAME, tfds:NAME, sample:clipart.",
+            "shards: a folder or pattern of tar or Parquet files; hf:NAME, tfds:NAME, sample:clipart.",
         ),
     ],
     task: Annotated[str, option("task")] = TrainConfig.task,

@@ -63,7 +63,7 @@ def files_read(run: str, arguments: list[str], besides: Path | None = None) -> I
     Raises:
         UsageError: as `find_named`.
     """
-    from foveal.data.images.idx import file_of
+    from foveal.data.images.shards import file_of
     from foveal.models.shipped import bundle_files
 
     skipped: list[str] = []  # they are not read, and kept all the same

@@ -31,7 +31,10 @@ def predict(
     ],
     images: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Files, folders, globs in quotes, or - for one image on stdin."),
+        typer.Argument(
+            metavar="PATH",
+            help="Files, folders, globs in quotes, tar or Parquet shards, or - for one image on stdin.",
+        ),
     ],
     topk: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = 1,
     out: Annotated[

@@ -40,7 +40,8 @@ def train(
         typer.Argument(
             metavar="DATA",
             help="A folder of class folders, of images/ and masks/, or of IDX files; a CSV, JSONL, Parquet, zip or tar "
-            "file; hf:NAME, tfds:NAME; sample:clipart, sample:mnist, sample:digit-scenes.",
+            "file; shards: a folder or pattern of tar or Parquet files with images in them, also s3:// and gs://; "
+            "hf:NAME, tfds:NAME; sample:clipart, sample:mnist, sample:digit-scenes.",
         ),
     ] = None,
     *,

@@ -16,6 +16,8 @@ from foveal.data.images.arrays import from_pixels
 from foveal.data.images.decode import REASONS, WHITE, decode, finish, read_file
 from foveal.data.images.file_kinds import may_be_image
 from foveal.data.images.idx import is_idx, read_idx
+from foveal.data.images.shards import ENDINGS, images_in, is_shard
+from foveal.data.images.storage import is_remote, named_files
 from foveal.errors import URL_HINT, UnreadableImage, UsageError, is_url
 
 
@@ -161,22 +163,25 @@ def find_images(
     """
     names = [os.fspath(p) for p in patterns]
     for name in names:
-        if is_url(name):
+        if is_url(name) and not (is_remote(name) and name.lower().endswith(ENDINGS)):
             raise UsageError(f"{name} is a URL, and foveal does not download it", hint=URL_HINT)
-        if _is_glob(name) and next(glob.iglob(name, recursive=True), None) is None:
+        if _is_glob(name) and not is_remote(name) and next(glob.iglob(name, recursive=True), None) is None:
             raise UsageError(f"{name}: no file matches", hint="quote the pattern and check the folder")
+
     return _matching(names, on_skipped)
 
 
 def _matching(names: Sequence[str], on_skipped: Callable[[str], None]) -> Iterator[str]:
     for name in names:
-        for match in sorted(glob.iglob(name, recursive=True)) if _is_glob(name) else (name,):
+        for match in _names(name):
             yield from _below(match, on_skipped) if os.path.isdir(match) else _images_in(match)
 
 
 def _images_in(file: str) -> Iterator[str]:
-    """A file, or each image of an IDX file."""
-    if is_idx(file) and os.path.isfile(file):
+    """A file, or each image of an IDX file or a shard."""
+    if is_shard(file):
+        yield from images_in(file)
+    elif is_idx(file) and os.path.isfile(file):
         yield from (f"{file}#{i}" for i in range(len(read_idx(file))))
     else:
         yield file
@@ -187,10 +192,19 @@ def _below(folder: str, on_skipped: Callable[[str], None]) -> Iterator[str]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(f for f in files if not f.startswith(".")):
             path = os.path.join(current, name)
-            if may_be_image(path):
+            if name.lower().endswith(ENDINGS) and is_shard(path):
+                yield from images_in(path)
+            elif may_be_image(path):
                 yield path
             else:
                 on_skipped(path)
+
+
+def _names(name: str) -> Sequence[str]:
+    """What a glob matches, and the shards that braces name."""
+    if name.lower().endswith(ENDINGS):
+        return named_files(name)
+    return sorted(glob.iglob(name, recursive=True)) if _is_glob(name) else (name,)
 
 
 def _is_glob(name: str) -> bool:

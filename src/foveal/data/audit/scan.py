@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,9 +30,9 @@ from foveal.data.images.decode import (
     quiet,
     read_file,
 )
-from foveal.data.images.idx import file_of
 from foveal.data.images.render import AUDIT_SIDE
 from foveal.data.images.render_cache import RenderCache
+from foveal.data.images.shards import changed_at, reading_order
 from foveal.data.targets.target import Target
 from foveal.errors import UnreadableImage
 from foveal.machine import cores
@@ -94,7 +93,7 @@ def scan(
                 results[i] = _attempt(entries[i], complete)
             options.on_each(len(places))
     left = [i for i in range(len(entries)) if i not in results]
-    order = sorted(left, key=lambda i: hashlib.md5(os.fsencode(entries[i].path)).digest())
+    order = sorted(left, key=lambda i: reading_order(entries[i].path))
 
     known = RecordCache(_record_key(options)) if options.cache else None
 
@@ -179,7 +178,7 @@ def read_records(
         except UnreadableImage as refusal:
             results[i] = _refused(entry, refusal)
             continue
-        time = os.stat(file_of(entry.path)).st_mtime_ns
+        time = changed_at(entry.path)
         file = _File(entry, content, hashlib.sha256(content).hexdigest(), time)
         if len(content) <= _SMALL_FILE:
             small[i] = file

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from foveal.config import MAX_PIXELS
-from foveal.data.images.idx import member
 from foveal.data.images.reading import read_regular
+from foveal.data.images.shards import content_of, in_shard
 from foveal.errors import DataError, UnreadableImage
 
 #: The formats that are opened, by Pillow's names (JPEG includes MPO, which phones write). Others are refused:
@@ -52,6 +52,9 @@ REASONS = {
     "too_many_pixels": "more pixels than the limit",
     "truncated": "the file ends too early",
     "broken": "its content can't be decoded",
+    "not_a_file": "a link, a device or a sparse file inside a tar file",
+    "unsafe_name": "a member of a tar file whose name leads out of it",
+    "repeated_name": "a member of a tar file of the same name as an earlier one",
 }
 
 _TURNS = {
@@ -119,13 +122,14 @@ def _without_warnings_and_limit() -> Iterator[None]:
 
 
 def read_file(path: str) -> bytes:
-    """The content of a file, or of one image of an IDX file (see `idx`).
+    """The content of a file, or of one image inside another file (see `shards`).
 
     Raises:
-        UnreadableImage: `missing`, `unreadable_file`, `empty_file`, `too_large`, `changed` or `no_answer`.
+        UnreadableImage: `missing`, `unreadable_file`, `empty_file`, `too_large`, `changed` or `no_answer`; of a member
+            of a tar file also `truncated`, `broken`, `not_a_file`, `unsafe_name` or `repeated_name`.
     """
     try:
-        content = read_regular(path)
+        content = _member(path) if in_shard(path) else read_regular(path)
     except FileNotFoundError:
         content = _member(path)
     if not content:
@@ -134,9 +138,11 @@ def read_file(path: str) -> bytes:
 
 
 def _member(path: str) -> bytes:
-    """One image of an IDX file."""
+    """One image inside another file."""
     try:
-        content = member(path)
+        content = content_of(path)
+    except UnreadableImage:
+        raise
     except DataError as error:
         raise UnreadableImage(path, "unreadable_file", str(error)) from None
     if content is None:

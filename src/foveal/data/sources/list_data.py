@@ -3,7 +3,8 @@
 Forms: a folder of class folders · a folder with `train/`, `val/` and `test/` in it, in any usual spelling · a CSV,
 JSONL or Parquet file with `path,label[,split][,group]`, or a folder with such a `metadata` file in it · a folder of
 images, with `label_from` · a folder of IDX files, the format of MNIST, or one such file · `sample:NAME`, `hf:NAME` and
-`tfds:NAME`. With masks instead of labels: a folder with `images/` and `masks/` in it, or with both in `train/`, `val/`,
+`tfds:NAME` · tar shards (WebDataset) and Parquet with images in it, read where they are, also in an object
+store. With masks instead of labels: a folder with `images/` and `masks/` in it, or with both in `train/`, `val/`,
 `test/` · a table with `image,mask[,split][,group]`. A folder may lie inside another one, or be packed as a zip or tar
 file.
 
@@ -26,14 +27,19 @@ from foveal.data.sources.hf_datasets import fetch_hf
 from foveal.data.sources.idx_files import list_idx
 from foveal.data.sources.listing import DataOptions, Listing, Source
 from foveal.data.sources.mask_folders import list_mask_folders
+from foveal.data.sources.parquet_images import list_parquet_images
 from foveal.data.sources.samples import unpack
+from foveal.data.sources.shard_names import SHARDS_HINT, is_remote_shard, names_shards
 from foveal.data.sources.tables import list_metadata, list_table
+from foveal.data.sources.tar_shards import list_tar_shards
 from foveal.data.sources.tfds_datasets import fetch_tfds
 from foveal.data.wording import count_of
-from foveal.errors import URL_HINT, DataError, is_url
+from foveal.errors import DataError, is_url
 
 #: Tried in this order: the last two take any folder and any file.
 SOURCES: list[Source] = [
+    list_tar_shards,
+    list_parquet_images,
     list_file_names,
     list_idx,
     list_metadata,
@@ -71,15 +77,14 @@ def list_data(
     """
     text = os.fspath(data)
     options = options or DataOptions(group_by=group_by)
-    if is_url(text):
-        raise DataError(f"{text} is a URL, and foveal does not download it", hint=URL_HINT)
+    if is_url(text) and not is_remote_shard(text):
+        raise DataError(f"{text} is a URL, and foveal does not download it", hint=SHARDS_HINT)
     kind, _, name = text.partition(":") if is_named(text) else ("", "", "")
     if kind in ("hf", "tfds"):
         options.say(f"{text}: loaded by its name; downloaded unless it is on this machine")
     path = str(_NAMED[kind](name)) if kind else text
-    if is_archive(path):
-        path = str(unpack_archive(path))
-    path = inner_folder(path)
+    if not names_shards(path):
+        path = inner_folder(str(unpack_archive(path)) if is_archive(path) else path)
     listed = (source(path, options) for source in SOURCES)
     listing = next((found for found in listed if found is not None), None)
     if listing is None:

@@ -26,7 +26,8 @@ _JSON = (".jsonl", ".ndjson", ".json")
 
 #: Usual names of the column of image files, and of that of labels.
 _PATHS = {"path", "filename", "file_name", "file", "image", "filepath", "file_path", "image_path"}
-_LABELS = {"label", "class", "category", "target", "class_name", "label_name"}
+#: Columns, and fields of JSON, that hold labels.
+LABEL_COLUMNS = {"label", "class", "category", "target", "class_name", "label_name"}
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _PARQUET = b"PAR1"
 #: Columns by which `split.csv` and the tables of `label`, `predict` and `suspects` are known: their cells are read
@@ -155,7 +156,7 @@ def _renamed(file: Path, columns: set[str], kind: type[Target]) -> dict[str, str
     usual = {"path": _PATHS | {k for k, v in kind.aliases.items() if v == "path"}}
     usual[kind.column] = {kind.column} | {k for k, v in kind.aliases.items() if v == kind.column}
     if kind.column == "label":
-        usual["label"] |= _LABELS
+        usual["label"] |= LABEL_COLUMNS
     renamed: dict[str, str] = {}
     for column, names in usual.items():
         found = {column} if column in columns else columns & names
