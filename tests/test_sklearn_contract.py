@@ -249,7 +249,7 @@ def test_repr_shows_what_was_set_and_html_the_figures(images):
         assert f"{model.run_}/report.html" in shown and "accuracy" in shown
         assert shown.count("data:image/jpeg;base64,") == model.summary_["split"]["test"] > 0
     loaded = load(model.run_, ImageClassifier)
-    assert "accuracy" in loaded._repr_html_() and "data:image" not in loaded._repr_html_()
+    assert "accuracy" in loaded._repr_html_() and "data:image/jpeg" not in loaded._repr_html_()
     unfitted = ImageClassifier()
     assert unfitted._repr_html_() and "report.html" not in unfitted._repr_html_()
     (model.run_ / "summary.json").write_text("damaged")

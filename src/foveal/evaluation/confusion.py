@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
+from foveal.evaluation.wording import readable
+
 #: With more classes than this, numbers and names no longer fit into the cells.
 LEGIBLE = 40
 _NAME = 18  # letters of a class name that are shown
@@ -25,7 +27,9 @@ def confusion_svg(
     template = (
         resources.files("foveal.evaluation").joinpath("templates/confusion.svg.j2").read_text(encoding="utf-8")
     )
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=readable
+    )
     cells = [
         (i, j, count, count / sum(row)) for i, row in enumerate(matrix) for j, count in enumerate(row) if count > 0
     ]

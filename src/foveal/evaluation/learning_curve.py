@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from foveal.data.wording import count_of, first_few
+from foveal.evaluation.wording import readable
 
 #: Size of the plot and its margins, pixels.
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 560, 260, 58, 14, 90, 40
@@ -23,7 +24,9 @@ def curve_panel(summary: Mapping[str, Any]) -> str:
     if not curve:
         return ""
     template = resources.files("foveal.evaluation").joinpath("templates/learning-curve.html.j2")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=readable
+    )
     words = (promised(curve), to_collect(curve))
     page = environment.from_string(template.read_text(encoding="utf-8"))
     return page.render(words=words, forms=curve["twice"]["forms"], **_plot(curve))

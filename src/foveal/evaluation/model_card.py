@@ -54,7 +54,7 @@ def model_card(summary: Mapping[str, Any]) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    markdown = environment().overlay(autoescape=False)
+    markdown = environment().overlay(autoescape=False, finalize=None)
     markdown.filters = {**markdown.filters, "md": as_markdown}
     return markdown.get_template("model-card.md.j2")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -18,7 +19,8 @@ from foveal.evaluation.loss_curves import loss_curves
 from foveal.evaluation.prior import prior_words
 from foveal.evaluation.thumbnails import thumbnail
 from foveal.evaluation.unknown_panel import unknown_panel
-from foveal.evaluation.wording import interval, percent, printable, share_of_time, short, size_of
+from foveal.evaluation.wording import interval, percent, readable, share_of_time, short, size_of
+from foveal.harmless import one_line
 from foveal.values import Excluded, Finding
 
 if TYPE_CHECKING:
@@ -91,7 +93,8 @@ def environment() -> jinja2.Environment:
 
     @jinja2.pass_context
     def shown(context: jinja2.runtime.Context, text: str) -> str:
-        return printable(text, root=context["summary"]["data"]["root"])
+        root: str = context["summary"]["data"]["root"]
+        return one_line(text.replace(root + os.sep, ""))
 
     made = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template),
@@ -99,6 +102,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=readable,
     )
     made.filters |= {
         "percent": percent,

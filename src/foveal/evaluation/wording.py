@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from foveal.clock import format_duration
+from foveal.harmless import one_line
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -18,9 +18,9 @@ def interval(bounds: Sequence[float] | None) -> str:
     return "–" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f} %"
 
 
-def printable(text: str, *, root: str) -> str:
-    """Text to read: paths relative to `root`, bytes that are not UTF-8 as question marks."""
-    return text.replace(root + os.sep, "").encode("utf-8", "replace").decode()
+def readable(value: object) -> object:
+    """What a template inserts: text with characters that could reorder a line as escapes; all else as it is."""
+    return one_line(value) if type(value) is str else value
 
 
 def share_of_time(seconds: float, total: float) -> str:
