@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from foveal.decisions import ENGINE, Decisions
 from foveal.engines import EngineSpec, choose_engine, model_cache, openvino_engine, openvino_runtime
@@ -47,6 +48,16 @@ def test_a_conversion_that_fails_leaves_the_log_of_the_process_alone():
     with pytest.raises(Exception, match=r".+"):
         openvino_runtime.convert_program(object())
     assert (root.level, list(root.filters), list(root.handlers)) == before
+
+
+def test_bounded_activations_are_converted_and_the_module_stays_as_it_is():
+    hardtanh = torch.nn.Hardtanh(-0.5, 2.5)
+    module = torch.nn.Sequential(torch.nn.ReLU6(), torch.nn.Sequential(hardtanh, torch.nn.Flatten(1)))
+    model = openvino_engine.convert_module(module, (2, 3, 1))
+    images = np.linspace(-9, 9, 18, dtype=np.float32).reshape(3, 1, 2, 3)
+    found = openvino_runtime.compile_model(model, "fp32")(images)[0]
+    assert np.array_equal(found, images.reshape(3, 6).clip(0, 6).clip(-0.5, 2.5))
+    assert isinstance(module[0], torch.nn.ReLU6) and module[1][0] is hardtanh
 
 
 def test_a_batch_of_any_size_and_layout():

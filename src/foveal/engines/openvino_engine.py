@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -204,8 +205,33 @@ def convert_module(module: torch.nn.Module, shape: tuple[int, int, int]) -> Any:
     example = torch.zeros(2, channels, height, width)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with torch.no_grad():
-        program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: batch},))
+        program = torch.export.export(_with_clamps(module.eval()), (example,), dynamic_shapes=({0: batch},))
     return convert_program(program)
+
+
+def _with_clamps(module: torch.nn.Module) -> torch.nn.Module:
+    """The module, or a copy that computes the same by `clamp` in place of ReLU6 and hardtanh.
+
+    These are no core operators of torch.export: to decompose them took half of the conversion.
+    """
+    import torch
+
+    class Clamp(torch.nn.Module):
+        def __init__(self, low: float, high: float) -> None:
+            super().__init__()
+            self.low, self.high = low, high
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return values.clamp(self.low, self.high)
+
+    found = [name for name, part in module.named_modules() if isinstance(part, torch.nn.Hardtanh) and name]
+    if not found:
+        return module
+    copied = copy.deepcopy(module)
+    for name in found:
+        part = copied.get_submodule(name)  # ReLU6 is a hardtanh
+        copied.set_submodule(name, Clamp(part.min_val, part.max_val))  # type: ignore[arg-type]
+    return copied
 
 
 def leading_stages(
