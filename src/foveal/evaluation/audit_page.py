@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from foveal.data.audit import Audit
 from foveal.data.images.decode import quiet
+from foveal.evaluation.templating import pages
 from foveal.evaluation.thumbnails import thumbnail
-from foveal.harmless import one_line
 from foveal.machine import cores
 from foveal.values import SUBSETS, Finding
 from foveal.version import __version__
@@ -52,20 +50,17 @@ def is_audit_page(path: Path) -> bool:
 
 def render_audit(audited: Audit) -> str:
     """The page, with names of files made harmless to read."""
-    import jinja2
-
-    root = audited.listing.root
-
-    def shown(text: str) -> str:
-        return one_line(text.replace(root + os.sep, ""))
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["shown"] = shown
-    template = resources.files("foveal.evaluation").joinpath("templates/audit.html.j2").read_text(encoding="utf-8")
-    page = environment.from_string(template).render(
-        mark=_MARK, version=__version__, audited=audited, drawn=_drawn(audited.findings), **_figures(audited)
+    page = (
+        pages()
+        .get_template("audit.html.j2")
+        .render(
+            root=audited.listing.root,
+            mark=_MARK,
+            version=__version__,
+            audited=audited,
+            drawn=_drawn(audited.findings),
+            **_figures(audited),
+        )
     )
     return page.encode("utf-8", "replace").decode()
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 
-from foveal.evaluation.wording import readable
+from foveal.evaluation.templating import pages
 
 #: With more classes than this, numbers and names no longer fit into the cells.
 LEGIBLE = 40
@@ -22,20 +21,14 @@ def confusion_svg(
         classes: K names.
         linked: (row, column) → the id of the element of the page that its cell leads to.
     """
-    import jinja2
-
-    template = (
-        resources.files("foveal.evaluation").joinpath("templates/confusion.svg.j2").read_text(encoding="utf-8")
-    )
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=readable
-    )
     cells = [
         (i, j, count, count / sum(row)) for i, row in enumerate(matrix) for j, count in enumerate(row) if count > 0
     ]
     names = [c if len(c) <= _NAME else c[: _NAME - 1] + "…" for c in classes]
     legible = len(classes) <= LEGIBLE
     size = 30 if legible else max(4, 1200 // len(classes))
-    return environment.from_string(template).render(
-        cells=cells, names=names, legible=legible, size=size, linked=linked or {}
+    return (
+        pages()
+        .get_template("confusion.svg.j2")
+        .render(cells=cells, names=names, legible=legible, size=size, linked=linked or {})
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 from foveal.data.wording import count_of, first_few
-from foveal.evaluation.wording import readable
+from foveal.evaluation.templating import pages
 
 #: Size of the plot and its margins, pixels.
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 560, 260, 58, 14, 90, 40
@@ -18,17 +17,11 @@ _NAMED = 5
 
 def curve_panel(summary: Mapping[str, Any]) -> str:
     """HTML of the panel; empty for a run without a learning curve."""
-    import jinja2
-
     curve = summary.get("learning_curve")
     if not curve:
         return ""
-    template = resources.files("foveal.evaluation").joinpath("templates/learning-curve.html.j2")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=readable
-    )
     words = (promised(curve), to_collect(curve))
-    page = environment.from_string(template.read_text(encoding="utf-8"))
+    page = pages().get_template("learning-curve.html.j2")
     return page.render(words=words, forms=curve["twice"]["forms"], **_plot(curve))
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol
 
-from foveal.clock import format_duration
 from foveal.data.images.decode import quiet
 from foveal.data.wording import by_reason, count_of, first_few
 from foveal.evaluation.cross_validated import tested_how
@@ -17,10 +14,10 @@ from foveal.evaluation.decision_words import in_words
 from foveal.evaluation.learning_curve import curve_panel
 from foveal.evaluation.loss_curves import loss_curves
 from foveal.evaluation.prior import prior_words
+from foveal.evaluation.templating import page_environment, source_of
 from foveal.evaluation.thumbnails import thumbnail
 from foveal.evaluation.unknown_panel import unknown_panel
-from foveal.evaluation.wording import interval, percent, readable, share_of_time, short, size_of
-from foveal.harmless import one_line
+from foveal.evaluation.wording import percent
 from foveal.values import Excluded, Finding
 
 if TYPE_CHECKING:
@@ -88,30 +85,9 @@ def render_report(
 
 @cache
 def environment() -> jinja2.Environment:
-    """Of all templates, for HTML. It is kept, so that they are compiled once in a process."""
-    import jinja2
-
-    @jinja2.pass_context
-    def shown(context: jinja2.runtime.Context, text: str) -> str:
-        root: str = context["summary"]["data"]["root"]
-        return one_line(text.replace(root + os.sep, ""))
-
-    made = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=readable,
-    )
+    """Of the report and its parts. It is kept, so that they are compiled once in a process."""
+    made = page_environment(lambda name: TEMPLATES.get(name) or source_of(name))
     made.filters |= {
-        "percent": percent,
-        "interval": interval,
-        "duration": format_duration,
-        "shown": shown,
-        "bytes": size_of,
-        "short": short,
-        "share_of_time": share_of_time,
         "delivery": delivery,
         "shortcomings": shortcomings,
         "promise": promise,
@@ -137,15 +113,6 @@ def register_template(name: str, source: str) -> None:
     """
     TEMPLATES[name] = source
     environment.cache_clear()
-
-
-def _template(name: str) -> str | None:
-    if name in TEMPLATES:
-        return TEMPLATES[name]
-    try:
-        return resources.files("foveal.evaluation").joinpath(f"templates/{name}").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
 
 
 #: Groups of near-duplicates that are shown, and images of each.
