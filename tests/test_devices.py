@@ -125,7 +125,9 @@ def test_a_run_keeps_its_device_when_it_is_resumed_and_replayed(photos, tmp_path
     with restored_registries():
         noting = NotingStrategy(FROZEN)
         register_strategy(noting, "pretrained")
-        run, _ = train(photos, TrainConfig(device="cpu", strategy="noting"), out=str(tmp_path / "run"))
+        run, _ = train(
+            photos, TrainConfig(device="cpu", strategy="noting", test="subset"), out=str(tmp_path / "run")
+        )
         again, _ = replay(str(run), out=str(tmp_path / "again"))
         (run / "summary.json").unlink()
         resume(str(run))
@@ -138,7 +140,7 @@ def test_auto_and_cpu_decide_alike_without_a_gpu(photos, trained, tmp_path):
     """The same decisions bit for bit, apart from what the clock measured."""
     from foveal.files import read_json
 
-    run, _ = train(photos, TrainConfig(device="cpu"), out=str(tmp_path / "run"))
+    run, _ = train(photos, TrainConfig(device="cpu", test="subset"), out=str(tmp_path / "run"))
     made = [Decisions.from_dict(read_json(folder / "config.json")) for folder in (run, trained[0])]
     assert made[0].get(ENGINE) == made[1].get(ENGINE) and made[0].get(DEVICE) == made[1].get(DEVICE)
     weights = [(folder / "model" / "weights.safetensors").read_bytes() for folder in (run, trained[0])]

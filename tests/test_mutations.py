@@ -14,14 +14,14 @@ def subject(tmp_path_factory):
 
 
 def test_random_edits(subject):
-    counts, wrong = mutations.edits(subject, 300, seed=1)
-    assert wrong == [] and sum(counts.values()) == 300
+    counts, wrong = mutations.edits(subject, 150, seed=1)
+    assert wrong == [] and sum(counts.values()) == 150
     assert any("signed: changed" in outcome for outcome in counts)  # what is within range may be edited
 
 
 def test_random_flips(subject):
-    counts, wrong = mutations.flips(subject, 60, seed=1)
-    assert wrong == [] and sum(counts.values()) == 60
+    counts, wrong = mutations.flips(subject, 40, seed=1)
+    assert wrong == [] and sum(counts.values()) == 40
 
 
 def test_what_is_wrong_is_counted(subject):

@@ -48,7 +48,7 @@ def test_train_and_predict_with_every_socket_blocked(photos, tmp_path):
         assert "torch" not in loaded and "timm" not in loaded
         return done.stdout
 
-    assert str(work / "run") in run("train", photos, "--out", work / "run")
+    assert str(work / "run") in run("train", photos, "--test", "subset", "--out", work / "run")
     rows = run("predict", work / "run", photos / "ant", "--topk", "2").splitlines()
     assert len(rows) == 41
     written = {p.relative_to(tmp_path).parts[0] for p in tmp_path.rglob("*") if p.is_file()}

@@ -97,7 +97,7 @@ def test_a_user_who_may_write_to_the_run_folder_alone(trained, read_only, tmp_pa
     out.parent.mkdir()
     place = {"cwd": read_only, "home": read_only / "home"}
     folders = {"FOVEAL_CACHE": str(read_only / "cache"), "FOVEAL_STATE": str(read_only / "state")}
-    options = ["--strategy", "frozen", "--json"]
+    options = ["--strategy", "frozen", "--test", "subset", "--json"]
     if by_a_user("--version", **place).returncode == 99:
         pytest.skip("capabilities can't be dropped here")
     done = by_a_user("train", "photos", "--out", out, *options, **place, **folders)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foveal.config import TrainConfig
 from foveal.data.audit.record_cache import FIELDS, RecordCache
 from foveal.data.audit.scan import ScanOptions, scan
 from foveal.data.images.render_cache import RenderCache
@@ -164,5 +165,5 @@ def one_record(tmp_path):
 def test_a_run_where_all_was_measured_but_no_feature_is_known(photos, fresh_cache, tmp_path):
     """The images are then decoded for the features, and the probe of engines has none to look at."""
     scan(list_data(photos).entries, Labels(), ScanOptions(cache=True, render_cache=RenderCache(Preprocess())))
-    _, summary = train(photos, out=str(tmp_path / "run"))
+    _, summary = train(photos, TrainConfig(strategy="frozen", test="subset"), out=str(tmp_path / "run"))
     assert summary["data"]["used"] == 120 and summary["test"]["accuracy"] > 0.9

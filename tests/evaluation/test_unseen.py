@@ -243,7 +243,7 @@ def test_other_data_are_read_as_the_run_read_its_own(photos, tmp_path):
     names.mkdir()
     for file in photos.rglob("*.*"):
         shutil.copy(file, names / f"{file.parent.name}-{file.name}")
-    settings = TrainConfig(strategy="frozen", label_from=r"([a-z]+)-[^/]*$", max_pixels=74 * 57)
+    settings = TrainConfig(strategy="frozen", test="subset", label_from=r"([a-z]+)-[^/]*$", max_pixels=74 * 57)
     run, _ = train(names, settings, out=str(tmp_path / "run"))
     other = tmp_path / "other"
     make_folder(other / "folders", {"ant": 3, "bee": 3}, seed=79)

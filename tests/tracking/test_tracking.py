@@ -51,7 +51,11 @@ def test_a_whole_run(photos, tmp_path):
     pytest.importorskip("tensorboard")
     with Tracked(Progress(), find_trackers(["tensorboard"])) as progress:
         run, summary = train(
-            photos, TrainConfig(strategy="frozen"), out=str(tmp_path / "run"), clock=Clock(), progress=progress
+            photos,
+            TrainConfig(strategy="frozen", test="subset"),
+            out=str(tmp_path / "run"),
+            clock=Clock(),
+            progress=progress,
         )
     found = scalars(run / "logs")
     assert found["test/accuracy"] == [(0, summary["test"]["accuracy"])] and "validation/frozen" in found

@@ -18,7 +18,7 @@ from foveal.training.context import RunContext
 from foveal.training.cross_test import TEST_FOLDS
 from foveal.training.imbalance import adjustment
 from foveal.training.linear_head import Array, Directions, Labels, import_solvers, log_probabilities, solve
-from foveal.training.time_budget import CURVE_FOLD, CURVE_SHARE, MARGIN
+from foveal.training.time_budget import CURVE_FOLD, CURVE_LEFT_SHARE, CURVE_SHARE, MARGIN
 from foveal.values import SUBSETS, SplitRecord
 
 #: Shares of the training images of a fold.
@@ -147,7 +147,8 @@ def _why_not(best: Candidate, images: Sequence[SplitRecord], context: RunContext
     if context.clock.stopped:
         return "the user asked to stop"
     needed = MARGIN * (best.head.feature_seconds + TEST_FOLDS * CURVE_FOLD * best.head.fit_seconds)
-    allowed = min(context.deadline.left(), CURVE_SHARE * context.clock.budget)
+    left = context.deadline.left()
+    allowed = max(CURVE_LEFT_SHARE * left, min(left, CURVE_SHARE * context.clock.budget))
     if needed > allowed:
         return f"it would take about {format_duration(needed)}, {format_duration(allowed)} may be spent on it"
     if best.head.memory > max(0, context.memory.alarm - (rss() or 0)):

@@ -14,7 +14,7 @@ from foveal.training.context import RunContext
 from foveal.training.cross_test import TEST_FOLDS, CrossTested, cross_test
 from foveal.training.imbalance import stated_prior
 from foveal.training.linear_head import import_solvers
-from foveal.training.time_budget import CROSS_TEST_FOLD, CROSS_TEST_SHARE, MARGIN
+from foveal.training.time_budget import CROSS_TEST_FOLD, CROSS_TEST_LEFT_SHARE, CROSS_TEST_SHARE, MARGIN
 from foveal.values import SUBSETS, SplitRecord
 
 #: `--test auto` tests by cross-validation where there are fewer test images than this of a class, on average: the
@@ -95,7 +95,8 @@ def _method(best: Candidate, images: Sequence[SplitRecord], context: RunContext)
     if context.clock.stopped:
         return "subset", "the user asked to stop"
     needed, left = _seconds(head), context.deadline.left()
-    allowed = left if wanted == "cv" else min(left, CROSS_TEST_SHARE * context.clock.budget)
+    cheap = max(CROSS_TEST_LEFT_SHARE * left, min(left, CROSS_TEST_SHARE * context.clock.budget))
+    allowed = left if wanted == "cv" else cheap
     if needed > allowed:
         there = f"{format_duration(allowed)} {'were left' if allowed == left else 'may be spent on it'}"
         return "subset", f"cross-validation would take about {format_duration(needed)}, {there}"

@@ -84,14 +84,15 @@ DEFER_SHARE = 0.25
 #: Share of the time left for finding out whether mirrored images keep their target.
 FLIP_TEST_SHARE = 0.25
 
-#: `--test auto` tests by cross-validation where that takes at most this share of the budget.
-CROSS_TEST_SHARE = 0.1
+#: `--test auto` tests by cross-validation where that takes at most this share of the budget, or of the time that is
+#: left when no strategy can follow: short budgets are not used up by a linear head.
+CROSS_TEST_SHARE, CROSS_TEST_LEFT_SHARE = 0.1, 0.5
 #: Choosing and fitting a head in a fold of it takes about as long as on all images: fewer of them, in fewer directions.
 CROSS_TEST_FOLD = 1.0
 
-#: A learning curve may take this share of the budget. In a fold its heads take about this share of choosing and
-#: fitting one on all images: five fits on smaller parts, of one strength.
-CURVE_SHARE, CURVE_FOLD = 0.05, 0.25
+#: A learning curve may take this share of the budget, or of the time that is left. In a fold its heads take about this
+#: share of choosing and fitting one on all images: five fits on smaller parts, of one strength.
+CURVE_SHARE, CURVE_LEFT_SHARE, CURVE_FOLD = 0.05, 0.25, 0.25
 #: Seconds that a detector of unknown images takes per image and feature, with its five folds, twice what was seen; and
 #: share of the time left for the trial that holds out one class after another.
 UNKNOWN_SECONDS, UNKNOWN_TRIAL_SHARE = 7e-7, 0.25
