@@ -11,10 +11,10 @@ from threadpoolctl import ThreadpoolController
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Products of matrices on one core.
+    """Limit matrix products to one thread.
 
-    Small matrices gain nothing from a second one, and beside other programs threads that wait for each other take
-    twenty times as long.
+    Small matrices gain nothing from a second thread. On a busy machine, threads that wait for each other took twenty
+    times as long.
     """
     with _libraries().limit(limits=1):
         yield
@@ -22,7 +22,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """NumPy's and SciPy's; to look for them takes longer than a small fit."""
+    """Those of NumPy and SciPy, looked up once: a lookup takes longer than a small fit."""
     import scipy.linalg  # noqa: F401  # which has one of its own
 
     return ThreadpoolController()

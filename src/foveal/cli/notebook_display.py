@@ -98,7 +98,7 @@ class _StageBar:
 
 
 def drawing_in_notebook() -> Callable[[str], None] | None:
-    """What draws in the output of the notebook's cell that runs; None where there is no notebook."""
+    """A function that redraws the output of the running cell; None outside a notebook."""
     if "ipykernel" not in sys.modules:
         return None
     shown = import_module("IPython.display")

@@ -1,6 +1,4 @@
-"""The commands by name. Each is imported when it is asked for: importing and describing them all takes a quarter of
-the time in which `foveal predict` answers.
-"""
+"""The commands by name. Each is imported when it is used: importing all of them would slow down every start."""
 
 from __future__ import annotations
 

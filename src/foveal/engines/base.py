@@ -38,7 +38,7 @@ class Engine(Protocol):
     def submit(self, pixels: Pixels) -> Future[Features]:
         """Start on a batch `(N, H, W, C)` of 8-bit images; the result is `(N, dimension)` in fp32.
 
-        Batches wait their turn: a caller that makes them faster than they are computed limits their number itself.
+        Batches are queued without a limit: the caller bounds how many are in flight.
         """
         ...
 

@@ -212,7 +212,7 @@ def convert_module(module: torch.nn.Module, shape: tuple[int, int, int]) -> Any:
 def _with_clamps(module: torch.nn.Module) -> torch.nn.Module:
     """The module, or a copy that computes the same by `clamp` in place of ReLU6 and hardtanh.
 
-    These are no core operators of torch.export: to decompose them took half of the conversion.
+    Those are not core operators of torch.export; decomposing them took half of the conversion time.
     """
     import torch
 

@@ -26,7 +26,7 @@ from foveal.files import cache_dir, cannot_write, digest_of, replacing
 #: Above this size, the least recently used spaces are deleted.
 MAX_BYTES = 4 << 30
 SHARD_ROWS = 4096
-#: Share of the rows of a shard from which on all of them are read at once.
+#: When more than this share of the rows of a shard is wanted, all of them are read at once.
 _MANY = 0.25
 
 
@@ -129,7 +129,7 @@ def _rows(shard: Path, wanted: Collection[str], width: int | None) -> dict[str, 
         )
         count, dimension = features.get_shape()
         if not names.shape == digests.shape == (count, 32) or not names.dtype == digests.dtype == np.uint8:
-            raise ValueError("the names are no hashes")
+            raise ValueError("the names are not SHA-256 hashes")
         if features.get_dtype() != "F32" or dimension != (width or dimension):
             raise ValueError(f"features {features.get_dtype()} {(count, dimension)}")
         places = [(i, name) for i, name in enumerate(map(bytes.hex, map(bytes, names))) if name in wanted]

@@ -33,8 +33,8 @@ Labels = NDArray[np.int64]
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 _FALLS = 0.99
 DEFAULT_STRENGTH = 4.0
-#: Numbers in the matrices of all folds from which on folds are fitted in parallel. Smaller ones spend their time in
-#: Python, where threads only wait for each other (assumed).
+#: Folds are fitted in parallel when their feature matrices hold at least this many numbers together. Smaller fits spend
+#: most of their time in Python, under its lock (the limit is assumed, not measured).
 _PARALLEL_FROM = 1_000_000
 #: The largest gradient at the end of a fit that is only compared with others.
 _ROUGH = 3e-3

@@ -1,7 +1,7 @@
 """Multinomial logistic regression by SciPy's L-BFGS.
 
 It is the model of `sklearn.linear_model.LogisticRegression`, to which the tests compare it. Cross-validation fits
-hundreds of small ones: scikit-learn takes several times as long for them, and two seconds to be imported.
+hundreds of small ones, on which scikit-learn spends most of the time validating its input.
 """
 
 from __future__ import annotations

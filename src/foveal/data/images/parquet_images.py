@@ -61,16 +61,16 @@ def rows_of(file: str) -> int:
     """How many rows a file has.
 
     Raises:
-        DataError: when it is no Parquet file.
+        DataError: when it is not a Parquet file.
     """
     return _file(file, *version_of(file)).starts[-1]
 
 
 def read_row(file: str, number: int) -> bytes | None:
-    """The image in one row, empty where the cell is; None when there is no such row.
+    """The image file in one row, empty for a null cell; None when there is no such row.
 
     Raises:
-        DataError: when it is no Parquet file with images, or damaged.
+        DataError: when it is not a Parquet file with images, or damaged.
     """
     version = version_of(file)
     opened = _file(file, *version)

@@ -138,7 +138,7 @@ def members_of(shard: str) -> Iterator[Member]:
     """The members of a shard in order, folders left out; a damaged place is the last, and has a `problem`.
 
     Raises:
-        DataError: when the file can't be read, or is no uncompressed tar file.
+        DataError: when the file can't be read, or is not an uncompressed tar file.
     """
     return _index(shard).members()
 

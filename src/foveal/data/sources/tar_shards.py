@@ -36,7 +36,7 @@ def list_tar_shards(path: str, options: DataOptions) -> Listing | None:
     Numbers are positions in `classes.txt` beside the shards, where there is one.
 
     Raises:
-        DataError: when a shard is no tar file, or a label can't be read.
+        DataError: when a shard is not a tar file, or a label can't be read.
     """
     files = shard_files(path, ENDING)
     if not files:
